@@ -1,0 +1,77 @@
+"""2D ResNets: torchvision's, and a narrow one made of the same blocks."""
+
+from __future__ import annotations
+
+import torchvision.models
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from repflow_pl.backbones.registry import Backbone, Block, backbone
+
+
+@backbone("resnet18")
+def resnet18(in_channels: int) -> Backbone:
+    """He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), Table 1."""
+    return _from_torchvision("resnet18", torchvision.models.resnet18(), in_channels)
+
+
+@backbone("resnet34")
+def resnet34(in_channels: int) -> Backbone:
+    """He et al. (CVPR 2016), Table 1; the backbone of the paper's 2D baselines."""
+    return _from_torchvision("resnet34", torchvision.models.resnet34(), in_channels)
+
+
+@backbone("resnet50")
+def resnet50(in_channels: int) -> Backbone:
+    """He et al. (CVPR 2016), Table 1, with the stride in the 3x3 convolution as in torchvision."""
+    return _from_torchvision("resnet50", torchvision.models.resnet50(), in_channels)
+
+
+@backbone("narrow")
+def narrow(in_channels: int) -> Backbone:
+    """A ResNet of one BasicBlock a stage for clips of 64 pixels and CPUs; 5 blocks like the others.
+
+    It strides less than ResNet-18, so that block 3 still has 16 x 16 pixels to see motion in.
+    """
+    widths, strides = (16, 16, 32, 64, 128), (2, 1, 2, 2)
+    stem = nn.Sequential(
+        nn.Conv2d(in_channels, widths[0], 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(widths[0]),
+        nn.ReLU(inplace=True),
+    )
+    stages: list[nn.Module] = [stem]
+    blocks = [Block("input", in_channels, 1), Block("stem", widths[0], 2)]
+    for k, stride in enumerate(strides):
+        stages.append(_basic_block(widths[k], widths[k + 1], stride))
+        blocks.append(Block(f"layer{k + 1}", widths[k + 1], blocks[-1].stride * stride))
+    return _initialise(Backbone("narrow", blocks, stages))
+
+
+def _basic_block(channels_in: int, channels: int, stride: int) -> BasicBlock:
+    shortcut = None
+    if stride != 1 or channels_in != channels:
+        shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 1, stride=stride, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+    return BasicBlock(channels_in, channels, stride, shortcut)
+
+
+def _initialise(net: Backbone) -> Backbone:
+    """As torchvision's ResNet does: He et al. (2015), fan-out."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net
+
+
+def _from_torchvision(name: str, net: ResNet, in_channels: int) -> Backbone:
+    if in_channels != 3:
+        net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+    stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
+    layers = (net.layer1, net.layer2, net.layer3, net.layer4)
+    width = net.fc.in_features // 8  # channels of layer1: 64, or 256 with bottleneck blocks
+    blocks = [Block("input", in_channels, 1), Block("stem", 64, 4)]
+    blocks += [Block(f"layer{k + 1}", width * 2**k, 4 * 2**k) for k in range(4)]
+    return Backbone(name, blocks, (stem, *layers))

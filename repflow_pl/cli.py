@@ -1,0 +1,230 @@
+"""The command line that every table's script shares: run what is missing, write the table."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+from rich.console import Console
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.metadata import metadata_baseline
+from repflow_pl.errors import UserError, unknown
+from repflow_pl.profiles import Profile, ProfileName, build_profile
+from repflow_pl.report.join import join
+from repflow_pl.report.table import Context, MetadataBaseline, Row, Table, render
+from repflow_pl.specs import DataSpec, spec_hash
+from repflow_pl.training.jobs import Job, is_finished, ordered
+
+TableBuilder = Callable[[Profile, DataSpec], Table]
+
+INTERRUPTED = 130
+"""Exit status of a program ended by Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train and measure what is missing of a table, then write tables/<data>/<table>.{md,csv,png}."""
+
+    rows: str = "all"
+    """Rows to run, by name, with commas between; see --list."""
+    seeds: int = 1
+    """How many seeds for each row: 0 to SEEDS - 1."""
+    data: str = "motion_shapes"
+    """Data set: motion_shapes (embedded), ut_interaction, or folder."""
+    data_root: Path | None = None
+    profile: ProfileName = "demo"
+    """demo: a narrow backbone, minutes on two CPU cores; paper: the paper's backbone, clip, recipe."""
+    backbone: str | None = None
+    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50."""
+    devices: int = 1
+    """GPUs, or CPU processes where there is no GPU, for each run; the recipe stays the same."""
+    wandb: Literal["offline", "online", "disabled"] | None = None
+    """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
+    out: Path = Path()
+    """Folder that gets runs/, wandb/ and tables/."""
+    list: bool = False
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1 or self.devices < 1:
+            raise UserError("--seeds and --devices are counts of 1 or more.")
+
+
+def main(build: TableBuilder, arguments: Sequence[str] | None = None) -> int:
+    """Run a table's script; returns the exit status: 0, 1 where a run failed, 2 for a mistake."""
+    console = Console(soft_wrap=True, highlight=False)
+    try:
+        options = parse(arguments)
+        command = shown_command(Path(sys.argv[0]), options)
+        return run_table(build, options, command, console)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return _interrupted()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        print(
+            f"error: cannot write{place}: {error.strerror}; free some space or choose another "
+            "place with --out, then run the same command again: finished work is kept.",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list"})
+    parser.add_argument(
+        "--data-root",
+        type=Path | None,
+        help="Folder of the data set; by default its place in the user's cache.",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="Show the rows, which runs are done and what is left; run nothing.",
+    )
+    try:
+        parsed = parser.parse_args(arguments)
+    except (UserError, SystemExit):
+        raise
+    except Exception as error:
+        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    return Options(**parsed.as_dict())
+
+
+def run_table(build: TableBuilder, options: Options, command: str, console: Console) -> int:
+    """Open the data, run what is missing of the chosen rows, write the table and its page."""
+    profile = build_profile(options.profile, options.data, options.backbone)
+    video_set = open_set(options.data, options.data_root)
+    data = DataSpec(options.data, profile.clip, video_set.fingerprint)
+    table = build(profile, data)
+    chosen = choose_rows(table, options.rows)
+    jobs = ordered(
+        Job(table.name, row.name, row.spec, seed) for seed in range(options.seeds) for row in chosen
+    )
+    if options.list:
+        show_list(console, table, options)
+        return 0
+    failures = 0
+    left = [job for job in jobs if not is_finished(options.out, job)]
+    if left:
+        console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left.")
+        failures = _train(left, video_set, options, console)
+    files = render(
+        table,
+        context_of(video_set, options, command),
+        options.out / "runs",
+        seeds_found(table, options),
+        options.out / "tables",
+    )
+    join(options.out / "tables")
+    console.print(files.markdown.read_text(), markup=False)
+    console.print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}", markup=False)
+    return 1 if failures else 0
+
+
+def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
+    """Run the jobs; returns how many failed."""
+    # Only here is a trainer needed; a finished table is written without importing one.
+    from repflow_pl.training.run import Interrupted, Machine
+    from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
+
+    check(left, video_set)
+    prepare(left, video_set)
+    machine = Machine(
+        out=options.out,
+        devices=options.devices,
+        wandb=options.wandb or wandb_mode(),
+        console=console,
+    )
+    try:
+        failures = sweep(left, video_set, machine)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    for failed in failures:
+        console.print(
+            f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",
+            markup=False,
+        )
+    return len(failures)
+
+
+def choose_rows(table: Table, rows: str) -> tuple[Row, ...]:
+    """The table's rows of these names, separated by commas; letters' case does not matter."""
+    if rows == "all":
+        return table.rows
+    by_name = {row.name.lower(): row for row in table.rows}
+    chosen = []
+    for name in rows.split(","):
+        if name.strip().lower() not in by_name:
+            raise unknown("row", name.strip(), [row.name for row in table.rows])
+        chosen.append(by_name[name.strip().lower()])
+    return tuple(chosen)
+
+
+def show_list(console: Console, table: Table, options: Options) -> None:
+    """A line a row: its name, its run's folder, and which seeds are done."""
+    for row in table.rows:
+        done = [
+            is_finished(options.out, Job(table.name, row.name, row.spec, seed))
+            for seed in range(options.seeds)
+        ]
+        state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
+        console.print(f"{row.name:32} runs/{spec_hash(row.spec)}  {state}", markup=False)
+
+
+def seeds_found(table: Table, options: Options) -> list[int]:
+    """The seeds asked for and those that earlier calls finished: no result is left out."""
+    seeds = set(range(options.seeds))
+    for row in table.rows:
+        for path in (options.out / "runs" / spec_hash(row.spec)).glob("seed*/result.json"):
+            seeds.add(int(path.parent.name.removeprefix("seed")))
+    return sorted(seeds)
+
+
+def context_of(video_set: VideoSet, options: Options, command: str) -> Context:
+    """What the table says about the data beside the runs' own figures."""
+    baseline = metadata_baseline(video_set)
+    ceiling = None
+    if video_set.name == "motion_shapes":
+        from repflow_pl.data.motion_shapes import DIRECTIONS
+
+        ceiling = 1 / len(DIRECTIONS)
+    return Context(
+        data=video_set.name,
+        profile=options.profile,
+        command=command,
+        chance=baseline.chance,
+        metadata=MetadataBaseline(baseline.accuracy_mean, baseline.half_width, baseline.chance),
+        ceiling=ceiling,
+    )
+
+
+def shown_command(script: Path, options: Options) -> str:
+    """The command that makes the same table; folders of the user are not shown."""
+    parts = ["python", f"{script.parent.name}/{script.name}"]
+    for name, default in vars(Options()).items():
+        value = getattr(options, name)
+        if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
+            parts += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(parts)
+
+
+def _interrupted() -> int:
+    print("interrupted: run the same command again and it goes on where it stopped.", file=sys.stderr)
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        os._exit(INTERRUPTED)
+    return INTERRUPTED

@@ -1,0 +1,134 @@
+"""Frames as clips need them, cropped and resized: memory-mapped, or decoded each time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from repflow_pl.data.decode import read_frames
+from repflow_pl.data.flat import FlatArrays
+from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.data.parallel import parallel_map
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+Frames = npt.NDArray[np.uint8]
+
+MAPPED_BYTES = 4 * 1024**3
+"""Sets whose prepared frames take more than this are decoded on the fly."""
+VERSION = 1
+"""Of the preparation: raise it with every change of the pixels it gives."""
+
+
+class FrameSource(Protocol):
+    """Where prepared frames come from."""
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """The frames at `indices`, uint8 [n, h, w, 3], after source crop and resizing."""
+        ...
+
+
+@dataclass(frozen=True)
+class DecodedFrames:
+    """Decodes and prepares at every call."""
+
+    root: Path
+    clip: ClipSpec
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """See `FrameSource`."""
+        return prepare(read_frames(self.root / video.path, indices), self.clip)
+
+
+@dataclass(frozen=True)
+class MappedFrames:
+    """Reads from one file that holds the prepared frames of the whole set."""
+
+    arrays: FlatArrays
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """See `FrameSource`."""
+        return self.arrays.read(video.path, indices)
+
+
+def open_frames(
+    video_set: VideoSet,
+    clip: ClipSpec,
+    bound: int = MAPPED_BYTES,
+    workers: int | None = None,
+) -> FrameSource:
+    """The set's prepared frames, mapped where they fit into `bound` bytes.
+
+    The file is made by the first who asks and then shared by all runs with the same videos,
+    `source_crop` and `size`.
+    """
+    decoded = DecodedFrames(video_set.root, clip)
+    arrays = FlatArrays.at(
+        cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
+        {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in video_set.videos},
+    )
+    if arrays.bytes > bound:
+        return decoded
+    if not arrays.is_written():
+        jobs = [(decoded, video) for video in video_set.videos]
+        arrays.write(parallel_map(_all_frames, jobs, f"Decoding {video_set.name}", workers))
+    return MappedFrames(arrays)
+
+
+def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:
+    """Names the prepared frames: the set, its list of videos, and what is done to them."""
+    how = repr((VERSION, clip.source_crop, clip.size))
+    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
+    return f"{video_set.name}-{video_set.fingerprint}-{digest}"
+
+
+def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
+    """(height, width) of a video's frames after source crop and resizing.
+
+    Errors: UserError where the video is smaller than the source crop.
+    """
+    height, width = video.height, video.width
+    if clip.source_crop is not None:
+        if height < clip.source_crop[0] or width < clip.source_crop[1]:
+            raise UserError(
+                f"{video.path} is {height} x {width} pixels (height x width), smaller than the "
+                f"source crop of {clip.source_crop[0]} x {clip.source_crop[1]}; take a smaller one."
+            )
+        height, width = clip.source_crop
+    return _resized(height, width, clip.size)
+
+
+def prepare(frames: Frames, clip: ClipSpec) -> Frames:
+    """Centre crop in source pixels, then an anti-aliased resize: [n, H, W, 3] -> [n, h, w, 3]."""
+    if clip.source_crop is not None:
+        height, width = clip.source_crop
+        top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+        frames = frames[:, top : top + height, left : left + width]
+    size = _resized(frames.shape[1], frames.shape[2], clip.size)
+    if size == frames.shape[1:3]:
+        return frames
+    import torch
+    from torchvision.transforms.v2 import functional as transforms
+
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    resized = transforms.resize(pixels, list(size), antialias=True)
+    prepared: Frames = resized.permute(0, 2, 3, 1).numpy()
+    return prepared
+
+
+def _resized(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(size, int):
+        return size
+    short = min(height, width)
+    return round(height * size / short), round(width * size / short)
+
+
+def _all_frames(job: tuple[DecodedFrames, Video]) -> Frames:
+    source, video = job
+    return source.frames(video, range(video.frames))

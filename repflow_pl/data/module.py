@@ -1,0 +1,119 @@
+"""The LightningDataModule: a data set's parts as batches of clips."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import joblib
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from repflow_pl.data.cache import MappedFrames
+from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
+from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec, Stream
+
+TIMEOUT = 300
+"""Seconds after which a silent worker is given up: a decoder that hangs must not hang the run."""
+MOST_WORKERS = 8
+
+
+class ClipModule(LightningDataModule):
+    """Loads the clips of `video_set`.
+
+    Args:
+        stream: which inputs a batch has, see `ClipDataset`.
+        batch: videos per training step on all devices together; each device takes its share.
+        seed: of the order of the videos and of the clips that are drawn from them.
+        workers: processes that load; None takes none where the frames are memory-mapped, since
+            reading them costs less than sending them between processes, and else the cores.
+
+    Errors: UserError as `check_clip` says; when the loaders are asked for, where the batch does not
+    divide by the devices or is larger than the training part.
+    """
+
+    def __init__(
+        self,
+        video_set: VideoSet,
+        clip: ClipSpec,
+        stream: Stream,
+        batch: int,
+        seed: int,
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_clip(video_set, clip, stream)
+        self.video_set = video_set
+        self.clip = clip
+        self.stream: Stream = stream
+        self.batch = batch
+        self.seed = seed
+        self.workers = workers
+
+    def prepare(self) -> None:
+        """Decode into the cache and compute TV-L1 where this was not done yet, with all cores."""
+        self._dataset("test")
+
+    def prepare_data(self) -> None:
+        """Lightning's hook: one process per node prepares, the others wait."""
+        self.prepare()
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """One random view per video, complete batches only."""
+        dataset = self._dataset("train", training=True)
+        if len(dataset) < self.batch:
+            raise UserError(
+                f"{self.video_set.name}: a batch of {self.batch} is larger than the training part "
+                f"of {len(dataset)} videos; take a smaller batch."
+            )
+        return self._loader(dataset, self._share(self.batch))
+
+    def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
+        """All views of the validation part; an empty list where the set has none."""
+        dataset = self._dataset("val")
+        return self._loader(dataset, self._evaluation_batch()) if len(dataset) else []
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """All views of the test part."""
+        return self._loader(self._dataset("test"), self._evaluation_batch())
+
+    def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
+        return ClipDataset(self.video_set, split, self.clip, self.stream, training, self.seed)
+
+    def _share(self, batch: int) -> int:
+        """A device's part of a global batch."""
+        ranks = self._ranks()
+        if batch % ranks:
+            raise UserError(
+                f"a batch of {batch} cannot be shared out evenly among {ranks} devices; "
+                f"take a multiple of {ranks} or other --devices."
+            )
+        return batch // ranks
+
+    def _evaluation_batch(self) -> int:
+        """Videos per device whose views together are about a training batch."""
+        return max(1, self.batch // (self._ranks() * self.clip.views))
+
+    def _ranks(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(self, dataset: ClipDataset, batch: int) -> DataLoader[Sample]:
+        rank = self.trainer.global_rank if self.trainer else 0
+        sampler = EpochSampler(len(dataset), dataset.training, self.seed, self._ranks(), rank)
+        workers = self.workers
+        if workers is None:
+            mapped = isinstance(dataset.frames, MappedFrames)
+            workers = 0 if mapped else min(joblib.cpu_count(), MOST_WORKERS)
+        return DataLoader(
+            dataset,
+            batch_size=batch,
+            sampler=sampler,
+            drop_last=dataset.training,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            timeout=TIMEOUT if workers else 0,
+            persistent_workers=workers > 0,
+        )

@@ -1,0 +1,180 @@
+"""TV-L1 optical flow by OpenCV, computed once for a set and kept as 8 bit.
+
+Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
+
+A field is kept in steps of 1/8 pixel around 128: byte b stands for (b - 128) / 8 pixels. Motion is
+clipped at 15.875 pixels, rounding is off by 1/16 pixel at most, and 128 is exactly no motion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from repflow_pl.data.cache import DecodedFrames, preparation_key, prepared_shape
+from repflow_pl.data.flat import FlatArrays
+from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.data.parallel import parallel_map
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+Fields = npt.NDArray[np.uint8]
+
+ZERO = 128
+STEP = 1 / 8
+"""Pixels per step of the 8-bit fields."""
+BOUND = 127 * STEP
+"""Pixels; longer motion is clipped."""
+
+
+@dataclass(frozen=True)
+class TVL1Options:
+    """How long OpenCV iterates; what is not here is left at OpenCV's defaults.
+
+    Chosen for frames of about 64 x 64. Over 200 pairs of motion_shapes with known motion (1.5 to 3
+    pixels per frame, read back from H.264), on one core:
+
+        scales  scale step  warps  outer x inner   ms per pair   end-point error, px (on the object)
+          5        0.8        5       10 x 30         71.0         0.16 (0.24)   OpenCV's defaults
+          3        0.5        3        2 x 10         16.9         0.17 (0.27)
+          3        0.5        2        2 x 10         11.4         0.18 (0.32)
+          3        0.5        1        2 x 10          5.7         0.21 (0.33)   chosen
+          3        0.5        1        2 x 5           3.2         0.24 (0.36)
+
+    Three scales of factor 2 reach motions of several pixels and leave 16 x 16 at the coarsest. The
+    chosen row is a twelfth of the defaults' time for 0.05 pixels, as much as the 8-bit rounding.
+    """
+
+    scales: int = 3
+    scale_step: float = 0.5
+    warps: int = 1
+    outer: int = 2
+    inner: int = 10
+
+
+@dataclass(frozen=True)
+class FlowFields:
+    """The TV-L1 fields of a set, memory-mapped."""
+
+    arrays: FlatArrays
+
+    def fields(self, video: Video, indices: Sequence[int]) -> Fields:
+        """The fields that start at frames `indices`, uint8 [n, h, w, 2], x before y.
+
+        Field i is the motion from frame i to frame min(i + stride, last).
+        """
+        return self.arrays.read(video.path, indices)
+
+
+def open_fields(
+    video_set: VideoSet,
+    clip: ClipSpec,
+    options: TVL1Options | None = None,
+    workers: int | None = None,
+) -> FlowFields:
+    """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
+
+    They are shared by all runs with the same videos, preparation, stride and options. There is no
+    bound on their size but the disk: TV-L1 is too slow to be computed while training.
+    """
+    options = options or TVL1Options()
+    how = repr((clip.stride, STEP, options))
+    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
+    name = f"{preparation_key(video_set, clip)}-{digest}.u8"
+    shapes = {
+        video.path: (video.frames, *prepared_shape(video, clip), 2) for video in video_set.videos
+    }
+    arrays = FlatArrays.at(cache_dir() / "tvl1" / name, shapes)
+    if not arrays.is_written():
+        # Decoded anew rather than read from the cache: it costs little beside TV-L1, and the jobs
+        # stay small.
+        source = DecodedFrames(video_set.root, clip)
+        jobs = [(source, video, clip.stride, options) for video in video_set.videos]
+        arrays.write(parallel_map(_all_fields, jobs, f"TV-L1 of {video_set.name}", workers))
+    return FlowFields(arrays)
+
+
+def tvl1(
+    first: npt.NDArray[np.uint8],
+    second: npt.NDArray[np.uint8],
+    options: TVL1Options | None = None,
+) -> npt.NDArray[np.float32]:
+    """Motion from one RGB frame [h, w, 3] to another: float32 [h, w, 2], pixels, x before y.
+
+    Content that moves right has positive x, content that moves down positive y.
+    """
+    import cv2
+
+    solver = _solver(options or TVL1Options())
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
+    field: npt.NDArray[np.float32] = solver.calc(grey[0], grey[1], None)
+    return field
+
+
+def to_bytes(field: npt.NDArray[np.floating]) -> Fields:
+    """Pixels to steps of 1/8 pixel around 128, clipped at +-15.875 pixels."""
+    steps = np.clip(np.round(field / STEP), -127, 127)
+    return (steps + ZERO).astype(np.uint8)
+
+
+def to_pixels(field: Fields) -> npt.NDArray[np.float32]:
+    """The inverse of `to_bytes`."""
+    pixels: npt.NDArray[np.float32] = (field.astype(np.float32) - ZERO) * np.float32(STEP)
+    return pixels
+
+
+def time_tvl1(
+    frames: npt.NDArray[np.uint8], repeats: int, options: TVL1Options | None = None
+) -> list[float]:
+    """Milliseconds that the T - 1 fields of a clip [T, h, w, 3] take on one core, each time."""
+    _one_core()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        for first, second in itertools.pairwise(frames):
+            to_bytes(tvl1(first, second, options))
+        times.append(1000 * (time.perf_counter() - begin))
+    return times
+
+
+def _all_fields(job: tuple[DecodedFrames, Video, int, TVL1Options]) -> Fields:
+    source, video, stride, options = job
+    _one_core()
+    frames = source.frames(video, range(video.frames))
+    last = video.frames - 1
+    fields = np.full((*frames.shape[:3], 2), ZERO, np.uint8)
+    for i in range(last):
+        fields[i] = to_bytes(tvl1(frames[i], frames[min(i + stride, last)], options))
+    return fields
+
+
+def _one_core() -> None:
+    """OpenCV's own threads gain nothing on small frames, and the videos are shared out already."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _solver(options: TVL1Options) -> Any:
+    import cv2
+
+    contributed: Any = getattr(cv2, "optflow", None)
+    if contributed is None:
+        raise UserError(
+            "TV-L1 needs OpenCV's contributed modules: "
+            "replace opencv-python by opencv-contrib-python-headless."
+        )
+    solver = contributed.DualTVL1OpticalFlow_create()
+    solver.setScalesNumber(options.scales)
+    solver.setScaleStep(options.scale_step)
+    solver.setWarpingsNumber(options.warps)
+    solver.setOuterIterations(options.outer)
+    solver.setInnerIterations(options.inner)
+    return solver

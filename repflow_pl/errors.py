@@ -1,0 +1,23 @@
+"""Mistakes a user can mend: one clear sentence, no trace-back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the input or the environment; the message is one sentence that says what to do."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not among the known ones, with the close matches.
+
+    >>> print(unknown("backbone", "resnet43", ["resnet18", "resnet34"]))
+    unknown backbone 'resnet43': did you mean resnet34 or resnet18? Known: resnet18, resnet34.
+    """
+    names = list(known)
+    lowered = {n.lower(): n for n in names}
+    close = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UserError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")

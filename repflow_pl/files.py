@@ -1,0 +1,53 @@
+"""Files that are whole or absent: written beside their place, synced, then renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from repflow_pl.errors import UserError
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path` for writing; on a clean exit it becomes `path`.
+
+    A crash, a full disk or an exception leaves whatever stood at `path` before untouched.
+    Errors: UserError where the place cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """The sentence for a place that cannot be written."""
+    reason = error.strerror or str(error)
+    return UserError(
+        f"cannot write {path}: {reason}; free some space or choose another place, "
+        "then run the same command again: finished work is kept."
+    )
+
+
+def _umask() -> int:
+    """The process's umask: mkstemp ignores it, and a result should be as readable as any file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

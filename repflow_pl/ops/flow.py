@@ -1,0 +1,303 @@
+"""Representation flow: the TV-L1 iteration of Alg. 1 on feature maps, differentiable in all it reads.
+
+Piergiovanni and Ryoo, "Representation Flow for Action Recognition", CVPR 2019 (arXiv 1810.01455).
+The eager backend in this file is the definition; every other backend is tested against it. Where
+the paper is silent (borders, padding, 1e-12), the rule is that of the authors' released depthwise
+layer (github.com/piergiaj/representation-flow-cvpr19, commit 787564a), and a comment says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from repflow_pl.ops import flow_cpu
+
+#: Added to |grad F2|^2, to rho and under the square root (released code).
+EPS = 1e-12
+
+
+class FlowKernels(NamedTuple):
+    """The six one-dimensional kernels of Alg. 1, one per channel, all as cross-correlations.
+
+    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's;
+    ``[a, b]`` of a flow kernel those at and after it, of a divergence kernel those before and at it.
+    """
+
+    image_x: Tensor  # [C, 3], horizontal derivative of frame 2
+    image_y: Tensor  # [C, 3], vertical
+    flow_x: Tensor  # [C, 2], horizontal derivative of the flow
+    flow_y: Tensor  # [C, 2], vertical
+    div_x: Tensor  # [C, 2], horizontal part of the divergence of p
+    div_y: Tensor  # [C, 2], vertical
+
+
+def central_kernels(
+    channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> FlowKernels:
+    """The released initial values: central image differences, forward flow differences.
+
+    Every field owns its memory, so each may become a parameter.
+    """
+
+    def repeated(*taps: float) -> Tensor:
+        return torch.tensor(taps, dtype=dtype, device=device).repeat(channels, 1)
+
+    return FlowKernels(
+        image_x=repeated(-0.5, 0.0, 0.5),
+        image_y=repeated(-0.5, 0.0, 0.5),
+        flow_x=repeated(-1.0, 1.0),
+        flow_y=repeated(-1.0, 1.0),
+        div_x=repeated(-1.0, 1.0),
+        div_y=repeated(-1.0, 1.0),
+    )
+
+
+def representation_flow(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: FlowKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int = 20,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Flow from ``frame1`` to ``frame2``, each channel on its own (Alg. 1).
+
+    Args:
+        frame1, frame2: [N, C, H, W] with H, W >= 2, floating point, of one shape, dtype and device.
+            The initial theta, lam and tau (0.3, 0.15, 0.25) are meant for values that span 255.
+        kernels: one kernel per channel; :func:`central_kernels` has the released initial values.
+        theta, lam, tau: one element each ([1] or []), positive: tightness of the coupling,
+            weight of the data term, step of the dual variable.
+        n_iter: iterations, all with the same parameters; 0 gives zero flow.
+        backend: "auto" takes the fastest backend that fits the tensors (:func:`chosen_backend`);
+            a name of :func:`available_backends` forces one.
+
+    Returns:
+        ``(flow_x, flow_y)``, each [N, C, H, W] in the frames' dtype: displacement in pixels per
+        frame at the frames' own resolution, to the right and downwards.
+
+    The iteration runs in float64 for float64 frames and in float32 for all others, under autocast
+    too. A NaN stays in its own plane (n, c). Gradients reach the frames, the six kernels, theta,
+    lam and tau; they are finite for constant and for equal frames.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, ``n_iter`` is negative, or the backend is
+            unknown or cannot run here.
+    """
+    _check(frame1, frame2, kernels, theta, lam, tau, n_iter)
+    run = _BACKENDS[_resolve(backend, frame1)].run
+    dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
+    flow_x, flow_y = run(
+        frame1.to(dtype),
+        frame2.to(dtype),
+        FlowKernels(*[kernel.to(dtype) for kernel in kernels]),
+        theta.to(dtype).reshape(()),
+        lam.to(dtype).reshape(()),
+        tau.to(dtype).reshape(()),
+        n_iter,
+    )
+    return flow_x.to(frame1.dtype), flow_y.to(frame1.dtype)
+
+
+def available_backends(frame: Tensor) -> tuple[str, ...]:
+    """The backends that can run on tensors like ``frame`` here, fastest first."""
+    return tuple(name for name, backend in _BACKENDS.items() if backend.refusal(frame) is None)
+
+
+def chosen_backend(frame: Tensor) -> str:
+    """The backend that ``backend="auto"`` takes for tensors like ``frame``.
+
+    Under torch.export this is "eager", so that the exported graph runs where this package is not.
+    """
+    if _is_exporting():
+        return "eager"
+    return available_backends(frame)[0]
+
+
+def flow_flops(n_planes: int, height: int, width: int, n_iter: int) -> int:
+    """Floating-point operations of the forward pass, counted from Alg. 1.
+
+    A plane is one channel of one frame pair. Every +, -, *, /, square root, minimum and maximum
+    counts as one; borders count as the interior does; 1e-12 and products of parameters are left out.
+
+    Once a pixel: image gradient (2 x 5), rho_c (1), |grad F2|^2 (3).
+    In each iteration: rho (4); -rho / |grad F2|^2 and its clamp (2 + 2); v (2 x 2);
+    u = v + theta * div p (2 x 9: two taps twice, their sum, times theta, plus v);
+    grad u (4 x 3); |grad u| (2 x 4); p (2 x (2 + 2 x 3)).
+    """
+    once = 2 * 5 + 1 + 3
+    each_iteration = 4 + (2 + 2) + 2 * 2 + 2 * 9 + 4 * 3 + 2 * 4 + 2 * (2 + 2 * 3)
+    return n_planes * height * width * (once + n_iter * each_iteration)
+
+
+# --- the eager backend: Alg. 1 as one reads it ---------------------------------------------------
+
+
+def _eager(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: FlowKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int,
+) -> tuple[Tensor, Tensor]:
+    grad_x, grad_y = _image_gradient(frame1, frame2, kernels)  # Eq. 8
+    grad_sq = grad_x * grad_x + grad_y * grad_y + EPS
+    rho_c = frame2 - frame1
+    limit = lam * theta
+    u_x = u_y = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(frame1)  # p_yx: x-part of u_y's dual
+    for _ in range(n_iter):
+        rho = rho_c + grad_x * u_x + grad_y * u_y + EPS
+        # The three branches of v (Eq. 6) are one clamp of the step along grad F2. A pixel on the
+        # border between two branches belongs to the middle one, as in the released code.
+        step = torch.clamp(-rho / grad_sq, -limit, limit)
+        u_x = u_x + step * grad_x + theta * _divergence(p_xx, p_xy, kernels)
+        u_y = u_y + step * grad_y + theta * _divergence(p_yx, p_yy, kernels)
+        p_xx, p_xy = _dual_step(p_xx, p_xy, u_x, tau / theta, kernels)
+        p_yx, p_yy = _dual_step(p_yx, p_yy, u_y, tau / theta, kernels)
+    return u_x, u_y
+
+
+def _image_gradient(frame1: Tensor, frame2: Tensor, kernels: FlowKernels) -> tuple[Tensor, Tensor]:
+    """Gradient of frame 2 inside; on the border half the difference of FRAME 1's outermost pixels.
+
+    The released code pads frame 2 with zeros and then overwrites all that the padding touched.
+    """
+    a, b, c = _taps(kernels.image_x)
+    grad_x = torch.cat(
+        [
+            0.5 * (frame1[..., 1:2] - frame1[..., :1]),
+            a * frame2[..., :-2] + b * frame2[..., 1:-1] + c * frame2[..., 2:],
+            0.5 * (frame1[..., -1:] - frame1[..., -2:-1]),
+        ],
+        dim=-1,
+    )
+    a, b, c = _taps(kernels.image_y)
+    grad_y = torch.cat(
+        [
+            0.5 * (frame1[..., 1:2, :] - frame1[..., :1, :]),
+            a * frame2[..., :-2, :] + b * frame2[..., 1:-1, :] + c * frame2[..., 2:, :],
+            0.5 * (frame1[..., -1:, :] - frame1[..., -2:-1, :]),
+        ],
+        dim=-2,
+    )
+    return grad_x, grad_y
+
+
+def _flow_gradient(u: Tensor, kernels: FlowKernels) -> tuple[Tensor, Tensor]:
+    """Forward differences; zero in the last column (x) and the last row (y)."""
+    a, b = _taps(kernels.flow_x)
+    d_x = F.pad(a * u[..., :-1] + b * u[..., 1:], (0, 1))
+    a, b = _taps(kernels.flow_y)
+    d_y = F.pad(a * u[..., :-1, :] + b * u[..., 1:, :], (0, 0, 0, 1))
+    return d_x, d_y
+
+
+def _divergence(p_x: Tensor, p_y: Tensor, kernels: FlowKernels) -> Tensor:
+    """Backward differences, with zeros outside; the last column (row) of p never enters."""
+    a, b = _taps(kernels.div_x)
+    inner = p_x[..., :-1]
+    d_x = a * F.pad(inner, (1, 0)) + b * F.pad(inner, (0, 1))
+    a, b = _taps(kernels.div_y)
+    inner = p_y[..., :-1, :]
+    d_y = a * F.pad(inner, (0, 0, 1, 0)) + b * F.pad(inner, (0, 0, 0, 1))
+    return d_x + d_y
+
+
+def _dual_step(
+    p_x: Tensor, p_y: Tensor, u: Tensor, rate: Tensor, kernels: FlowKernels
+) -> tuple[Tensor, Tensor]:
+    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component u of the flow."""
+    d_x, d_y = _flow_gradient(u, kernels)
+    shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + EPS)  # EPS: finite gradient at 0
+    return (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
+
+
+def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
+    """[C, k] -> k tensors [C, 1, 1], one tap each, to be multiplied with planes."""
+    return kernel[:, :, None, None].unbind(1)
+
+
+# --- checks and the choice of backend ------------------------------------------------------------
+
+
+class _Backend(NamedTuple):
+    run: Callable[..., tuple[Tensor, Tensor]]
+    refusal: Callable[[Tensor], str | None]  # why it cannot run on such a frame; None where it can
+
+
+_BACKENDS = {  # fastest first; eager, which runs everywhere, last
+    "cpu": _Backend(flow_cpu.run, flow_cpu.refusal),
+    "eager": _Backend(_eager, lambda frame: None),
+}
+
+
+def _is_exporting() -> bool:
+    return torch.compiler.is_exporting()
+
+
+def _resolve(backend: str, frame: Tensor) -> str:
+    if backend == "auto":
+        return chosen_backend(frame)
+    if backend not in _BACKENDS:
+        names = ["auto", *_BACKENDS]
+        close = difflib.get_close_matches(str(backend), names, n=2, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(f"There is no flow backend {backend!r}; there are {names}.{hint}")
+    reason = _BACKENDS[backend].refusal(frame)
+    if reason is not None:
+        raise ValueError(f"The flow backend {backend!r} cannot run here: {reason}.")
+    return backend
+
+
+def _check(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: FlowKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int,
+) -> None:
+    if frame1.ndim != 4 or frame1.shape != frame2.shape:
+        raise ValueError(
+            "Both frames must be [N, C, H, W] of one shape; they are "
+            f"{list(frame1.shape)} and {list(frame2.shape)}."
+        )
+    if frame1.shape[2] < 2 or frame1.shape[3] < 2:
+        raise ValueError(
+            "Frames must be at least 2 pixels high and wide to have a gradient; they are "
+            f"{frame1.shape[2]} x {frame1.shape[3]}."
+        )
+    if frame1.dtype != frame2.dtype or not frame1.is_floating_point():
+        raise ValueError(
+            "Both frames must have one floating-point dtype; they are "
+            f"{frame1.dtype} and {frame2.dtype}."
+        )
+    if n_iter < 0:
+        raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
+    channels = frame1.shape[1]
+    for name, kernel, taps in zip(FlowKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
+        if kernel.shape != (channels, taps):
+            raise ValueError(
+                f"The kernel {name} must be [{channels}, {taps}], one per channel of the frames; "
+                f"it is {list(kernel.shape)}."
+            )
+    for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
+        if scalar.numel() != 1:
+            raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
+    for tensor in (frame2, *kernels, theta, lam, tau):
+        if tensor.device != frame1.device:
+            raise ValueError(
+                "Frames, kernels and scalars must be on one device; they are on "
+                f"{frame1.device} and {tensor.device}."
+            )

@@ -1,0 +1,220 @@
+"""The fused CPU backend of the flow op: Numba kernels behind a torch custom operator.
+
+The kernels are in :mod:`repflow_pl.ops.flow_cpu_kernels`. Planes are dealt to Python threads (the
+kernels release the GIL) instead of one of Numba's threading layers: some of those must not be
+entered by two threads at once, others not after a fork, and autograd and data loaders do both.
+
+Every plane is computed on its own and gradients of shared parameters are summed over planes in a
+fixed order, so results do not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
+#: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
+SCRATCH_BYTES = 8 * 2**20
+
+#: Pixel-iterations below which waking other threads costs more than it saves.
+SERIAL_WORK = 200_000
+
+
+def refusal(frame: Tensor) -> str | None:
+    """Why this backend cannot run on tensors like ``frame``; None where it can."""
+    if frame.device.type != "cpu":
+        return f"it needs tensors on the CPU, these are on {frame.device}"
+    return _import_error()
+
+
+def run(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: Sequence[Tensor],
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int,
+) -> tuple[Tensor, Tensor]:
+    """As ``representation_flow`` of flow.py, for tensors of one dtype, float32 or float64.
+
+    Differentiable once, by reverse mode.
+    """
+    taps = torch.cat(list(kernels), dim=1)
+    scalars = torch.stack([theta, lam, tau])
+    return _flow(frame1, frame2, taps, scalars, n_iter)
+
+
+@torch.compiler.assume_constant_result
+@functools.cache
+def _import_error() -> str | None:
+    try:
+        _kernels()
+    except ImportError as error:
+        return f"numba cannot be imported ({error})"
+    return None
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    return importlib.import_module("repflow_pl.ops.flow_cpu_kernels")
+
+
+# --- the operator and its gradient ---------------------------------------------------------------
+
+
+@torch.library.custom_op("repflow_pl::flow_cpu", mutates_args=(), device_types="cpu")
+def _flow(
+    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
+) -> tuple[Tensor, Tensor]:
+    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
+    flow_x, flow_y = torch.empty_like(frame1), torch.empty_like(frame1)
+    inputs = (_planes(frame1), _planes(frame2), taps.contiguous().numpy(), scalars.numpy(), n_iter)
+    outputs = (_planes(flow_x), _planes(flow_y))
+    _over_planes(
+        frame1,
+        n_iter,
+        lambda first, last: _kernels().forward(*inputs, first, last, *outputs),
+    )
+    return flow_x, flow_y
+
+
+@_flow.register_fake
+def _(
+    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
+) -> tuple[Tensor, Tensor]:
+    return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
+
+
+@torch.library.custom_op("repflow_pl::flow_cpu_backward", mutates_args=(), device_types="cpu")
+def _flow_backward(
+    cot_x: Tensor,
+    cot_y: Tensor,
+    frame1: Tensor,
+    frame2: Tensor,
+    taps: Tensor,
+    scalars: Tensor,
+    n_iter: int,
+    with_taps: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    kernels = _kernels()
+    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
+    grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
+    batch, channels, height, width = frame1.shape
+    shares = torch.zeros(batch, channels, kernels.N_SUMS, dtype=torch.float64)
+    state_bytes = 6 * height * width * frame1.element_size()
+    inputs = (
+        _planes(frame1),
+        _planes(frame2),
+        taps.contiguous().numpy(),
+        scalars.numpy(),
+        n_iter,
+        _segment(n_iter, state_bytes),
+        with_taps,
+    )
+    outputs = (
+        _planes(cot_x.contiguous()),
+        _planes(cot_y.contiguous()),
+        _planes(grad1),
+        _planes(grad2),
+        shares.view(batch * channels, kernels.N_SUMS).numpy(),
+    )
+    _over_planes(
+        frame1,
+        n_iter,
+        lambda first, last: kernels.backward(*inputs, first, last, *outputs),
+    )
+    sums = shares.sum(0)
+    grad_taps = sums[:, : kernels.N_TAPS].to(taps.dtype, copy=True)
+    grad_scalars = sums[:, kernels.N_TAPS :].sum(0).to(scalars.dtype, copy=True)
+    return grad1, grad2, grad_taps, grad_scalars
+
+
+@_flow_backward.register_fake
+def _(
+    cot_x: Tensor,
+    cot_y: Tensor,
+    frame1: Tensor,
+    frame2: Tensor,
+    taps: Tensor,
+    scalars: Tensor,
+    n_iter: int,
+    with_taps: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return (
+        frame1.new_empty(frame1.shape),
+        frame1.new_empty(frame1.shape),
+        taps.new_empty(taps.shape),
+        scalars.new_empty(scalars.shape),
+    )
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.n_iter = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradient(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
+    needs1, needs2, needs_taps, needs_scalars, _ = ctx.needs_input_grad
+    grad1, grad2, grad_taps, grad_scalars = _flow_backward(
+        cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, needs_taps or needs_scalars
+    )
+    return (
+        grad1 if needs1 else None,
+        grad2 if needs2 else None,
+        grad_taps if needs_taps else None,
+        grad_scalars if needs_scalars else None,
+        None,
+    )
+
+
+_flow.register_autograd(_gradient, setup_context=_setup_context)
+
+
+# --- planes, segments, threads -------------------------------------------------------------------
+
+
+def _planes(tensor: Tensor) -> Any:
+    """[N, C, H, W], contiguous -> a NumPy view [N * C, H, W]."""
+    batch, channels, height, width = tensor.shape
+    return tensor.view(batch * channels, height, width).numpy()
+
+
+def _segment(n_iter: int, state_bytes: int) -> int:
+    """Iterations between two stored states of a plane in the backward."""
+    if (n_iter + 1) * state_bytes <= SCRATCH_BYTES:
+        return max(1, n_iter)
+    return math.isqrt(n_iter - 1) + 1  # ceil of the square root
+
+
+def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:
+    """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads."""
+    planes = frame.shape[0] * frame.shape[1]
+    threads = min(planes, torch.get_num_threads())
+    if threads <= 1 or frame.numel() * n_iter < SERIAL_WORK:
+        work(0, planes)
+        return
+    blocks = min(planes, 4 * threads)  # several a thread, so that a disturbed core holds up little
+    edges = [planes * b // blocks for b in range(blocks + 1)]
+    for _ in _pool(threads).map(work, edges[:-1], edges[1:]):
+        pass  # takes the results, and with them any exception
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="repflow_pl.flow")
+
+
+if hasattr(os, "register_at_fork"):
+    # a forked child inherits the executor but not its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -1,0 +1,660 @@
+"""Numba kernels of the fused CPU backend: Alg. 1 and its adjoint, one plane at a time.
+
+A plane (one channel of one frame pair) stays in a core's cache through all iterations. Its fields
+are flat rows of a scratch array: ``width`` zeros, the ``height * width`` pixels, a tail. A shift by
+one column or row is then a shift of the index by 1 or ``width``, and every inner loop is one run
+over many pixels without a branch, which LLVM turns into vector instructions. The borders cost one
+selection: the last column of the x-part of grad u and p, and the last row of the y-part, are kept
+at zero, so a divergence that reads over the left border finds the zero that Alg. 1 asks for.
+
+Inner loops read views that start at the run's first pixel, because an index that LLVM cannot prove
+non-negative keeps a loop scalar. They write to other arrays than they read, or to the very element
+they read. "fast" mathematics is limited to what leaves NaN and infinity alone.
+
+Imported by :mod:`repflow_pl.ops.flow_cpu` on first use; nothing else needs numba.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]  # float32 or float64, one of them in any one call
+
+GRAD_X, GRAD_Y, RHO_C, INV_SQ, HAS_RIGHT = range(5)  # rows of `fixed`: what all iterations share
+LIMIT, RATE = range(2)  # first entries of `coef`; then the taps of theta * divergence and of grad u
+DIV, FLOW = 2, 6
+N_TAPS = 14  # columns of `taps`: image_x (3), image_y (3), flow_x, flow_y, div_x, div_y (2 each)
+N_SUMS = N_TAPS + 3  # a plane's parameter gradients: the taps', then theta's, lambda's, tau's
+ADJ_LIMIT, ADJ_RATE = N_TAPS, N_TAPS + 1  # what their places hold until _finish_sums
+
+#: Pixels of a run: both halves of an iteration work on a run while it is in the first-level cache.
+RUN = 1024
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+}
+
+
+def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no folder that can be written: compile anew in every process
+        return numba.njit(**_OPTIONS)(function)
+
+
+# --- one iteration -------------------------------------------------------------------------------
+
+
+@_jit
+def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array) -> None:
+    """Eq. 8 and what follows from it; the borders are those of the released code (flow.py)."""
+    real = frame1.dtype.type
+    half, eps = real(0.5), real(1e-12)
+    one = real(1) if limit == limit else limit  # a NaN limit must not vanish in the clamp
+    height, width = frame1.shape
+    size = height * width
+    for i in range(height):
+        start = width + i * width
+        gx = fixed[GRAD_X, start : start + width]
+        left, mid, right = frame2[i, : width - 2], frame2[i, 1 : width - 1], frame2[i, 2:]
+        inner = gx[1:]
+        for j in range(width - 2):
+            inner[j] = taps[0] * left[j] + taps[1] * mid[j] + taps[2] * right[j]
+        gx[0] = half * (frame1[i, 1] - frame1[i, 0])
+        gx[width - 1] = half * (frame1[i, width - 1] - frame1[i, width - 2])
+        gy = fixed[GRAD_Y, start : start + width]
+        if i == 0 or i == height - 1:
+            up = frame1[max(i - 1, 0)]
+            down = frame1[min(i + 1, height - 1)]
+            for j in range(width):
+                gy[j] = half * (down[j] - up[j])
+        else:
+            above, here, below = frame2[i - 1], frame2[i], frame2[i + 1]
+            for j in range(width):
+                gy[j] = taps[3] * above[j] + taps[4] * here[j] + taps[5] * below[j]
+        rho, first, second = fixed[RHO_C, start : start + width], frame1[i], frame2[i]
+        for j in range(width):
+            rho[j] = second[j] - first[j] + eps
+    gx, gy = fixed[GRAD_X, width : width + size], fixed[GRAD_Y, width : width + size]
+    inverse = fixed[INV_SQ, width : width + size]
+    for k in range(size):
+        inverse[k] = one / (gx[k] * gx[k] + gy[k] * gy[k] + eps)
+
+
+@_jit
+def _primal_step(
+    fixed: Array, u: Array, p: Array, coef: Array, width: int, at: int, n: int, out: Array
+) -> None:
+    """u = v + theta * div p on the n pixels from index ``at``; u, out: [2, .], p: [2, 2, .]."""
+    gx, gy = fixed[GRAD_X, at : at + n], fixed[GRAD_Y, at : at + n]
+    rho_c, inverse = fixed[RHO_C, at : at + n], fixed[INV_SQ, at : at + n]
+    ux, uy = u[0, at : at + n], u[1, at : at + n]
+    pxx, pxx_left = p[0, 0, at : at + n], p[0, 0, at - 1 : at - 1 + n]
+    pxy, pxy_up = p[0, 1, at : at + n], p[0, 1, at - width : at - width + n]
+    pyx, pyx_left = p[1, 0, at : at + n], p[1, 0, at - 1 : at - 1 + n]
+    pyy, pyy_up = p[1, 1, at : at + n], p[1, 1, at - width : at - width + n]
+    out_x, out_y = out[0, at : at + n], out[1, at : at + n]
+    limit = coef[LIMIT]
+    x0, x1, y0, y1 = coef[DIV], coef[DIV + 1], coef[DIV + 2], coef[DIV + 3]
+    for k in range(n):
+        step = -(rho_c[k] + gx[k] * ux[k] + gy[k] * uy[k]) * inverse[k]
+        step = -limit if step < -limit else step
+        step = limit if step > limit else step
+        div_x = x0 * pxx_left[k] + x1 * pxx[k] + (y0 * pxy_up[k] + y1 * pxy[k])
+        div_y = x0 * pyx_left[k] + x1 * pyx[k] + (y0 * pyy_up[k] + y1 * pyy[k])
+        out_x[k] = ux[k] + step * gx[k] + div_x
+        out_y[k] = uy[k] + step * gy[k] + div_y
+
+
+@_jit
+def _dual_step(
+    fixed: Array,
+    u: Array,
+    p: Array,
+    coef: Array,
+    width: int,
+    at: int,
+    n: int,
+    has_below: bool,
+    out: Array,
+) -> None:
+    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component; p, out: [2, .]."""
+    real = u.dtype.type
+    zero, one, eps = real(0), real(1), real(1e-12)
+    has_right = fixed[HAS_RIGHT, at : at + n]
+    here, right, below = u[at : at + n], u[at + 1 : at + 1 + n], u[at + width : at + width + n]
+    px, py = p[0, at : at + n], p[1, at : at + n]
+    out_x, out_y = out[0, at : at + n], out[1, at : at + n]
+    rate = coef[RATE]
+    x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
+    for k in range(n):
+        dx = x0 * here[k] + x1 * right[k]
+        dx = dx if has_right[k] > zero else zero
+        dy = y0 * here[k] + y1 * below[k]
+        dy = dy if has_below else zero
+        shrink = one / (one + rate * math.sqrt(dx * dx + dy * dy + eps))
+        qx = (px[k] + rate * dx) * shrink
+        out_x[k] = qx if has_right[k] > zero else zero
+        qy = (py[k] + rate * dy) * shrink
+        out_y[k] = qy if has_below else zero
+
+
+@_jit
+def _iterate(
+    fixed: Array, state: Array, coef: Array, height: int, width: int, dual: bool, out: Array
+) -> None:
+    """One iteration, run by run; p follows u at a distance of one row, which its gradient needs."""
+    size = height * width
+    done_u, done_p = 0, 0
+    while done_u < size:
+        n = min(RUN, size - done_u)
+        _primal_step(fixed, state[0], state[1:], coef, width, width + done_u, n, out[0])
+        done_u += n
+        ready = done_u - width
+        if dual and ready > done_p:
+            for c in range(2):
+                u, p, q = out[0, c], state[1 + c], out[1 + c]
+                _dual_step(fixed, u, p, coef, width, width + done_p, ready - done_p, True, q)
+            done_p = ready
+    if dual:
+        for c in range(2):  # the last row, where grad u has no y-part
+            u, p, q = out[0, c], state[1 + c], out[1 + c]
+            _dual_step(fixed, u, p, coef, width, size, width, False, q)
+
+
+@_jit
+def _coefficients(taps: Array, scalars: Array, coef: Array) -> None:
+    theta, lam, tau = scalars
+    coef[LIMIT] = lam * theta
+    coef[RATE] = tau / theta
+    for i in range(4):
+        coef[DIV + i] = theta * taps[10 + i]
+        coef[FLOW + i] = taps[6 + i]
+
+
+@_jit
+def _set_has_right(fixed: Array, height: int, width: int) -> None:
+    real = fixed.dtype.type
+    for i in range(height):
+        for j in range(width):
+            fixed[HAS_RIGHT, width + i * width + j] = real(1 if j < width - 1 else 0)
+
+
+@_jit
+def _copy_state(source: Array, target: Array) -> None:
+    for i in range(3):
+        for j in range(2):
+            from_row, to_row = source[i, j], target[i, j]
+            for k in range(from_row.size):
+                to_row[k] = from_row[k]
+
+
+@_jit
+def _clear(rows: Array) -> None:
+    zero = rows.dtype.type(0)
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for k in range(row.size):
+            row[k] = zero
+
+
+@_jit
+def _from_plane(plane: Array, row: Array) -> None:
+    height, width = plane.shape
+    for i in range(height):
+        source, target = plane[i], row[width + i * width : width + (i + 1) * width]
+        for j in range(width):
+            target[j] = source[j]
+
+
+@_jit
+def _to_plane(row: Array, plane: Array) -> None:
+    height, width = plane.shape
+    for i in range(height):
+        source, target = row[width + i * width : width + (i + 1) * width], plane[i]
+        for j in range(width):
+            target[j] = source[j]
+
+
+# --- forward -------------------------------------------------------------------------------------
+
+
+def forward(
+    frame1: Array,
+    frame2: Array,
+    taps: Array,
+    scalars: Array,
+    n_iter: int,
+    first: int,
+    last: int,
+    flow_x: Array,
+    flow_y: Array,
+) -> None:
+    """Flow of the planes ``first <= i < last``; frames and flow [planes, H, W], taps [C, 14]."""
+    # allocated here, because np.zeros inside a compiled function doubles the compile time
+    stride = _stride(frame1)
+    fixed = np.zeros((5, stride), frame1.dtype)
+    states = np.zeros((2, 3, 2, stride), frame1.dtype)
+    coef = np.zeros(10, frame1.dtype)
+    _forward(
+        frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, states, coef
+    )
+
+
+def _stride(frames: Array) -> int:
+    """Length of a scratch row: the pixels, a row of zeros before them, a tail after them."""
+    height, width = frames.shape[1:]
+    return height * width + 2 * width + 16
+
+
+@_jit
+def _forward(
+    frame1: Array,
+    frame2: Array,
+    taps: Array,
+    scalars: Array,
+    n_iter: int,
+    first: int,
+    last: int,
+    flow_x: Array,
+    flow_y: Array,
+    fixed: Array,
+    states: Array,
+    coef: Array,
+) -> None:
+    height, width = frame1.shape[1:]
+    _set_has_right(fixed, height, width)
+    for i in range(first, last):
+        kernel = taps[i % taps.shape[0]]
+        _coefficients(kernel, scalars, coef)
+        _prepare(frame1[i], frame2[i], kernel, coef[LIMIT], fixed)
+        for j in range(3):
+            _clear(states[0, j])
+        for t in range(n_iter):
+            state, out = states[t % 2], states[(t + 1) % 2]
+            _iterate(fixed, state, coef, height, width, t < n_iter - 1, out)
+        _to_plane(states[n_iter % 2, 0, 0], flow_x[i])
+        _to_plane(states[n_iter % 2, 0, 1], flow_y[i])
+
+
+# --- backward ------------------------------------------------------------------------------------
+
+
+@_jit
+def _dual_adjoint(
+    fixed: Array,
+    u: Array,
+    q: Array,
+    coef: Array,
+    width: int,
+    at: int,
+    n: int,
+    has_below: bool,
+    adj_p: Array,
+    adj_d: Array,
+) -> Any:
+    """Adjoint of :func:`_dual_step`, whose result was q.
+
+    ``adj_p`` [2, .] turns in place from the adjoint of the new p into that of the old one;
+    ``adj_d`` [2, .] receives the adjoint of grad u. Returns the adjoint of tau/theta.
+    """
+    real = u.dtype.type
+    zero, one, eps = real(0), real(1), real(1e-12)
+    has_right = fixed[HAS_RIGHT, at : at + n]
+    here, right, below = u[at : at + n], u[at + 1 : at + 1 + n], u[at + width : at + width + n]
+    qx, qy = q[0, at : at + n], q[1, at : at + n]
+    adj_px, adj_py = adj_p[0, at : at + n], adj_p[1, at : at + n]
+    adj_dx, adj_dy = adj_d[0, at : at + n], adj_d[1, at : at + n]
+    rate = coef[RATE]
+    x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
+    adj_rate = zero
+    for k in range(n):
+        dx = x0 * here[k] + x1 * right[k]
+        dx = dx if has_right[k] > zero else zero
+        dy = y0 * here[k] + y1 * below[k]
+        dy = dy if has_below else zero
+        norm = math.sqrt(dx * dx + dy * dy + eps)
+        shrink = one / (one + rate * norm)
+        ax, ay = adj_px[k] * shrink, adj_py[k] * shrink
+        adj_norm = -(ax * qx[k] + ay * qy[k])  # up to the factor tau/theta
+        ratio = adj_norm / norm
+        adj_rate += ax * dx + ay * dy + adj_norm * norm
+        ex = rate * (ax + ratio * dx)
+        ey = rate * (ay + ratio * dy)
+        adj_px[k] = ax
+        adj_py[k] = ay
+        adj_dx[k] = ex if has_right[k] > zero else zero
+        adj_dy[k] = ey if has_below else zero
+    return adj_rate
+
+
+@_jit
+def _flow_gradient_adjoint(adj_d: Array, coef: Array, width: int, size: int, adj_u: Array) -> None:
+    """adj_u += the transposed forward differences of adj_d, for one component."""
+    adj_u = adj_u[width : width + size]
+    ex, ex_left = adj_d[0, width : width + size], adj_d[0, width - 1 : width - 1 + size]
+    ey, ey_up = adj_d[1, width : width + size], adj_d[1, :size]
+    x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
+    for k in range(size):
+        adj_u[k] += x0 * ex[k] + x1 * ex_left[k] + (y0 * ey[k] + y1 * ey_up[k])
+
+
+@_jit
+def _divergence_adjoint(
+    fixed: Array,
+    adj_u: Array,
+    coef: Array,
+    width: int,
+    at: int,
+    n: int,
+    has_below: bool,
+    adj_p: Array,
+) -> None:
+    """adj_p += the transposed divergence of adj_u, for one component."""
+    zero = adj_u.dtype.type(0)
+    has_right = fixed[HAS_RIGHT, at : at + n]
+    here, right = adj_u[at : at + n], adj_u[at + 1 : at + 1 + n]
+    below = adj_u[at + width : at + width + n]
+    adj_px, adj_py = adj_p[0, at : at + n], adj_p[1, at : at + n]
+    x0, x1, y0, y1 = coef[DIV], coef[DIV + 1], coef[DIV + 2], coef[DIV + 3]
+    for k in range(n):
+        ax = x0 * right[k] + x1 * here[k]
+        ay = y0 * below[k] + y1 * here[k]
+        adj_px[k] += ax if has_right[k] > zero else zero
+        adj_py[k] += ay if has_below else zero
+
+
+@_jit
+def _primal_adjoint(
+    fixed: Array, u: Array, coef: Array, width: int, size: int, adj_u: Array, adj_fixed: Array
+) -> Any:
+    """Adjoint of v: updates adj_u in place, adds to adj_fixed, returns the adjoint of the limit.
+
+    u is the flow before the step. adj_fixed has the adjoints of grad F2 (x, y), of rho_c and of
+    |grad F2|^2.
+    """
+    zero = u.dtype.type(0)
+    stop = width + size
+    gx, gy = fixed[GRAD_X, width:stop], fixed[GRAD_Y, width:stop]
+    rho_c, inverse = fixed[RHO_C, width:stop], fixed[INV_SQ, width:stop]
+    ux, uy = u[0, width:stop], u[1, width:stop]
+    adj_ux, adj_uy = adj_u[0, width:stop], adj_u[1, width:stop]
+    adj_gx, adj_gy = adj_fixed[0, width:stop], adj_fixed[1, width:stop]
+    adj_rho_c, adj_sq = adj_fixed[2, width:stop], adj_fixed[3, width:stop]
+    limit = coef[LIMIT]
+    adj_limit = zero
+    for k in range(size):
+        free = -(rho_c[k] + gx[k] * ux[k] + gy[k] * uy[k]) * inverse[k]
+        step = -limit if free < -limit else free
+        step = limit if step > limit else step
+        ax, ay = adj_ux[k], adj_uy[k]
+        adj_step = gx[k] * ax + gy[k] * ay
+        adj_limit += adj_step if free > limit else zero
+        adj_limit -= adj_step if free < -limit else zero
+        # at a tie the clamp passes the gradient on, as torch.clamp does
+        adj_free = adj_step if free >= -limit else zero
+        adj_free = adj_free if free <= limit else zero
+        adj_rho = -adj_free * inverse[k]
+        adj_gx[k] += step * ax + adj_rho * ux[k]
+        adj_gy[k] += step * ay + adj_rho * uy[k]
+        adj_rho_c[k] += adj_rho
+        adj_sq[k] += adj_rho * free
+        adj_ux[k] = ax + adj_rho * gx[k]
+        adj_uy[k] = ay + adj_rho * gy[k]
+    return adj_limit
+
+
+@_jit
+def _flow_tap_sums(u: Array, adj_d: Array, width: int, size: int, sums: Array) -> None:
+    """sums[6:10] += the gradients of the flow kernels, for one component."""
+    stop = width + size
+    here, right, below = u[width:stop], u[width + 1 : stop + 1], u[2 * width : stop + width]
+    ex, ey = adj_d[0, width:stop], adj_d[1, width:stop]
+    zero = u.dtype.type(0)
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for k in range(size):
+        s0 += ex[k] * here[k]
+        s1 += ex[k] * right[k]
+        s2 += ey[k] * here[k]
+        s3 += ey[k] * below[k]
+    sums[6] += s0
+    sums[7] += s1
+    sums[8] += s2
+    sums[9] += s3
+
+
+@_jit
+def _divergence_tap_sums(p: Array, adj_u: Array, width: int, size: int, sums: Array) -> None:
+    """sums[10:14] += the gradients of theta times the divergence kernels, for one component."""
+    stop = width + size
+    left, x_here = p[0, width - 1 : stop - 1], p[0, width:stop]
+    up, y_here = p[1, :size], p[1, width:stop]
+    zero = adj_u.dtype.type(0)
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for k in range(size):
+        s0 += adj_u[k] * left[k]
+        s1 += adj_u[k] * x_here[k]
+        s2 += adj_u[k] * up[k]
+        s3 += adj_u[k] * y_here[k]
+    sums[10] += s0
+    sums[11] += s1
+    sums[12] += s2
+    sums[13] += s3
+
+
+@_jit
+def _prepare_adjoint(
+    frame2: Array,
+    taps: Array,
+    fixed: Array,
+    adj_fixed: Array,
+    grad1: Array,
+    grad2: Array,
+    sums: Array,
+) -> None:
+    """Adjoint of :func:`_prepare`: sets grad1 and grad2, adds the image kernels' to sums[0:6]."""
+    real = frame2.dtype.type
+    half, two, zero = real(0.5), real(2), real(0)
+    height, width = frame2.shape
+    size = height * width
+    gx, gy = fixed[GRAD_X, width : width + size], fixed[GRAD_Y, width : width + size]
+    adj_gx, adj_gy = adj_fixed[0, width : width + size], adj_fixed[1, width : width + size]
+    adj_rho_c, adj_sq = adj_fixed[2, width : width + size], adj_fixed[3, width : width + size]
+    for k in range(size):
+        adj_gx[k] += two * gx[k] * adj_sq[k]
+        adj_gy[k] += two * gy[k] * adj_sq[k]
+    for i in range(height):
+        row1, row2 = grad1[i], grad2[i]
+        adj = adj_rho_c[i * width : (i + 1) * width]
+        for j in range(width):
+            row1[j] = -adj[j]
+            row2[j] = adj[j]
+    for i in range(height):
+        adj = adj_gx[i * width : (i + 1) * width]
+        row1, row2 = grad1[i], grad2[i]
+        row1[0] -= half * adj[0]
+        row1[1] += half * adj[0]
+        row1[width - 2] -= half * adj[width - 1]
+        row1[width - 1] += half * adj[width - 1]
+        inner = adj[1:]
+        for tap in range(3):
+            source, target, weight, total = frame2[i, tap:], row2[tap:], taps[tap], zero
+            for j in range(width - 2):
+                target[j] += weight * inner[j]
+                total += inner[j] * source[j]
+            sums[tap] += total
+        adj = adj_gy[i * width : (i + 1) * width]
+        if i == 0 or i == height - 1:
+            up, down = grad1[max(i - 1, 0)], grad1[min(i + 1, height - 1)]
+            for j in range(width):
+                up[j] -= half * adj[j]
+            for j in range(width):
+                down[j] += half * adj[j]
+        else:
+            for tap in range(3):
+                source, target = frame2[i + tap - 1], grad2[i + tap - 1]
+                weight, total = taps[3 + tap], zero
+                for j in range(width):
+                    target[j] += weight * adj[j]
+                    total += adj[j] * source[j]
+                sums[3 + tap] += total
+
+
+@_jit
+def _iteration_adjoint(
+    fixed: Array,
+    old: Array,
+    new: Array,
+    coef: Array,
+    height: int,
+    width: int,
+    is_first: bool,
+    is_last: bool,
+    with_taps: bool,
+    adjoint: Array,
+    adj_d: Array,
+    adj_fixed: Array,
+    sums: Array,
+) -> None:
+    """Adjoint of the iteration from state ``old`` to ``new``.
+
+    ``adjoint`` turns in place from that of ``new`` into that of ``old``. The first iteration starts
+    from zeros, and the last one's p is not used; what that makes needless is skipped.
+    """
+    size = height * width
+    stop, inner = width + size, size - width
+    adj_u = adjoint[0]
+    for c in range(2):
+        u, q, adj_p = new[0, c], new[1 + c], adjoint[1 + c]
+        if not is_last:
+            rate = _dual_adjoint(fixed, u, q, coef, width, width, inner, True, adj_p, adj_d)
+            rate += _dual_adjoint(fixed, u, q, coef, width, size, width, False, adj_p, adj_d)
+            sums[ADJ_RATE] += rate
+            _flow_gradient_adjoint(adj_d, coef, width, size, adj_u[c])
+            if with_taps:
+                _flow_tap_sums(u, adj_d, width, size, sums)
+        if not is_first:
+            adj = adj_u[c]
+            _divergence_adjoint(fixed, adj, coef, width, width, inner, True, adj_p)
+            _divergence_adjoint(fixed, adj, coef, width, size, width, False, adj_p)
+            if with_taps:
+                _divergence_tap_sums(old[1 + c], adj[width:stop], width, size, sums)
+    sums[ADJ_LIMIT] += _primal_adjoint(fixed, old[0], coef, width, size, adj_u, adj_fixed)
+
+
+def backward(
+    frame1: Array,
+    frame2: Array,
+    taps: Array,
+    scalars: Array,
+    n_iter: int,
+    segment: int,
+    with_taps: bool,
+    first: int,
+    last: int,
+    cot_x: Array,
+    cot_y: Array,
+    grad1: Array,
+    grad2: Array,
+    grad_parameters: Array,
+) -> None:
+    """Gradients of the planes ``first <= i < last``, from the cotangents of their flow.
+
+    A plane's states are computed again, ``segment`` iterations at a time from stored checkpoints.
+    ``grad_parameters`` [planes, 17], zeros in float64, receives each plane's share of the gradients
+    of its 14 taps and of theta, lambda and tau; where ``with_taps`` is false the shares of the flow
+    and divergence kernels and of the scalars are meaningless.
+    """
+    stride, real = _stride(frame1), frame1.dtype
+    n_segments = max(1, -(-n_iter // segment))
+    fixed, adj_fixed = np.zeros((5, stride), real), np.zeros((4, stride), real)
+    states = np.zeros((segment + 1, 3, 2, stride), real)
+    checkpoints = np.zeros((n_segments, 3, 2, stride), real)  # the first one stays zero
+    adjoint, adj_d = np.zeros((3, 2, stride), real), np.zeros((2, stride), real)
+    coef = np.zeros(10, real)
+    _backward(
+        frame1, frame2, taps, scalars, n_iter, segment, with_taps, first, last, cot_x, cot_y,
+        grad1, grad2, grad_parameters,
+        fixed, adj_fixed, states, checkpoints, adjoint, adj_d, coef,
+    )  # fmt: skip
+
+
+@_jit
+def _backward(
+    frame1: Array,
+    frame2: Array,
+    taps: Array,
+    scalars: Array,
+    n_iter: int,
+    segment: int,
+    with_taps: bool,
+    first: int,
+    last: int,
+    cot_x: Array,
+    cot_y: Array,
+    grad1: Array,
+    grad2: Array,
+    grad_parameters: Array,
+    fixed: Array,
+    adj_fixed: Array,
+    states: Array,
+    checkpoints: Array,
+    adjoint: Array,
+    adj_d: Array,
+    coef: Array,
+) -> None:
+    height, width = frame1.shape[1:]
+    n_segments = checkpoints.shape[0]
+    _set_has_right(fixed, height, width)
+    for i in range(first, last):
+        kernel, sums = taps[i % taps.shape[0]], grad_parameters[i]
+        _coefficients(kernel, scalars, coef)
+        _prepare(frame1[i], frame2[i], kernel, coef[LIMIT], fixed)
+        _from_plane(cot_x[i], adjoint[0, 0])
+        _from_plane(cot_y[i], adjoint[0, 1])
+        _clear(adjoint[1])
+        _clear(adjoint[2])
+        _clear(adj_fixed)
+        for s in range(2 * n_segments - 1):
+            # up through the segments for their checkpoints, then down again for the gradients
+            upwards = s < n_segments - 1
+            number = s if upwards else 2 * n_segments - 2 - s
+            start = number * segment
+            length = min(segment, n_iter - start)
+            _copy_state(checkpoints[number], states[0])
+            for t in range(length):
+                dual = start + t < n_iter - 1
+                _iterate(fixed, states[t], coef, height, width, dual, states[t + 1])
+            if upwards:
+                _copy_state(states[segment], checkpoints[number + 1])
+            else:
+                for t in range(length - 1, -1, -1):
+                    is_first, is_last = start + t == 0, start + t == n_iter - 1
+                    _iteration_adjoint(
+                        fixed, states[t], states[t + 1], coef, height, width, is_first, is_last,
+                        with_taps, adjoint, adj_d, adj_fixed, sums,
+                    )  # fmt: skip
+        _prepare_adjoint(frame2[i], kernel, fixed, adj_fixed, grad1[i], grad2[i], sums)
+        _finish_sums(kernel, scalars, sums)
+
+
+@_jit
+def _finish_sums(taps: Array, scalars: Array, sums: Array) -> None:
+    """Chain rule through theta * divergence, limit = lambda theta and rate = tau / theta."""
+    theta, lam, tau = scalars
+    adj_limit, adj_rate = sums[ADJ_LIMIT], sums[ADJ_RATE]
+    adj_theta = lam * adj_limit - tau / (theta * theta) * adj_rate
+    for i in range(10, N_TAPS):
+        adj_theta += taps[i] * sums[i]
+        sums[i] *= theta
+    sums[N_TAPS] = adj_theta
+    sums[N_TAPS + 1] = theta * adj_limit
+    sums[N_TAPS + 2] = adj_rate / theta

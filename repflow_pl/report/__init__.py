@@ -1,0 +1,1 @@
+"""The paper's tables with measured numbers, rendered from result files, without a trainer."""

@@ -1,0 +1,127 @@
+"""Join all tables into one page, and put the main one into the README."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+
+BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
+README_TABLE = ("motion_shapes", "placement")
+
+PAPER_ORDER = (
+    "placement",
+    "learned",
+    "iterations",
+    "fusion",
+    "architecture",
+    "volumetric",
+    "motion",
+    "runtime",
+    "sota",
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A rendered table: `<data>/<name>.md`."""
+
+    data: str
+    name: str
+    text: str
+
+
+def join(tables: Path, readme: Path | None = None) -> tuple[Path, ...]:
+    """Write `tables/README.md` and the README's block; the files that were written.
+
+    A README that is absent or has no markers is left alone, and so is its block while the table
+    for it does not exist.
+    Errors: UserError where there is no table, or one marker without the other.
+    """
+    pages = find_pages(tables)
+    if not pages:
+        raise UserError(f"no table in {tables}: run one of the scripts in experiments/ first.")
+    written = [tables / "README.md"]
+    _write(written[0], joined(pages))
+    main = [page for page in pages if (page.data, page.name) == README_TABLE]
+    if readme is not None and readme.is_file() and main:
+        before = readme.read_text(encoding="utf-8")
+        where = Path(os.path.relpath(tables.resolve(), readme.resolve().parent)).as_posix()
+        after = with_block(before, excerpt(main[0], where), readme)
+        if after != before:
+            _write(readme, after)
+            written.append(readme)
+    return tuple(written)
+
+
+def find_pages(tables: Path) -> tuple[Page, ...]:
+    """All rendered tables, by data set, in the paper's order."""
+    files = [f for f in tables.glob("*/*.md") if f.parent.name != "paper" and f.name != "README.md"]
+    rank = {name: index for index, name in enumerate(PAPER_ORDER)}
+    files.sort(key=lambda f: (f.parent.name, rank.get(f.stem, len(rank)), f.stem))
+    return tuple(Page(f.parent.name, f.stem, f.read_text(encoding="utf-8")) for f in files)
+
+
+def joined(pages: tuple[Page, ...]) -> str:
+    """The text of tables/README.md: contents, then the pages under a heading for each data set."""
+    parts = [
+        "# Tables",
+        "Every table of the paper that was measured, rendered from result files. Do not edit by "
+        "hand: the next `python -m repflow_pl.report` writes this page anew. What is known of the "
+        "paper's own figures is in [paper/](paper/README.md).",
+    ]
+    contents = []
+    for data in dict.fromkeys(page.data for page in pages):
+        contents.append(f"- {data}")
+        for page in (page for page in pages if page.data == data):
+            stem = f"{data}/{page.name}"
+            links = ", ".join(f"[{kind}]({stem}.{kind})" for kind in ("md", "csv", "png"))
+            contents.append(f"  - {page.name}: {links}")
+    parts.append("\n".join(contents))
+    for data in dict.fromkeys(page.data for page in pages):
+        parts.append(f"## {data}")
+        for page in (page for page in pages if page.data == data):
+            lower = re.sub(r"^(?=#+ )", "##", page.text.strip(), flags=re.MULTILINE)
+            parts.append(_relocated(lower, data))
+    return "\n\n".join(parts) + "\n"
+
+
+def excerpt(page: Page, tables: str) -> str:
+    """What stands before a page's first section: plot, best row, table, legend.
+
+    `tables` is the folder of the tables as seen from where the excerpt will stand.
+    """
+    head = re.split(r"^## ", page.text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    head = re.sub(r"^# (.*)$", r"**\1**", head, count=1, flags=re.MULTILINE)
+    folder = f"{tables}/{page.data}"
+    more = f"Controls, orderings and how it was measured: [{page.name}.md]({page.name}.md)."
+    return _relocated(f"{head}\n\n{more}", folder)
+
+
+def with_block(text: str, block: str, name: Path) -> str:
+    """`text` with `block` between its markers; unchanged where it has none.
+
+    Errors: UserError where the markers are not one pair in order.
+    """
+    counts = (text.count(BEGIN), text.count(END))
+    if counts == (0, 0):
+        return text
+    if counts != (1, 1) or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{name} needs one {BEGIN} and, after it, one {END}: put both in place.")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def _relocated(text: str, folder: str) -> str:
+    """Links of a page as seen from where `folder` is its folder; addresses and anchors stay."""
+    return re.sub(r"\]\((?![a-z][a-z0-9+.-]*:|[#/])", f"]({folder}/", text)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path, "wb") as stream:
+        stream.write(text.encode())

@@ -1,0 +1,231 @@
+"""A table as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from repflow_pl.report.collect import Collected
+from repflow_pl.report.paper import (
+    NOT_KNOWN,
+    UNVERIFIED_MARK,
+    PaperTable,
+    column_title,
+    is_accuracy,
+)
+from repflow_pl.report.provenance import measured
+from repflow_pl.report.rows import Context, Row, Table
+from repflow_pl.report.stats import paired_difference, verdict
+from repflow_pl.report.summary import (
+    PAPER_COLUMN,
+    check_orderings,
+    paper_cell,
+    paper_columns,
+    ranked,
+    summarise,
+)
+from repflow_pl.report.wording import grid, percent, points, significant, with_interval
+
+PROFILES = {
+    "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
+    "paper": "paper profile: the paper's backbone, clip and recipe",
+}
+
+_MEASURED = (
+    "top-1 (video)",
+    "n",
+    "clip top-1",
+    "top-5",
+    "parameters",
+    "GFLOPs",
+    "ms per clip (median)",
+    "× RGB",
+)
+
+
+def markdown(
+    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+) -> str:
+    """The whole page. What stands before its first `##` can be shown alone."""
+    main = [entry for entry in collected if not entry.row.control]
+    profile = PROFILES.get(context.profile, f"{context.profile} profile")
+    parts = [
+        f"# {table.title}: {context.data} ({profile})",
+        f"![Top-1 of each row, with 95 % intervals]({table.name}.png)",
+        *_best(main, paper),
+        _main_table(table, main, paper),
+        *_absences(collected),
+        _legend(table, main, paper),
+        *_controls(context, [entry for entry in collected if entry.row.control]),
+        *_orderings(table, collected),
+        "## How it was measured",
+        "\n".join(f"- {sentence}" for sentence in measured(table, context, collected)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _main_table(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> str:
+    columns = paper_columns(table, paper)
+    best = ranked(main)[0].row if ranked(main) else None
+    lines = []
+    for entry in main:
+        name = f"**{entry.row.name}**" if entry.row is best else entry.row.name
+        lines.append([name, *_measured_cells(entry), *_paper_cells(entry.row, paper, columns)])
+    titles = [c if c == PAPER_COLUMN else f"paper: {column_title(c)}" for c in columns]
+    return grid(["row", *_MEASURED, *titles], lines)
+
+
+def _measured_cells(entry: Collected) -> list[str]:
+    summary = summarise(entry)
+    if summary is None:
+        return [entry.state, _count(entry), *[NOT_KNOWN] * (len(_MEASURED) - 2)]
+    tvl1 = f" (TV-L1 {significant(summary.tvl1_ms)})" if summary.tvl1_ms else ""
+    return [
+        with_interval(summary.top1),
+        _count(entry),
+        with_interval(summary.clip_top1),
+        with_interval(summary.top5),
+        f"{significant(summary.parameters / 1e6)} M",
+        significant(summary.flops / 1e9),
+        significant(summary.median_ms) + tvl1,
+        f"{summary.ratio:.2f}",
+    ]
+
+
+def _paper_cells(row: Row, paper: PaperTable | None, columns: Sequence[str]) -> list[str]:
+    if paper is None:
+        return []
+    return [str(paper_cell(row, paper, column) or NOT_KNOWN) for column in columns]
+
+
+def _count(entry: Collected) -> str:
+    """The number of runs, and of how many where some are not there."""
+    n = len(entry.results)
+    return str(n) if n == entry.asked else f"{n} of {entry.asked}"
+
+
+def _absences(collected: Sequence[Collected]) -> list[str]:
+    """One line a run that is not there: a mean over fewer seeds must not pass for a whole one."""
+    lines = []
+    for entry in collected:
+        for failure in entry.failures:
+            lines.append(f"- FAILED: {entry.row.name}, seed {failure.seed}: {failure.reason}")
+        if entry.missing:
+            seeds = ", ".join(map(str, entry.missing))
+            word = "seed" if len(entry.missing) == 1 else "seeds"
+            lines.append(f"- missing: {entry.row.name}, {word} {seeds}")
+    return ["\n".join(lines)] if lines else []
+
+
+def _legend(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> str:
+    sentences = [
+        "Accuracies are per cent of the test videos, ± half of the 95 % Student-t interval over "
+        "n seeds (one seed has none).",
+        "GFLOPs count a multiply-add as 2, per clip.",
+        "× RGB is the time per clip over that of the plain RGB backbone, timed in turns with it.",
+    ]
+    if paper is not None:
+        columns = paper_columns(table, paper)
+        cells = [paper_cell(entry.row, paper, column) for entry in main for column in columns]
+        sentences.append(
+            f"The paper's figures are of other data and another machine; {NOT_KNOWN}: none known."
+        )
+        if any(cell is not None and cell.unverified for cell in cells):
+            sentences.append(
+                f"{UNVERIFIED_MARK} unverified: written down from memory, not checked against "
+                "the paper's table."
+            )
+    return " ".join(sentences) + f" All figures: [{table.name}.csv]({table.name}.csv)."
+
+
+def _best(main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
+    """Which row is best, whatever the paper says; which position, where the rows try several."""
+    positions = [entry for entry in main if entry.row.spec.model.flow is not None]
+    blocks = {flow.after_block for e in positions if (flow := e.row.spec.model.flow) is not None}
+    several = len(blocks) > 1
+    sentences = []
+    if several:
+        sentences.append(_best_of("position", positions, paper))
+    first, first_position = ranked(main)[:1], ranked(positions)[:1]
+    if not several or first != first_position:
+        sentences.append(_best_of("row", main, paper))
+    return sentences
+
+
+def _best_of(kind: str, entries: Sequence[Collected], paper: PaperTable | None) -> str:
+    order = ranked(entries)
+    if not order:
+        return f"Best measured {kind}: none, nothing is measured yet." + _paper_best(entries, paper)
+    best = summarise(order[0])
+    assert best is not None  # ranked() gives rows with results only
+    text = f"Best measured {kind}: **{order[0].row.name}** ({with_interval(best.top1)} %"
+    if len(order) > 1:
+        difference = paired_difference(order[0].top1, order[1].top1)
+        if difference is not None:
+            decided = "" if verdict(difference) == "holds" else "; which is ahead is undecided"
+            text += (
+                f"; {points(difference)} points on the next, {order[1].row.name}, "
+                f"n = {difference.n}{decided}"
+            )
+    text += ")."
+    if len(order) < len(entries):
+        text += f" {len(entries) - len(order)} of {len(entries)} {kind}s have no result."
+    return text + _paper_best(entries, paper)
+
+
+def _paper_best(entries: Sequence[Collected], paper: PaperTable | None) -> str:
+    """The paper's best among the same rows, column by column."""
+    if paper is None:
+        return ""
+    matrix = any(entry.row.paper_column for entry in entries)
+    columns = (PAPER_COLUMN,) if matrix else tuple(filter(is_accuracy, paper.columns))
+    bests = []
+    for column in columns:
+        cells = [(entry.row, paper_cell(entry.row, paper, column)) for entry in entries]
+        known = [(row, c, c.value) for row, c in cells if c is not None and c.value is not None]
+        if known:
+            row, cell, _ = max(known, key=lambda item: item[2])
+            where = "" if matrix else f" on {column_title(column)}"
+            bests.append(f"{row.name} ({cell}{where})")
+    return f" In the paper: {', '.join(bests)}." if bests else ""
+
+
+def _controls(context: Context, controls: Sequence[Collected]) -> list[str]:
+    if not controls and context.metadata is None:
+        return []
+    chance = percent(context.chance)
+    lines = []
+    for entry in controls:
+        summary = summarise(entry)
+        top1 = with_interval(summary.top1) if summary else entry.state
+        lines.append([entry.row.name, top1, _count(entry), chance])
+    if context.metadata is not None:
+        baseline = context.metadata
+        accuracy = percent(baseline.accuracy)
+        if baseline.half_width is not None:
+            accuracy += f" ± {percent(baseline.half_width)}"
+        name = "Metadata only (the files' facts, no pixels)"
+        lines.append([name, accuracy, NOT_KNOWN, percent(baseline.chance)])
+    return ["## Controls", grid(["control", "top-1 (video)", "n", "chance"], lines)]
+
+
+def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
+    if not table.orderings:
+        return []
+    lines = []
+    for checked in check_orderings(table, collected):
+        difference = checked.difference
+        lines.append(
+            [
+                checked.claim,
+                checked.verdict,
+                NOT_KNOWN if difference is None else points(difference),
+                "0" if difference is None else str(difference.n),
+            ]
+        )
+    return [
+        "## The paper's orderings",
+        grid(["the paper says", "here", "difference in points", "n"], lines, left=2),
+        "The difference is paired over seeds, with its 95 % interval, not corrected for the number "
+        "of comparisons. An ordering holds where the interval lies above 0, fails where it lies "
+        "below, and is undecided otherwise; one seed, or seeds without any spread, decide nothing.",
+    ]

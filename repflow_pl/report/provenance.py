@@ -1,0 +1,79 @@
+"""The sentences that say how a table's figures came about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from repflow_pl.report.collect import Collected
+from repflow_pl.report.rows import Context, Table
+from repflow_pl.report.wording import duration, percent
+from repflow_pl.training.result import RunResult
+
+
+def measured(table: Table, context: Context, collected: Sequence[Collected]) -> list[str]:
+    """One sentence each: command, selection, data, bounds, device, versions, notes."""
+    results = [result for entry in collected for result in entry.results]
+    return [
+        f"Made by `{context.command}`.",
+        f"Checkpoint: {context.selection}.",
+        *_videos(results),
+        _bounds(context),
+        *_machine(results),
+        *context.notes,
+        *table.notes,
+    ]
+
+
+def _videos(results: Sequence[RunResult]) -> list[str]:
+    if not results:
+        return []
+    test = sorted({result.videos_test for result in results})
+    sentences = [
+        f"Videos: {_each(results, lambda r: r.videos_train)} to train, "
+        f"{_each(results, lambda r: r.videos_val)} to validate, "
+        f"{_each(results, lambda r: r.videos_test)} to test. The binomial standard error of one "
+        f"run's top-1 is at most {percent(0.5 / math.sqrt(max(test[0], 1)))} points; the intervals "
+        "above are over seeds and leave it out.",
+        "Files that could not be decoded and were left out: "
+        f"{max(result.videos_broken for result in results)}.",
+        f"Fingerprint of the list of videos: {_each(results, lambda r: r.fingerprint)}.",
+    ]
+    if len(test) > 1:
+        sentences.append("The rows were not tested on the same number of videos: do not compare.")
+    return sentences
+
+
+def _bounds(context: Context) -> str:
+    chance = f"Guessing reaches {percent(context.chance)} %"
+    if context.ceiling is None:
+        return f"{chance}."
+    return (
+        f"{chance}; a model that knows every appearance and no motion reaches at most "
+        f"{percent(context.ceiling)} % (the dashed line of the plot)."
+    )
+
+
+def _machine(results: Sequence[RunResult]) -> list[str]:
+    if not results:
+        return []
+    train = sum(result.train_seconds for result in results)
+    test = sum(result.test_seconds for result in results)
+    return [
+        f"Device: {_each(results, lambda r: r.device)}. Times compare within one machine at most.",
+        f"The {len(results)} runs took {duration(train)} of training and {duration(test)} of test.",
+        f"Versions: {_each(results, _versions)}.",
+    ]
+
+
+def _versions(result: RunResult) -> str:
+    v = result.versions
+    return (
+        f"repflow_pl {v.repflow_pl} (commit {v.commit}), Python {v.python}, torch {v.torch}, "
+        f"lightning {v.lightning}"
+    )
+
+
+def _each(results: Iterable[RunResult], get: Callable[[RunResult], object]) -> str:
+    """The values that occur, each once, in the order of the runs."""
+    return " or ".join(dict.fromkeys(str(get(result)) for result in results))

@@ -1,0 +1,90 @@
+"""What a table is: its rows, the paper's claims about them, and where it was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from repflow_pl.errors import UserError, unknown
+from repflow_pl.specs import RunSpec
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    name: str
+    spec: RunSpec
+    paper: str | None = None
+    """The row's name in the paper's CSV; None where the paper has no such row."""
+    paper_column: str | None = None
+    """Where the paper's table is a matrix (fusion x position), the column of this row's figure.
+    The table then has a single column for the paper."""
+    control: bool = False
+    """A control goes into a table of its own: it tests the data, not the method."""
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """The paper says that one row beats another."""
+
+    claim: str
+    better: str
+    worse: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper, as this project measures it."""
+
+    name: str
+    """Names the files: `placement`."""
+    title: str
+    rows: tuple[Row, ...]
+    paper_csv: str | None = None
+    """Stem of the CSV in tables/paper; None where the paper has no such table."""
+    orderings: tuple[Ordering, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"table {self.name} has two rows named {name!r}: rename one.")
+        for ordering in self.orderings:
+            for name in (ordering.better, ordering.worse):
+                if name not in names:
+                    raise unknown(f"row in an ordering of table {self.name}", name, names)
+        if self.paper_csv is None and any(row.paper for row in self.rows):
+            raise UserError(f"table {self.name} names rows of the paper but no CSV of it.")
+
+
+@dataclass(frozen=True)
+class MetadataBaseline:
+    """A classifier that sees only file facts (length, size, rate): it should be at chance."""
+
+    accuracy: float
+    half_width: float | None
+    """Half of its 95 % interval."""
+    chance: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a table was measured: what its result files do not say. Accuracies are fractions."""
+
+    data: str
+    """The data set's name, also the folder of its tables."""
+    profile: str
+    """`demo` or `paper`."""
+    command: str
+    """The command that made the table, as one would type it; without paths of the user."""
+    chance: float
+    """Accuracy of guessing."""
+    metadata: MetadataBaseline | None = None
+    ceiling: float | None = None
+    """Accuracy of a model that knows all appearance and no motion, where the set has such a bound:
+    1 / number of motions on motion_shapes."""
+    selection: str = "last epoch, no selection; the test part selects nothing"
+    """How the checkpoint was chosen."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the data: its protocol, its preparation."""

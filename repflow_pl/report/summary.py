@@ -1,0 +1,95 @@
+"""A row's results as the figures a table prints."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from repflow_pl.report.collect import Collected
+from repflow_pl.report.paper import PaperFigure, PaperTable
+from repflow_pl.report.rows import Row, Table
+from repflow_pl.report.stats import Estimate, Verdict, mean_interval, paired_difference, verdict
+
+PAPER_COLUMN = "paper"
+"""The one column of a table whose rows choose their columns of the paper's matrix."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Aggregates over a row's seeds. Accuracies are fractions."""
+
+    top1: Estimate
+    top5: Estimate
+    clip_top1: Estimate
+    parameters: int
+    parameters_trained: int
+    flops: int
+    median_ms: float
+    q25_ms: float
+    q75_ms: float
+    tvl1_ms: float
+    ratio: float
+
+
+def summarise(collected: Collected) -> Summary | None:
+    """Means with intervals; of times the median over seeds. None without any result."""
+    results = collected.results
+    if not results:
+        return None
+    latencies = [result.latency for result in results]
+    return Summary(
+        top1=mean_interval([result.top1 for result in results]),
+        top5=mean_interval([result.top5 for result in results]),
+        clip_top1=mean_interval([result.clip_top1 for result in results]),
+        # These follow from the spec and are the same for every seed.
+        parameters=results[0].parameters,
+        parameters_trained=results[0].parameters_trained,
+        flops=results[0].flops,
+        median_ms=statistics.median(latency.median_ms for latency in latencies),
+        q25_ms=statistics.median(latency.q25_ms for latency in latencies),
+        q75_ms=statistics.median(latency.q75_ms for latency in latencies),
+        tvl1_ms=statistics.median(latency.tvl1_ms for latency in latencies),
+        ratio=statistics.median(latency.ratio for latency in latencies),
+    )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An ordering of the paper, held against the runs."""
+
+    claim: str
+    difference: Estimate | None
+    verdict: Verdict
+
+
+def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Checked, ...]:
+    """The paired difference better - worse of every ordering, and what it decides."""
+    top1 = {entry.row.name: entry.top1 for entry in collected}
+    checked = []
+    for ordering in table.orderings:
+        difference = paired_difference(top1[ordering.better], top1[ordering.worse])
+        checked.append(Checked(ordering.claim, difference, verdict(difference)))
+    return tuple(checked)
+
+
+def ranked(collected: Sequence[Collected]) -> list[Collected]:
+    """Rows with results, the best mean top-1 first; equal ones in the order of the table."""
+    measured = [entry for entry in collected if entry.results]
+    return sorted(measured, key=lambda entry: -mean_interval(list(entry.top1.values())).mean)
+
+
+def paper_columns(table: Table, paper: PaperTable | None) -> tuple[str, ...]:
+    """The columns a table has for the paper's figures."""
+    if paper is None:
+        return ()
+    return (PAPER_COLUMN,) if any(row.paper_column for row in table.rows) else paper.columns
+
+
+def paper_cell(row: Row, paper: PaperTable, column: str) -> PaperFigure | None:
+    """The paper's figure for a row, None where it has none. Errors: UserError for unknown names."""
+    if row.paper is None:
+        return None
+    if column == PAPER_COLUMN:
+        return paper.figure(row.paper, row.paper_column) if row.paper_column else None
+    return paper.figure(row.paper, column)

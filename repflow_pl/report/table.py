@@ -1,0 +1,65 @@
+"""A table of the paper: describe it with Row and Table, then render it from result files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repflow_pl.files import atomic_write
+from repflow_pl.report.collect import Collected, Failure, collect
+from repflow_pl.report.markdown import markdown
+from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
+from repflow_pl.report.plot import plot
+from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
+from repflow_pl.report.tidy import tidy
+
+__all__ = [
+    "Collected",
+    "Context",
+    "Failure",
+    "MetadataBaseline",
+    "Ordering",
+    "Rendered",
+    "Row",
+    "Table",
+    "collect",
+    "render",
+]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The three files of a table."""
+
+    markdown: Path
+    csv: Path
+    png: Path
+
+
+def render(
+    table: Table,
+    context: Context,
+    runs: Path,
+    seeds: Sequence[int],
+    out: Path = Path("tables"),
+    paper_folder: Path = PAPER_FOLDER,
+) -> Rendered:
+    """Write `<out>/<data>/<table>.{md,csv,png}` from the results in `runs`.
+
+    Each file is written whole or not at all. Rows without results are printed as missing or FAILED.
+    Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
+    """
+    collected = [collect(runs, row, seeds) for row in table.rows]
+    paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
+    stem = out / context.data / table.name
+    files = Rendered(stem.with_suffix(".md"), stem.with_suffix(".csv"), stem.with_suffix(".png"))
+    # Everything is made before anything is written: a mistake leaves the old three files in step.
+    page = markdown(table, context, collected, paper)
+    lines = tidy(table, context, collected, paper).to_csv(index=False, lineterminator="\n")
+    picture = plot(table, context, collected, paper)
+    contents = (files.csv, lines.encode()), (files.png, picture), (files.markdown, page.encode())
+    for path, content in contents:
+        with atomic_write(path, "wb") as stream:
+            stream.write(content)
+    return files

@@ -1,0 +1,88 @@
+"""A table as a tidy data frame, one line a row, for people who compute with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from repflow_pl.report.collect import Collected
+from repflow_pl.report.paper import PaperTable
+from repflow_pl.report.rows import Context, Table
+from repflow_pl.report.stats import Estimate
+from repflow_pl.report.summary import PAPER_COLUMN, paper_cell, paper_columns, summarise
+from repflow_pl.specs import spec_hash
+
+
+def tidy(
+    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+) -> pd.DataFrame:
+    """Every figure of a table, controls included. Accuracies are in per cent, like the paper's."""
+    frame: pd.DataFrame = pd.DataFrame([_line(table, context, entry, paper) for entry in collected])
+    return frame
+
+
+def _line(
+    table: Table, context: Context, entry: Collected, paper: PaperTable | None
+) -> dict[str, object]:
+    results = entry.results
+    summary = summarise(entry)
+    line: dict[str, object] = {
+        "table": table.name,
+        "data": context.data,
+        "profile": context.profile,
+        "row": entry.row.name,
+        "control": entry.row.control,
+        "state": entry.state,
+        "n": len(results),
+        "seeds": _join([result.seed for result in results]),
+        **_estimate("top1", summary.top1 if summary else None),
+        "top1_by_seed": _join([_percent(result.top1) for result in results]),
+        **_estimate("top5", summary.top5 if summary else None),
+        **_estimate("clip_top1", summary.clip_top1 if summary else None),
+        # Text keeps whole numbers whole where other lines of the column are empty.
+        "parameters": str(summary.parameters) if summary else None,
+        "parameters_trained": str(summary.parameters_trained) if summary else None,
+        "flops": str(summary.flops) if summary else None,
+        "median_ms": _rounded(summary.median_ms if summary else None),
+        "q25_ms": _rounded(summary.q25_ms if summary else None),
+        "q75_ms": _rounded(summary.q75_ms if summary else None),
+        "tvl1_ms": _rounded(summary.tvl1_ms if summary else None),
+        "ratio_to_rgb": _rounded(summary.ratio if summary else None),
+        "videos_test": _join(sorted({result.videos_test for result in results})),
+        "videos_broken": _join(sorted({result.videos_broken for result in results})),
+        "device": _join(sorted({result.device for result in results})),
+        "fingerprint": _join(sorted({result.fingerprint for result in results})),
+        "spec": spec_hash(entry.row.spec),
+        "chance": _percent(context.chance),
+        "ceiling": None if context.ceiling is None else _percent(context.ceiling),
+    }
+    status = None
+    for column in paper_columns(table, paper):
+        cell = paper_cell(entry.row, paper, column) if paper is not None else None
+        name = PAPER_COLUMN if column == PAPER_COLUMN else f"paper_{column}"
+        line[name] = None if cell is None else cell.value
+        status = status if cell is None else cell.status
+    if paper is not None:
+        line["paper_status"] = status
+    return line
+
+
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
+    mean = half_width = None
+    if estimate is not None:
+        mean = _percent(estimate.mean)
+        half_width = None if estimate.half_width is None else _percent(estimate.half_width)
+    return {name: mean, f"{name}_half_width": half_width}
+
+
+def _percent(fraction: float) -> float:
+    return round(100 * fraction, 4)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _join(values: Sequence[object]) -> str:
+    return ";".join(str(value) for value in values)

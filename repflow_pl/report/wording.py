@@ -1,0 +1,53 @@
+"""How figures are written in a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from repflow_pl.report.stats import Estimate
+
+
+def percent(fraction: float) -> str:
+    """0.6417 -> 64.2."""
+    return f"{100 * fraction:.1f}"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """A fraction in per cent, with half of its interval where there is one: 64.2 ± 3.1."""
+    if estimate.half_width is None:
+        return percent(estimate.mean)
+    return f"{percent(estimate.mean)} ± {percent(estimate.half_width)}"
+
+
+def points(difference: Estimate) -> str:
+    """A difference of fractions in percentage points, with its sign and interval."""
+    # Adding 0 turns a rounded -0.0 into 0.0.
+    mean = f"{round(100 * difference.mean, 1) + 0.0:+.1f}".replace("-", "−")
+    return mean if difference.half_width is None else f"{mean} ± {percent(difference.half_width)}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A positive number to so many significant digits, never in exponents: 0.123, 12.3, 8039."""
+    if value <= 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(value)))
+    return f"{value:.{decimals}f}"
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3.4 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def grid(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table: the first `left` columns flush left, the others flush right."""
+    rule = [":--" if index < left else "--:" for index in range(len(header))]
+    return "\n".join(_line(cells) for cells in (header, rule, *lines))
+
+
+def _line(cells: Sequence[str]) -> str:
+    """One line of a Markdown table; a bar inside a cell would end it."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

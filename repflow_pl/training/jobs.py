@@ -1,0 +1,60 @@
+"""Which runs a table needs, in which order, and where each one lives. Imports no trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from repflow_pl.specs import RunSpec, spec_hash
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to make: a row of a table with one seed."""
+
+    table: str
+    row: str
+    spec: RunSpec
+    seed: int
+
+
+def run_folder(out: Path, spec: RunSpec, seed: int) -> Path:
+    """Where a run keeps spec.json, last.ckpt and result.json."""
+    return out / "runs" / spec_hash(spec) / f"seed{seed}"
+
+
+def is_finished(out: Path, job: Job) -> bool:
+    """Whether the job has a result."""
+    return (run_folder(out, job.spec, job.seed) / "result.json").is_file()
+
+
+def stream_runs(job: Job) -> tuple[Job, ...]:
+    """The runs whose weights a two-stream job averages; none for any other job."""
+    if job.spec.model.stream != "two_stream":
+        return ()
+    return tuple(
+        dataclasses.replace(
+            job,
+            row=f"{job.row}: {stream} stream",
+            spec=dataclasses.replace(
+                job.spec, model=dataclasses.replace(job.spec.model, stream=stream)
+            ),
+        )
+        for stream in ("rgb", "tvl1")
+    )
+
+
+def ordered(jobs: Iterable[Job]) -> list[Job]:
+    """Every run once, the runs that another one builds on before it.
+
+    A run that a row of its own asks for keeps that row's name.
+    """
+    asked = {(spec_hash(job.spec), job.seed): job for job in reversed(list(jobs))}
+    in_order: dict[tuple[str, int], Job] = {}
+    for job in reversed(asked.values()):
+        for needed in (*stream_runs(job), job):
+            key = (spec_hash(needed.spec), needed.seed)
+            in_order.setdefault(key, asked.get(key, needed))
+    return list(in_order.values())

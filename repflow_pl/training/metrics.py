@@ -1,0 +1,70 @@
+"""Accuracy over videos, exact for every batch size and number of processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Fractions of right predictions, and the number of videos they are of."""
+
+    top1: float
+    top5: float
+    clip_top1: float
+    clip_top5: float
+    videos: int
+
+
+class VideoAccuracy(Metric):
+    """Video and clip accuracy, top-1 and top-5, keyed by the video's index.
+
+    A video's class probabilities are averaged over its views; a clip is one view. The state has one
+    place for each video, and processes are merged by maximum, so a video that a padded sampler
+    hands out twice is counted once. A tie with the true class counts as wrong, so a model that
+    gives all classes the same score gets none right.
+    """
+
+    full_state_update = False
+    rank: Tensor
+    clips_top1: Tensor
+    clips_top5: Tensor
+
+    def __init__(self, videos: int) -> None:
+        super().__init__()
+        unseen = torch.full((videos,), -1.0)
+        self.add_state("rank", unseen, dist_reduce_fx="max")
+        self.add_state("clips_top1", unseen, dist_reduce_fx="max")
+        self.add_state("clips_top5", unseen, dist_reduce_fx="max")
+
+    def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
+        """scores [B, V, classes] before the softmax; labels [B]; index [B] of the videos."""
+        probabilities = scores.float().softmax(-1)
+        clip_ranks = rank_of(probabilities, labels[:, None].expand(scores.shape[:2]))
+        self.rank[index] = rank_of(probabilities.mean(1), labels).float()
+        self.clips_top1[index] = (clip_ranks < 1).float().mean(1)
+        self.clips_top5[index] = (clip_ranks < 5).float().mean(1)
+
+    def compute(self) -> Accuracies:
+        seen = self.rank >= 0
+        rank = self.rank[seen]
+        return Accuracies(
+            top1=(rank < 1).double().mean().item(),
+            top5=(rank < 5).double().mean().item(),
+            clip_top1=self.clips_top1[seen].double().mean().item(),
+            clip_top5=self.clips_top5[seen].double().mean().item(),
+            videos=int(seen.sum()),
+        )
+
+
+def rank_of(scores: Tensor, labels: Tensor) -> Tensor:
+    """How many other classes score as high as the true one or higher; 0 is a right answer.
+
+    Shapes: [..., classes], [...] -> [...]. A NaN among the scores makes the answer wrong.
+    """
+    true = scores.gather(-1, labels[..., None])
+    return (~(scores < true)).sum(-1) - 1 + scores.isnan().any(-1) * scores.shape[-1]

@@ -1,0 +1,193 @@
+"""The one LightningModule: any model of the package, trained and evaluated by a recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from repflow_pl.data.clips import Batch
+from repflow_pl.data.tvl1 import STEP, ZERO
+from repflow_pl.layers.flow import RepFlow
+from repflow_pl.models.build import build_model
+from repflow_pl.specs import RunSpec
+from repflow_pl.training.metrics import Accuracies, VideoAccuracy
+
+
+class VideoClassifier(L.LightningModule):
+    """Cross-entropy on clips; accuracy on videos.
+
+    Every epoch draws its random numbers from (seed, epoch) alone, so a resumed run ends with the
+    numbers of an uninterrupted one.
+    """
+
+    def __init__(
+        self, spec: RunSpec, seed: int, classes: int, videos_val: int, videos_test: int
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.seed = seed
+        self.classes = classes
+        torch.manual_seed(seed)
+        self.model = build_model(spec.model, classes)
+        self.train_loss = MeanMetric()
+        self.train_top1 = MulticlassAccuracy(classes, average="micro")
+        self.val_loss = MeanMetric()
+        self.val_accuracy = VideoAccuracy(videos_val)
+        self.test_accuracy = VideoAccuracy(videos_test)
+        self.last_train_loss = 0.0
+        self.last_val_top1: float | None = None
+        self.test_result: Accuracies | None = None
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """uint8 streams of clips [B, C, T, H, W] -> scores [B, classes]."""
+        scores: Tensor = self.model(*(to_float(stream) for stream in inputs))
+        return scores
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Scores [B, V, classes] of a batch of videos with V views each."""
+        views = batch.inputs[0].shape[1]
+        return self(*(stream.flatten(0, 1) for stream in batch.inputs)).unflatten(0, (-1, views))
+
+    # --- training
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout is the only draw made here; the loader's are functions of (seed, epoch) as well.
+        torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        scores = self.scores(batch).flatten(0, 1)
+        labels = batch.label.repeat_interleave(len(scores) // len(batch.label))
+        loss = F.cross_entropy(scores, labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_top1.update(scores.detach(), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.last_train_loss = self.train_loss.compute().item()
+        self.log("train/loss", self.last_train_loss)
+        self.log("train/top1", self.train_top1.compute())
+        for name, value in flow_scalars(self.model):
+            self.log(f"flow/{name}", value)
+        self.train_loss.reset()
+        self.train_top1.reset()
+
+    # --- evaluation
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        scores = self.scores(batch)
+        labels = batch.label[:, None].expand(scores.shape[:2])
+        self.val_loss.update(F.cross_entropy(scores.flatten(0, 1), labels.flatten()), len(labels))
+        self.val_accuracy.update(scores, batch.label, batch.index)
+
+    def on_validation_epoch_end(self) -> None:
+        self.last_val_top1 = self.val_accuracy.compute().top1
+        self.log("val/loss", self.val_loss.compute())
+        self.log("val/top1", self.last_val_top1)
+        self.val_loss.reset()
+        self.val_accuracy.reset()
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        self.test_accuracy.update(self.scores(batch), batch.label, batch.index)
+
+    def on_test_epoch_end(self) -> None:
+        self.test_result = self.test_accuracy.compute()
+        self.log("test/top1", self.test_result.top1)
+        self.log("test/top5", self.test_result.top5)
+        self.log("test/clip_top1", self.test_result.clip_top1)
+        self.test_accuracy.reset()
+
+    # --- optimisation
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        recipe = self.spec.recipe
+        groups = parameter_groups(self.model, recipe.lr, recipe.lr * recipe.flow_lr_factor)
+        optimiser: torch.optim.Optimizer
+        if recipe.optimiser == "sgd":
+            optimiser = torch.optim.SGD(
+                groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            )
+        else:
+            optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        schedule: LRScheduler
+        if recipe.schedule == "one_cycle":
+            schedule = OneCycleLR(
+                optimiser,
+                max_lr=[group["lr"] for group in groups],
+                total_steps=int(self.trainer.estimated_stepping_batches),
+            )
+            return {
+                "optimizer": optimiser,
+                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            }
+        if recipe.schedule == "step":
+            return {"optimizer": optimiser, "lr_scheduler": StepLR(optimiser, 12, gamma=0.1)}
+        has_val = len(self.val_accuracy.rank) > 0
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {
+                "scheduler": ReduceLROnPlateau(optimiser, patience=7),
+                "monitor": "val/loss" if has_val else "train/loss",
+            },
+        }
+
+    # --- what a resumed run must know beside Lightning's own state
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["last_epoch"] = {
+            "train_loss": self.last_train_loss,
+            "val_top1": self.last_val_top1,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.last_train_loss = checkpoint["last_epoch"]["train_loss"]
+        self.last_val_top1 = checkpoint["last_epoch"]["val_top1"]
+
+
+def to_float(stream: Tensor) -> Tensor:
+    """uint8 [B, C, T, H, W] -> float32 around 0, on the stream's device.
+
+    Pixels (C = 3) become 2x/255 - 1 (the released code uses its negative), TV-L1 fields (C = 2)
+    become pixels per frame.
+    """
+    if stream.shape[1] == 2:
+        return (stream.float() - ZERO) * STEP
+    return stream.float() / 127.5 - 1
+
+
+def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[str, Any]]:
+    """All trained parameters, those of Alg. 1 in a group of their own (the last, if any)."""
+    flow = [
+        parameter
+        for layer in model.modules()
+        if isinstance(layer, RepFlow)
+        for parameter in layer.flow_parameters()
+        if parameter.requires_grad
+    ]
+    of_flow = {id(parameter) for parameter in flow}
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in of_flow]
+    groups = [{"params": rest, "lr": lr, "name": "network"}]
+    if flow:
+        groups.append({"params": flow, "lr": flow_lr, "name": "flow"})
+    return groups
+
+
+def flow_scalars(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """(name, value) of theta, lambda and tau of every flow layer, for the curves."""
+    return [
+        (f"{name}{suffix}", value.detach())
+        for suffix, layer in _numbered(model)
+        for name, value in (("theta", layer.theta), ("lambda", layer.lam), ("tau", layer.tau))
+    ]
+
+
+def _numbered(model: nn.Module) -> list[tuple[str, RepFlow]]:
+    layers = [layer for layer in model.modules() if isinstance(layer, RepFlow)]
+    return [("" if len(layers) == 1 else f"_{k + 1}", layer) for k, layer in enumerate(layers)]

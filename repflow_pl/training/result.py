@@ -1,0 +1,100 @@
+"""result.json: everything a table prints about one finished run. Imports no trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Evaluation time of one clip at batch 1, on the machine that trained the run.
+
+    `ratio` compares with the plain RGB backbone of the same spec, timed in turns with the model
+    in the same process; absolute times compare within one machine at most.
+    """
+
+    median_ms: float
+    q25_ms: float
+    q75_ms: float
+    ratio: float
+    tvl1_ms: float
+    """Part of the median that computes TV-L1 for the clip on the CPU; 0 where none is needed."""
+    n: int
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What ran."""
+
+    repflow_pl: str
+    python: str
+    torch: str
+    lightning: str
+    commit: str
+    """Of the project's checkout, with `+` where it had uncommitted changes; "unknown" without git."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One spec trained with one seed. Accuracies are fractions of the test part."""
+
+    spec: str
+    """The spec's hash."""
+    seed: int
+    top1: float
+    """Video accuracy: class probabilities averaged over a video's views."""
+    top5: float
+    clip_top1: float
+    """Accuracy over single views."""
+    clip_top5: float
+    val_top1: float | None
+    """Video accuracy on the validation part at the last epoch; None where the set has none."""
+    train_loss: float
+    """Mean over the last epoch; of a two-stream run, which trains nothing, 0."""
+    videos_train: int
+    videos_val: int
+    videos_test: int
+    videos_broken: int
+    """Files that could not be decoded and were left out."""
+    fingerprint: str
+    """Of the data set's list of videos."""
+    parameters: int
+    parameters_trained: int
+    flops: int
+    """Floating-point operations of one clip's forward pass: convolutions and products (2 per
+    multiply-add) as PyTorch counts them, plus the flow iterations."""
+    latency: Latency
+    train_seconds: float
+    """Wall time of training and validation, summed over resumed parts."""
+    test_seconds: float
+    device: str
+    versions: Versions
+
+
+def write_result(path: Path, result: RunResult) -> None:
+    """Write result.json, whole or not at all."""
+    with atomic_write(path) as stream:
+        json.dump(dataclasses.asdict(result), stream, indent=1)
+        stream.write("\n")
+
+
+def read_result(path: Path) -> RunResult:
+    """Read result.json strictly.
+
+    Errors: UserError where it is damaged, or has other fields than a result of this version.
+    """
+    try:
+        plain = json.loads(path.read_text())
+        return RunResult(
+            **{**plain, "latency": Latency(**plain["latency"]), "versions": Versions(**plain["versions"])}
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a result of this version ({error}): remove it and run the table again."
+        ) from error

@@ -1,0 +1,279 @@
+"""One spec and one seed -> result.json: trained, or resumed, or found finished."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import platform
+import subprocess
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+from torch import Tensor
+
+import repflow_pl
+from repflow_pl.data.clips import ClipDataset, collate
+from repflow_pl.data.index import VideoSet
+from repflow_pl.data.module import ClipModule
+from repflow_pl.data.tvl1 import time_tvl1
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+from repflow_pl.models.build import build_model
+from repflow_pl.models.streams import TwoStream
+from repflow_pl.specs import RunSpec, spec_hash, to_dict
+from repflow_pl.training.jobs import Job, run_folder, stream_runs
+from repflow_pl.training.measure import count_flops, measure_latency
+from repflow_pl.training.module import VideoClassifier, to_float
+from repflow_pl.training.pictures import FlowPictures
+from repflow_pl.training.progress import EpochLines
+from repflow_pl.training.result import Latency, RunResult, Versions, write_result
+
+WandbMode = Literal["offline", "online", "disabled"]
+
+EXAMPLES = 4
+"""Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C; the run's checkpoint stands."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how runs are made. Nothing here changes what they result in."""
+
+    out: Path
+    """Folder of runs/ and wandb/."""
+    devices: int = 1
+    wandb: WandbMode = "disabled"
+    console: Console = Console()
+
+
+def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> RunResult:
+    """Train a job to the end, from its checkpoint if there is one, test it and write result.json.
+
+    `label` and `runs_after` are for the progress lines.
+    Errors: UserError for what the user can mend; Interrupted on Ctrl-C.
+    """
+    folder = run_folder(machine.out, job.spec, job.seed)
+    _write_spec(folder / "spec.json", job.spec)
+    data = ClipModule(
+        video_set, job.spec.data.clip, job.spec.model.stream, job.spec.recipe.batch, job.seed
+    )
+    module = VideoClassifier(
+        job.spec,
+        job.seed,
+        classes=len(video_set.classes),
+        videos_val=len(video_set.part("val")),
+        videos_test=len(video_set.part("test")),
+    )
+    examples = _examples(video_set, job.spec)
+    checkpoint = folder / "last.ckpt"
+    timer = Timer(verbose=False)
+    callbacks: list[L.Callback] = [EpochLines(machine.console, label, runs_after), timer]
+    if job.spec.model.flow is not None and machine.wandb != "disabled":
+        every = max(1, job.spec.recipe.epochs // 6)
+        callbacks.append(FlowPictures(to_float(examples[0]), every))
+    callbacks.append(
+        ModelCheckpoint(
+            dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+        )
+    )
+    logger = _wandb_logger(job, machine)
+    trainer = _trainer(job.spec, machine, callbacks, logger)
+    try:
+        if job.spec.model.stream == "two_stream":
+            _load_streams(module, job, machine.out)
+        else:
+            trainer.fit(
+                module,
+                datamodule=data,
+                ckpt_path=checkpoint if checkpoint.exists() else None,
+                weights_only=True,
+            )
+        start = time.monotonic()
+        trainer.test(module, datamodule=data, verbose=False)
+        test_seconds = time.monotonic() - start
+    except SystemExit as stopped:  # how Lightning ends a Ctrl-C
+        raise Interrupted from stopped
+    finally:
+        if logger is not None:
+            logger.experiment.finish()
+    accuracies = module.test_result
+    assert accuracies is not None
+    if accuracies.videos != len(video_set.part("test")):
+        raise RuntimeError(
+            f"{accuracies.videos} of {len(video_set.part('test'))} test videos were evaluated"
+        )
+    result = RunResult(
+        spec=spec_hash(job.spec),
+        seed=job.seed,
+        top1=accuracies.top1,
+        top5=accuracies.top5,
+        clip_top1=accuracies.clip_top1,
+        clip_top5=accuracies.clip_top5,
+        val_top1=module.last_val_top1,
+        train_loss=module.last_train_loss,
+        videos_train=len(video_set.part("train")),
+        videos_val=len(video_set.part("val")),
+        videos_test=accuracies.videos,
+        videos_broken=len(video_set.broken),
+        fingerprint=video_set.fingerprint,
+        parameters=sum(p.numel() for p in module.model.parameters()),
+        parameters_trained=sum(p.numel() for p in module.model.parameters() if p.requires_grad),
+        flops=count_flops(module.model, _one_clip(examples, module.device)),
+        latency=_latency(job.spec, module, video_set, examples),
+        train_seconds=round(timer.time_elapsed("train") + timer.time_elapsed("validate"), 2),
+        test_seconds=round(test_seconds, 2),
+        device=_device_name(module.device),
+        versions=_versions(),
+    )
+    if trainer.is_global_zero:
+        write_result(folder / "result.json", result)
+    return result
+
+
+def _trainer(
+    spec: RunSpec, machine: Machine, callbacks: list[L.Callback], logger: WandbLogger | None
+) -> L.Trainer:
+    # Lightning's notices on workers, logging intervals and the like are not for this program's user.
+    warnings.filterwarnings("ignore", module="lightning.*")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    return L.Trainer(
+        max_epochs=spec.recipe.epochs,
+        accelerator="auto",
+        devices=machine.devices,
+        strategy="ddp" if machine.devices > 1 else "auto",
+        callbacks=callbacks,
+        logger=logger or False,
+        deterministic="warn",
+        use_distributed_sampler=False,  # the data module's own sampler knows the ranks
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=machine.out,
+    )
+
+
+def _load_streams(module: VideoClassifier, job: Job, out: Path) -> None:
+    """Put the trained weights of the two streams' own runs into the two-stream model."""
+    assert isinstance(module.model, TwoStream)
+    rgb, tvl1 = stream_runs(job)
+    for model, part in ((module.model.rgb, rgb), (module.model.tvl1, tvl1)):
+        path = run_folder(out, part.spec, part.seed) / "last.ckpt"
+        if not path.exists():
+            raise UserError(
+                f"the two-stream row needs the run of its {part.spec.model.stream} stream, "
+                f"which has no checkpoint at {path}: run that row first."
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        prefix = "model."
+        model.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+
+
+def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
+    """A W&B run named by spec and seed, so that a resumed run goes on in the same place."""
+    if machine.wandb == "disabled":
+        return None
+    import wandb
+
+    logger = WandbLogger(
+        project="repflow",
+        save_dir=machine.out,
+        offline=machine.wandb == "offline",
+        id=f"{spec_hash(job.spec)}-seed{job.seed}",
+        name=f"{job.row} · seed {job.seed}",
+        group=job.table,
+        job_type=job.row,
+        # Only the run's numbers leave the program: no console, code, machine or path.
+        settings=wandb.Settings(
+            silent=True,
+            console="off",
+            disable_code=True,
+            disable_git=True,
+            x_disable_meta=True,
+            x_disable_stats=True,
+        ),
+    )
+    logger.experiment.config.update({**to_dict(job.spec), "seed": job.seed}, allow_val_change=True)
+    return logger
+
+
+def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
+    """The first view of a few test videos, spread over the part: uint8 [B, C, T, H, W] a stream."""
+    test = ClipDataset(video_set, "test", spec.data.clip, spec.model.stream)
+    count = min(EXAMPLES, len(test))
+    batch = collate([test[k * len(test) // count] for k in range(count)])
+    return tuple(stream[:, 0] for stream in batch.inputs)
+
+
+def _one_clip(examples: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """A batch of one clip, as the model takes it."""
+    return tuple(to_float(stream[:1].to(device)) for stream in examples)
+
+
+def _latency(
+    spec: RunSpec, module: VideoClassifier, video_set: VideoSet, examples: tuple[Tensor, ...]
+) -> Latency:
+    """The model against the plain RGB network of the same backbone and clip, in turns."""
+    rgb_model = dataclasses.replace(spec.model, stream="rgb", flow=None)
+    rgb_spec = dataclasses.replace(spec, model=rgb_model)
+    reference = build_model(rgb_model, module.classes).to(module.device)
+    rgb_examples = _examples(video_set, rgb_spec)
+    frames = rgb_examples[0][0].permute(1, 2, 3, 0).numpy()  # [T, H, W, 3]
+    return measure_latency(
+        module.model,
+        _one_clip(examples, module.device),
+        reference,
+        _one_clip(rgb_examples, module.device),
+        tvl1_ms=[] if spec.model.stream == "rgb" else time_tvl1(frames, repeats=10),
+    )
+
+
+def _write_spec(path: Path, spec: RunSpec) -> None:
+    """spec.json, for people: the hash in the folder's name is what the program goes by."""
+    if not path.exists():
+        with atomic_write(path) as stream:
+            json.dump(to_dict(spec), stream, indent=1)
+            stream.write("\n")
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def _versions() -> Versions:
+    return Versions(
+        repflow_pl=repflow_pl.__version__,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        lightning=L.__version__,
+        commit=_commit(),
+    )
+
+
+def _commit() -> str:
+    """The checkout's commit, `+` added where it has changes; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        here = Path(__file__).parent
+        done: Any = subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        )
+        return str(done.stdout).strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,75 @@
+"""What a row's folder says: done, partial, FAILED, missing, damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from repflow_pl.errors import UserError
+from repflow_pl.report.table import Failure, Row, collect
+from repflow_pl.specs import spec_hash
+
+Rows = dict[str, Row]
+
+
+def folder(runs: Path, row: Row, seed: int) -> Path:
+    return runs / spec_hash(row.spec) / f"seed{seed}"
+
+
+def test_states(runs: Path, rows: Rows) -> None:
+    assert collect(runs, rows["rgb"], [0, 1, 2]).state == "done"
+    assert collect(runs, rows["two_stream"], [0, 1, 2]).state == "partial"
+    assert collect(runs, rows["block4"], [0, 1, 2]).state == "FAILED"
+    assert collect(runs, rows["extra"], [0, 1, 2]).state == "missing"
+
+
+def test_seeds_asked_for_are_all_accounted_for(runs: Path, rows: Rows) -> None:
+    collected = collect(runs, rows["two_stream"], [2, 1, 0, 0])
+    assert [result.seed for result in collected.results] == [1, 0]
+    assert collected.missing == (2,)
+    assert collected.asked == 3
+    assert collected.top1 == {0: 0.55, 1: 0.575}
+
+
+def test_the_reason_is_the_first_line_without_folders(runs: Path, rows: Rows) -> None:
+    (failure,) = collect(runs, rows["block4"], [0]).failures
+    assert failure == Failure(0, "the disk is full: last.ckpt could not be written")
+
+
+@pytest.mark.parametrize(
+    ("written", "printed"),
+    [
+        ("", "no reason was written"),
+        ("loss is nan at 3/40, see https://example.org/a/b", None),
+        ("cannot open '/a/b c/d.mp4'", "cannot open 'b c/d.mp4'"),
+        ("~/x/y.py: no", "y.py: no"),
+    ],
+)
+def test_reasons(runs: Path, rows: Rows, written: str, printed: str | None) -> None:
+    (folder(runs, rows["block4"], 0) / "error.txt").write_text(written)
+    (failure,) = collect(runs, rows["block4"], [0]).failures
+    assert failure.reason == (written if printed is None else printed)
+
+
+def test_a_result_wins_over_an_older_error(runs: Path, rows: Rows) -> None:
+    (folder(runs, rows["rgb"], 0) / "error.txt").write_text("interrupted\n")
+    assert collect(runs, rows["rgb"], [0]).state == "done"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"top1": 0.5}', "\x00\x00"])
+def test_a_damaged_result_is_one_sentence_that_names_it(runs: Path, rows: Rows, text: str) -> None:
+    path = folder(runs, rows["rgb"], 1) / "result.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        collect(runs, rows["rgb"], [0, 1, 2])
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_in_another_runs_place_is_refused(runs: Path, rows: Rows) -> None:
+    path = folder(runs, rows["rgb"], 1) / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seed": 5}))
+    with pytest.raises(UserError, match=r"belongs to run .*, seed 5"):
+        collect(runs, rows["rgb"], [1])

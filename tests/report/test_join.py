@@ -1,0 +1,106 @@
+"""One page of all tables, and the README's block."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from repflow_pl.errors import UserError
+from repflow_pl.report.__main__ import main
+from repflow_pl.report.join import BEGIN, END, join
+from repflow_pl.report.table import Context, Table, render
+
+
+@pytest.fixture
+def tables(table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "tables"
+    render(table, context, runs, [0, 1, 2], out, paper_folder)
+    (out / "paper").mkdir()
+    (out / "paper" / "README.md").write_text("# not a table\n")
+    (out / "ut_interaction").mkdir()
+    for name in ("architecture", "learned", "placement", "another"):
+        text = f"# {name}\n\n![p]({name}.png) [w](https://example.org) [up](#top)\n\n## Controls\n"
+        (out / "ut_interaction" / f"{name}.md").write_text(text)
+    return out
+
+
+def targets(text: str) -> list[str]:
+    """Relative link targets of a page."""
+    return [t for t in re.findall(r"\]\(([^)]+)\)", text) if not re.match(r"https?:|#", t)]
+
+
+def test_joined_page(tables: Path) -> None:
+    assert join(tables) == (tables / "README.md",)
+    page = (tables / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ .*$", page, flags=re.MULTILINE)
+    assert [h for h in headings if h.startswith("## ")] == ["## motion_shapes", "## ut_interaction"]
+    names = [h for h in headings if h.startswith("### ")][1:]
+    assert names == ["### placement", "### learned", "### architecture", "### another"]
+    assert "#### Controls" in headings
+    assert "not a table" not in page
+    assert "(https://example.org)" in page and "(#top)" in page
+
+
+def test_links_lead_to_files(tables: Path) -> None:
+    readme = tables.parent / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    join(tables, readme)
+    found = 0
+    for page in (tables / "README.md", readme):
+        for target in targets(page.read_text(encoding="utf-8")):
+            if "ut_interaction" not in target:
+                assert (page.parent / target).is_file(), target
+                found += 1
+    assert found > 6
+
+
+def test_joining_again_changes_nothing(tables: Path) -> None:
+    readme = tables.parent / "README.md"
+    readme.write_text(f"a\n{BEGIN}\n{END}\nb\n")
+    assert join(tables, readme) == (tables / "README.md", readme)
+    before = [path.read_bytes() for path in (tables / "README.md", readme)]
+    assert join(tables, readme) == (tables / "README.md",)
+    assert [path.read_bytes() for path in (tables / "README.md", readme)] == before
+
+
+def test_readme_block(tables: Path) -> None:
+    readme = tables.parent / "docs" / "README.md"
+    readme.parent.mkdir()
+    before, after = "# Title\n\nText †.\n", "\n\nMore ![x](y.png)\n"
+    readme.write_text(f"{before}{BEGIN}old{END}{after}", encoding="utf-8")
+    join(tables, readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(before + BEGIN) and text.endswith(END + after)
+    block = text[len(before) : -len(after)]
+    assert "old" not in block
+    assert "(../tables/motion_shapes/placement.png)" in block
+    assert "| **After block 3** | 62.5 ± 6.2 |" in block
+    assert "† unverified" in block
+    assert "\n#" not in block
+
+
+def test_readme_without_markers_is_left_alone(tables: Path) -> None:
+    readme = tables.parent / "README.md"
+    readme.write_text("no markers\n")
+    assert join(tables, readme) == (tables / "README.md",)
+    assert readme.read_text() == "no markers\n"
+    assert join(tables, tables.parent / "absent.md") == (tables / "README.md",)
+
+
+@pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
+def test_markers_that_are_no_pair(tables: Path, text: str) -> None:
+    readme = tables.parent / "README.md"
+    readme.write_text(text)
+    with pytest.raises(UserError, match=r"README\.md needs one"):
+        join(tables, readme)
+    assert readme.read_text() == text
+
+
+def test_command_line(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"--tables={tables}", f"--readme={tmp_path / 'README.md'}"]) == 0
+    assert capsys.readouterr().out == f"wrote {tables / 'README.md'}\n"
+    assert main([f"--tables={tmp_path / 'nothing'}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("no table in ") and error.count("\n") == 1

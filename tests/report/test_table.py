@@ -1,0 +1,210 @@
+"""A rendered table: its exact text, its marks, and the cells that are not there."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from repflow_pl.errors import UserError
+from repflow_pl.report.paper import paper_figures
+from repflow_pl.report.table import Context, Ordering, Rendered, Row, Table, render
+from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec
+
+EXPECTED = Path(__file__).parent / "expected.md"
+SPEC = RunSpec(ModelSpec("narrow"), DataSpec("motion_shapes"), RecipeSpec(epochs=1, batch=1, lr=1))
+
+
+@pytest.fixture
+def rendered(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> Rendered:
+    return render(table, context, runs, [0, 1, 2], tmp_path / "tables", paper_folder)
+
+
+def cells(page: str, row: str) -> list[str]:
+    """The cells of the first line of a page's tables that is named so."""
+    for line in page.splitlines():
+        parts = [part.strip() for part in line.strip("|").split("|")]
+        if parts[0].strip("*") == row:
+            return parts
+    raise AssertionError(f"no row {row}")
+
+
+def test_exact_text(rendered: Rendered) -> None:
+    # A wanted change: look at the difference, then copy the new text over expected.md.
+    assert rendered.markdown.read_text(encoding="utf-8") == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_places(rendered: Rendered, tmp_path: Path) -> None:
+    folder = tmp_path / "tables" / "motion_shapes"
+    assert rendered == Rendered(
+        folder / "placement.md", folder / "placement.csv", folder / "placement.png"
+    )
+    assert sorted(folder.iterdir()) == sorted([rendered.markdown, rendered.csv, rendered.png])
+
+
+def test_same_results_same_files(
+    rendered: Rendered, table: Table, context: Context, runs: Path, paper_folder: Path
+) -> None:
+    files = (rendered.markdown, rendered.csv, rendered.png)
+    before = [path.read_bytes() for path in files]
+    render(table, context, runs, [0, 1, 2], rendered.csv.parents[1], paper_folder)
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_no_run_at_all_prints_every_row(
+    table: Table, context: Context, paper_folder: Path, tmp_path: Path
+) -> None:
+    rendered = render(table, context, tmp_path / "none", [0], tmp_path / "out", paper_folder)
+    page = rendered.markdown.read_text(encoding="utf-8")
+    for row in table.rows:
+        assert cells(page, row.name)[1] == "missing"
+    assert "nothing is measured yet" in page
+
+
+def test_one_seed_has_no_interval_and_decides_nothing(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    rendered = render(table, context, runs, [1], tmp_path / "out", paper_folder)
+    page = rendered.markdown.read_text(encoding="utf-8")
+    assert cells(page, "RGB CNN")[1:3] == ["27.5", "1"]
+    for ordering in table.orderings:
+        assert cells(page, ordering.claim)[1] == "undecided"
+    assert cells(page, "After block 3 beats RGB")[2:] == ["+37.5", "1"]
+
+
+@pytest.mark.parametrize("stem", ["placement", "learned", "structure", "motion", "volumetric"])
+def test_no_unverified_figure_goes_unmarked(stem: str, context: Context, tmp_path: Path) -> None:
+    paper = paper_figures(stem)
+    rows = tuple(Row(f"row {i}", SPEC, paper=row.name) for i, row in enumerate(paper.rows))
+    table = Table(stem, "Title", rows, paper_csv=stem)
+    # Without runs, every such number on the page is the paper's.
+    rendered = render(table, context, tmp_path / "none", [0], tmp_path / "out")
+    page = rendered.markdown.read_text(encoding="utf-8")
+    marked = 0
+    for row, source in zip(rows, paper.rows, strict=True):
+        shown = cells(page, row.name)[-len(paper.columns) :]
+        assert shown == [str(figure) for figure in source.figures]
+        for text, figure in zip(shown, source.figures, strict=True):
+            if figure.unverified:
+                assert text == f"{figure.text}†"
+                number = rf"(?<![\d.]){re.escape(figure.text)}(?!\d)(.)"
+                assert set(re.findall(number, page)) == {"†"}
+                marked += 1
+    assert ("† unverified" in page) == (marked > 0)
+
+
+def test_verified_figures_have_no_mark(context: Context, runs: Path, tmp_path: Path) -> None:
+    rows = (Row("ours", SPEC, paper="Ours ((2+1)D CNN + FcF)"),)
+    table = Table("sota", "Title", rows, paper_csv="sota")
+    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
+    assert "†" not in page
+    assert "77.1" in page
+
+
+def test_a_matrix_of_the_paper_becomes_one_column(
+    context: Context, runs: Path, tmp_path: Path
+) -> None:
+    rows = tuple(
+        Row(f"{n}, {column}", SPEC, paper=str(n), paper_column=column)
+        for n, column in [(10, "learned"), (50, "not_learned")]
+    )
+    table = Table("iterations", "Title", rows, paper_csv="iterations")
+    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
+    figures = paper_figures("iterations")
+    assert cells(page, "row")[-1] == "paper"
+    assert cells(page, "10, learned")[-1] == str(figures.figure("10", "learned"))
+    assert cells(page, "50, not_learned")[-1] == str(figures.figure("50", "not_learned"))
+
+
+def test_the_best_is_named_whatever_the_paper_says(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    (paper_folder / "placement.csv").write_text(
+        "row,tiny_kinetics,status\nRGB CNN,90,verified\nTwo-stream CNN,99,verified\n"
+        "After block 3,70,verified\nAfter block 4,80,unverified\n"
+    )
+    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
+    page = rendered.markdown.read_text(encoding="utf-8")
+    assert "Best measured position: **After block 3** (62.5 ± 6.2 %)." in page
+    assert "In the paper: After block 4 (80† on Tiny-Kinetics)." in page
+
+
+def test_the_best_row_is_named_too_where_it_is_no_position(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    for path in runs.glob("*/seed*/result.json"):
+        path.write_text(path.read_text().replace('"top1": 0.3,', '"top1": 0.9,'))
+    rendered = render(table, context, runs, [0], tmp_path / "out", paper_folder)
+    page = rendered.markdown.read_text(encoding="utf-8")
+    assert "Best measured position: **After block 3** (62.5 %)." in page
+    assert "Best measured row: **RGB CNN** (90.0 %; +27.5 points on the next, After block 3" in page
+
+
+def test_csv_has_every_row_and_figure(rendered: Rendered, table: Table) -> None:
+    text = rendered.csv.read_text(encoding="utf-8")
+    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False).set_index("row")
+    assert list(frame.index) == [row.name for row in table.rows]
+    block3 = frame.loc["After block 3"]
+    assert block3["top1_by_seed"] == "62.5;65.0;60.0"
+    assert block3["seeds"] == "0;1;2"
+    assert (block3["parameters"], block3["flops"]) == ("321005", "410000000")
+    assert (block3["paper_tiny_kinetics"], block3["paper_status"]) == ("61.25", "unverified")
+    assert frame.loc["After block 4", "state"] == "FAILED"
+    assert frame.loc["Not in the paper", "state"] == "missing"
+    assert frame.loc["Not in the paper", "paper_status"] == ""
+    assert frame["spec"].nunique() == len(table.rows)
+
+
+def test_picture_is_twice_a_readmes_width(rendered: Rendered) -> None:
+    data = rendered.png.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", data[16:24])
+    assert width == 1800
+    assert 600 < height < 1400
+    assert len(data) < 300_000
+
+
+def test_a_mistake_leaves_the_old_files(
+    rendered: Rendered, table: Table, context: Context, runs: Path, paper_folder: Path
+) -> None:
+    before = rendered.csv.read_bytes()
+    next(runs.glob("*/seed0/result.json")).write_text("{")
+    with pytest.raises(UserError):
+        render(table, context, runs, [0], rendered.csv.parents[1], paper_folder)
+    assert rendered.csv.read_bytes() == before
+
+
+def test_a_description_is_checked(table: Table) -> None:
+    with pytest.raises(UserError, match="two rows named 'RGB CNN'"):
+        dataclasses.replace(table, rows=(table.rows[0], *table.rows))
+    with pytest.raises(UserError, match="did you mean After block"):
+        dataclasses.replace(table, orderings=(Ordering("", "After blok 3", "RGB CNN"),))
+    with pytest.raises(UserError, match="no CSV"):
+        dataclasses.replace(table, paper_csv=None)
+
+
+def test_a_bar_in_a_name_stays_in_its_cell(context: Context, runs: Path, tmp_path: Path) -> None:
+    table = Table("odd", "Title", (Row("a|b", SPEC),))
+    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
+    assert "a\\|b" in page
+
+
+def test_rendering_imports_no_trainer() -> None:
+    code = (
+        "import sys, repflow_pl.report.table, repflow_pl.report.__main__\n"
+        "heavy = {'torch', 'lightning', 'pytorch_lightning', 'wandb', 'decord', 'cv2'}\n"
+        "print(*sorted(heavy & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == ""
