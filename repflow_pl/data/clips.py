@@ -211,8 +211,8 @@ def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> N
         others = f", as do {len(short) - 1} others" if len(short) > 1 else ""
         raise UserError(
             f"{name}: {short[0].path} has {short[0].frames} frames, fewer than the {clip.span} "
-            f"that a clip of {clip.frames} frames at stride {clip.stride} spans{others}; take fewer "
-            "frames, a smaller stride, or short='hold' to repeat the last frame."
+            f"that a clip of {clip.frames} frames at stride {clip.stride} spans{others}; "
+            "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
         )
 
 

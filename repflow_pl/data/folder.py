@@ -126,7 +126,7 @@ def _read_groups(file: Path, paths: Sequence[str]) -> list[str]:
     with file.open(newline="", encoding="utf-8-sig") as stream:
         rows = csv.DictReader(stream)
         if not {"path", "group"} <= set(rows.fieldnames or ()):
-            raise UserError(f"folder: the first line of {file} must be: path,group")
+            raise UserError(f"folder: the first line of {file} must be: path,group.")
         groups = {row["path"]: row["group"] for row in rows}
     for path in paths:
         if path not in groups:

@@ -27,7 +27,7 @@ from repflow_pl.data.parallel import parallel_map
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 
-VERSION = 1
+VERSION = 3
 """Of the generator. Raise it with every change of what is drawn: everything is rendered anew."""
 SHAPES = ("disc", "square", "triangle", "cross")
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
@@ -110,12 +110,12 @@ def scene(seed: int, split: Split, index: int) -> Scene:
         start=rng.uniform(0, SIDE, 2),
         velocity=rng.uniform(1.5, 3.0) * np.array(DIRECTIONS[label.split("-")[1]]),
         pan=rng.uniform(0, 1) * np.array([np.cos(pan_angle), np.sin(pan_angle)]),
-        area=rng.uniform(220, 420),
+        area=rng.uniform(320, 560),
         turn=rng.uniform(-np.pi / 12, np.pi / 12),
         colour=colour,
-        texture=_texture(rng, finest=8),
+        texture=_texture(rng, finest=8, depth=0.2),
         background_colour=background_colour,
-        background_texture=_texture(rng, finest=5),
+        background_texture=_texture(rng, finest=5, depth=0.15),
     )
 
 
@@ -179,8 +179,13 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, fps: int = FPS) -> None:
     import av
 
     with atomic_write(path, "wb") as stream, av.open(stream, "w", format="mp4") as container:
-        # One thread, or the file would depend on the machine's number of cores.
-        options = {"crf": QUALITY, "preset": "veryfast", "threads": "1"}
+        # One thread and no look-ahead: both make the file differ from one rendering to the next.
+        options = {
+            "crf": QUALITY,
+            "preset": "veryfast",
+            "threads": "1",
+            "x264-params": "no-mbtree=1:rc-lookahead=0:b-adapt=0",
+        }
         video = container.add_stream("libx264", rate=fps, options=options)
         video.height, video.width = frames.shape[1:3]
         video.pix_fmt = "yuv420p"
@@ -231,21 +236,21 @@ def _render_one(job: tuple[Path, int, Split, int]) -> None:
 
 
 def _colours(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two colours that differ in brightness by a quarter or more; either may be the brighter."""
+    """Two colours that differ in brightness by 0.3 or more; either may be the brighter."""
     while True:
         first, second = rng.uniform(0.15, 0.85, (2, 3))
-        if abs(first.mean() - second.mean()) >= 0.25:
+        if abs(first.mean() - second.mean()) >= 0.3:
             return first, second
 
 
-def _texture(rng: np.random.Generator, finest: int) -> Texture:
-    """Six waves of `finest` periods per side or fewer, together 0.2 of the range at most."""
+def _texture(rng: np.random.Generator, finest: int, depth: float) -> Texture:
+    """Six waves of `finest` periods per side or fewer, `depth` together at most."""
     n = 6
     weights = rng.dirichlet(np.ones(n))[:, None]
     return Texture(
         waves=rng.integers(-finest, finest + 1, (n, 2)).astype(np.float64),
         phases=rng.uniform(0, 2 * np.pi, n),
-        colours=0.2 * weights * rng.uniform(0.5, 1, (n, 3)),
+        colours=depth * weights * rng.uniform(0.5, 1, (n, 3)),
     )
 
 

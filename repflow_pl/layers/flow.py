@@ -87,7 +87,7 @@ class RepFlow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, t, h, w = x.shape
-        flow = torch.cat(self.flow(x), dim=1)
+        flow = torch.cat(self.flow(x), dim=1).to(x.dtype)
         out: Tensor = self.activation(self.norm(self.expand(flow)))
         return out.reshape(b, t - 1, c, h, w).transpose(1, 2)
 

@@ -1,4 +1,4 @@
-"""Representation flow: the TV-L1 iteration of Alg. 1 on feature maps, differentiable in all it reads.
+"""Representation flow: the TV-L1 iteration of Alg. 1 on feature maps, differentiable throughout.
 
 Piergiovanni and Ryoo, "Representation Flow for Action Recognition", CVPR 2019 (arXiv 1810.01455).
 The eager backend in this file is the definition; every other backend is tested against it. Where
@@ -25,8 +25,8 @@ EPS = 1e-12
 class FlowKernels(NamedTuple):
     """The six one-dimensional kernels of Alg. 1, one per channel, all as cross-correlations.
 
-    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's;
-    ``[a, b]`` of a flow kernel those at and after it, of a divergence kernel those before and at it.
+    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's; ``[a, b]``
+    of a flow kernel those at and after it, of a divergence kernel those before it and at it.
     """
 
     image_x: Tensor  # [C, 3], horizontal derivative of frame 2
@@ -126,7 +126,8 @@ def flow_flops(n_planes: int, height: int, width: int, n_iter: int) -> int:
     """Floating-point operations of the forward pass, counted from Alg. 1.
 
     A plane is one channel of one frame pair. Every +, -, *, /, square root, minimum and maximum
-    counts as one; borders count as the interior does; 1e-12 and products of parameters are left out.
+    counts as one; borders count as the interior does; adding 1e-12 and products of parameters are
+    left out.
 
     Once a pixel: image gradient (2 x 5), rho_c (1), |grad F2|^2 (3).
     In each iteration: rho (4); -rho / |grad F2|^2 and its clamp (2 + 2); v (2 x 2);

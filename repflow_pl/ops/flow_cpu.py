@@ -34,7 +34,8 @@ def refusal(frame: Tensor) -> str | None:
     """Why this backend cannot run on tensors like ``frame``; None where it can."""
     if frame.device.type != "cpu":
         return f"it needs tensors on the CPU, these are on {frame.device}"
-    return _import_error()
+    reason: str | None = _import_error()
+    return reason
 
 
 def run(
@@ -52,11 +53,11 @@ def run(
     """
     taps = torch.cat(list(kernels), dim=1)
     scalars = torch.stack([theta, lam, tau])
-    return _flow(frame1, frame2, taps, scalars, n_iter)
+    flow: tuple[Tensor, Tensor] = _flow(frame1, frame2, taps, scalars, n_iter)
+    return flow
 
 
-@torch.compiler.assume_constant_result
-@functools.cache
+@torch.compiler.assume_constant_result  # a compiled graph asks once, while it is traced
 def _import_error() -> str | None:
     try:
         _kernels()

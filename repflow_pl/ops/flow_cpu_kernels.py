@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]  # float32 or float64, one of them in any one call
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GRAD_X, GRAD_Y, RHO_C, INV_SQ, HAS_RIGHT = range(5)  # rows of `fixed`: what all iterations share
 LIMIT, RATE = range(2)  # first entries of `coef`; then the taps of theta * divergence and of grad u
@@ -43,11 +44,12 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def _jit(function: _Function) -> _Function:
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        compiled = numba.njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no folder that can be written: compile anew in every process
-        return numba.njit(**_OPTIONS)(function)
+        compiled = numba.njit(**_OPTIONS)(function)
+    return cast(_Function, compiled)
 
 
 # --- one iteration -------------------------------------------------------------------------------
@@ -252,7 +254,7 @@ def forward(
 def _stride(frames: Array) -> int:
     """Length of a scratch row: the pixels, a row of zeros before them, a tail after them."""
     height, width = frames.shape[1:]
-    return height * width + 2 * width + 16
+    return int(height * width + 2 * width + 16)
 
 
 @_jit

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 
-@dataclass(frozen=True)
-class Accuracies:
+class Accuracies(NamedTuple):
     """Fractions of right predictions, and the number of videos they are of."""
 
     top1: float
@@ -36,10 +35,8 @@ class VideoAccuracy(Metric):
 
     def __init__(self, videos: int) -> None:
         super().__init__()
-        unseen = torch.full((videos,), -1.0)
-        self.add_state("rank", unseen, dist_reduce_fx="max")
-        self.add_state("clips_top1", unseen, dist_reduce_fx="max")
-        self.add_state("clips_top5", unseen, dist_reduce_fx="max")
+        for state in ("rank", "clips_top1", "clips_top5"):
+            self.add_state(state, torch.full((videos,), -1.0), dist_reduce_fx="max")
 
     def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
         """scores [B, V, classes] before the softmax; labels [B]; index [B] of the videos."""

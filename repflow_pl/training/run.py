@@ -192,6 +192,7 @@ def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
         project="repflow",
         save_dir=machine.out,
         offline=machine.wandb == "offline",
+        mode=machine.wandb,  # Lightning says it by an environment variable that W&B may have read
         id=f"{spec_hash(job.spec)}-seed{job.seed}",
         name=f"{job.row} · seed {job.seed}",
         group=job.table,

@@ -1,0 +1,69 @@
+"""Backbones: what they publish is what they are, and torchvision's stay torchvision's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision.models
+
+from repflow_pl.backbones import backbone, backbone_names, build_backbone
+from repflow_pl.errors import UserError
+
+
+@pytest.mark.parametrize("name", backbone_names())
+@pytest.mark.parametrize("in_channels", [3, 10])
+def test_blocks_are_as_published(name: str, in_channels: int) -> None:
+    net = build_backbone(name, in_channels).eval()
+    clip = torch.randn(1, in_channels, 2, 64, 64)
+    assert net.block(0).channels == in_channels and net.block(0).stride == 1
+    for index in range(1, len(net.blocks)):
+        clip = net.forward_block(index, clip)
+        block = net.block(index)
+        side = 64 // block.stride
+        assert clip.shape == (1, block.channels, 2, side, side), block
+
+
+def test_every_backbone_has_the_papers_five_blocks() -> None:
+    assert all(len(build_backbone(name).blocks) == 6 for name in backbone_names())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
+def test_resnets_are_torchvisions(name: str) -> None:
+    """Frame by frame the same features, and as many parameters less the linear layer.
+
+    He et al. (2016) with 1000 classes: 11,689,512, 21,797,672 and 25,557,032 parameters
+    (torchvision's documentation of the weights).
+    """
+    published = {"resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032}[name]
+    theirs = torchvision.models.get_model(name).eval()
+    ours = build_backbone(name).eval()
+    head = sum(p.numel() for p in theirs.fc.parameters())
+    assert sum(p.numel() for p in ours.parameters()) + head == published
+    for stage, layer in zip(
+        ours.stages[1:], (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4), strict=True
+    ):
+        stage.load_state_dict(layer.state_dict())
+    ours.stages[0][0].load_state_dict(theirs.conv1.state_dict())
+    ours.stages[0][1].load_state_dict(theirs.bn1.state_dict())
+    clip = torch.randn(2, 3, 2, 48, 48)
+    theirs.fc = torch.nn.Identity()
+    expected = torch.stack([theirs(clip[:, :, t]) for t in range(2)], 2)
+    for index in range(1, 6):
+        clip = ours.forward_block(index, clip)
+    torch.testing.assert_close(clip.mean((3, 4)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_unknown_backbone_names_the_close_matches() -> None:
+    with pytest.raises(UserError, match="did you mean resnet34"):
+        build_backbone("resnet-34")
+
+
+@pytest.mark.parametrize("index", [-1, 6])
+def test_unknown_block_names_the_blocks(index: int) -> None:
+    with pytest.raises(UserError, match=f"no block {index}; it has .*5 \\(layer4\\)"):
+        build_backbone("narrow").block(index)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        backbone("narrow")(lambda channels: build_backbone("narrow", channels))

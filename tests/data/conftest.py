@@ -1,0 +1,80 @@
+"""Small videos, written here, and a cache of their own for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.motion_shapes import CLASSES, Sizes, render
+
+SMALL = Sizes(train=32, val=16, test=16)
+
+
+def write_video(
+    path: Path,
+    frames: int = 12,
+    size: tuple[int, int] = (48, 64),
+    seed: int = 0,
+    codec: str = "libx264",
+) -> Path:
+    """A moving texture of `size` (height, width) at 10 frames per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
+    picture = coarse.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        for t in range(frames):
+            shifted = np.ascontiguousarray(np.roll(picture, 2 * t, axis=1))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shifted, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
+    """The message, after a check that it is one line that ends as a sentence does."""
+    message = str(error.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache for each test."""
+    place = tmp_path / "cache"
+    monkeypatch.setenv("REPFLOW_CACHE", str(place))
+    return place
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
+    """A small motion_shapes: 32 training, 16 validation and 16 test videos."""
+    root = tmp_path_factory.mktemp("shapes") / "root"
+    before = os.environ.get("REPFLOW_CACHE")
+    os.environ["REPFLOW_CACHE"] = str(root.parent / "cache")
+    render(root, SMALL, workers=1)
+    opened = open_set("motion_shapes", root, workers=1)
+    if before is None:
+        del os.environ["REPFLOW_CACHE"]
+    else:
+        os.environ["REPFLOW_CACHE"] = before
+    assert set(opened.classes) == set(CLASSES)
+    yield opened
+
+
+@pytest.fixture
+def shared_archive() -> Path:
+    """The UT-Interaction archive, which is not part of the project."""
+    beside = Path(__file__).parents[3] / "shared"
+    place = Path(os.environ.get("REPFLOW_SHARED", beside)) / "data" / "ut_interaction.tar.gz"
+    if not place.is_file():
+        pytest.skip("needs data/ut_interaction.tar.gz in the folder named by REPFLOW_SHARED")
+    return place

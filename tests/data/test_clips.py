@@ -1,0 +1,223 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DistributedSampler
+
+from repflow_pl.data.clips import (
+    ClipDataset,
+    EpochSampler,
+    Sample,
+    check_clip,
+    collate,
+    frame_indices,
+    mirror_fields,
+    mirror_frames,
+    view_starts,
+)
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.tvl1 import ZERO, to_pixels
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+from .conftest import one_sentence, write_video
+
+CLIP = ClipSpec(frames=4, stride=2, size=32, crop=(24, 28), views=3)
+
+
+def same(first: Sample, second: Sample) -> bool:
+    pairs = zip(first.inputs, second.inputs, strict=True)
+    return all(torch.equal(a, b) for a, b in pairs) and first[1:] == second[1:]
+
+
+def test_shapes_and_types(shapes: VideoSet) -> None:
+    for training, views in ((True, 1), (False, 3)):
+        dataset = ClipDataset(shapes, "train", CLIP, "two_stream", training)
+        rgb, flow = dataset[5].inputs
+        assert rgb.shape == (views, 3, 4, 24, 28) and rgb.dtype == torch.uint8
+        assert flow.shape == (views, 2, 3, 24, 28) and flow.dtype == torch.uint8
+        assert dataset[5].index == 5
+        assert dataset[5].label == shapes.part("train")[5].label
+        assert torch.equal(ClipDataset(shapes, "train", CLIP, "rgb", training)[5].inputs[0], rgb)
+        assert torch.equal(ClipDataset(shapes, "train", CLIP, "tvl1", training)[5].inputs[0], flow)
+
+
+def test_evaluation_takes_the_centre_and_the_whole_length(shapes: VideoSet) -> None:
+    dataset = ClipDataset(shapes, "test", CLIP)
+    video = dataset.videos[3]
+    (rgb,) = dataset[3].inputs
+    starts = view_starts(video.frames, CLIP)
+    assert starts[0] == 0 and starts[-1] == video.frames - CLIP.span
+    frames = dataset.frames.frames(video, range(video.frames))
+    for view, start in enumerate(starts):
+        expected = frames[start : start + 7 : 2, 4:28, 2:30].transpose(3, 0, 1, 2)
+        np.testing.assert_array_equal(rgb[view].numpy(), expected)
+    assert view_starts(20, dataclasses.replace(CLIP, views=1)) == [(20 - 7) // 2]
+    assert same(dataset[3], dataset[3, 7])
+
+
+def test_draws_depend_on_seed_epoch_and_index_alone(shapes: VideoSet) -> None:
+    dataset = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=1)
+    again = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=1)
+    other = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=2)
+    first = [dataset[i, 3] for i in range(8)]
+    assert all(same(again[i, 3], first[i]) for i in reversed(range(8)))
+    assert not any(same(again[i, 4], first[i]) for i in range(8))
+    assert not any(same(other[i, 3], first[i]) for i in range(8))
+
+
+def test_every_place_is_drawn(shapes: VideoSet) -> None:
+    clip = ClipSpec(frames=1, size=64, crop=(63, 63))
+    dataset = ClipDataset(shapes, "train", clip, training=True)
+    frames = dataset.frames.frames(dataset.videos[0], range(dataset.videos[0].frames))
+    seen = set()
+    for epoch in range(400):
+        pixels = dataset[0, epoch].inputs[0][0, :, 0].numpy().transpose(1, 2, 0)
+        for t, frame in enumerate(frames):
+            for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                if np.array_equal(pixels, frame[corner[0] :, corner[1] :][:63, :63]):
+                    seen.add((t, corner))
+    assert len(seen) >= 0.9 * 4 * len(frames)
+
+
+def test_shuffled_clips_have_the_same_frames_in_another_order(shapes: VideoSet) -> None:
+    clip = ClipSpec(frames=8)
+    shuffled = dataclasses.replace(clip, order="shuffled")
+    for training in (True, False):
+        plain = ClipDataset(shapes, "train", clip, training=training)
+        mixed = ClipDataset(shapes, "train", shuffled, training=training)
+        orders = set()
+        for index in range(6):
+            (forward,), (other,) = plain[index, 2].inputs, mixed[index, 2].inputs
+            for view in range(len(forward)):
+                ahead, mix = forward[view].unbind(1), other[view].unbind(1)
+                order = tuple(
+                    next(k for k, frame in enumerate(ahead) if torch.equal(frame, m)) for m in mix
+                )
+                assert sorted(order) == list(range(8))
+                orders.add(order)
+        assert len(orders) >= 6
+        assert same(mixed[0, 2], mixed[0, 2])
+    assert same(ClipDataset(shapes, "test", shuffled)[0], ClipDataset(shapes, "test", shuffled)[0])
+
+
+def test_mirrored_clips_negate_the_horizontal_flow(shapes: VideoSet) -> None:
+    safe = dataclasses.replace(shapes, mirror_safe=True)
+    clip = ClipSpec(frames=4)  # the crop is the whole frame, so that only the flip differs
+    flips = ClipDataset(safe, "train", dataclasses.replace(clip, flip=True), "two_stream", True)
+    plain = ClipDataset(safe, "train", clip, "two_stream", True)
+    mirrored = 0
+    for epoch in range(20):
+        rgb, flow = flips[0, epoch].inputs
+        straight, straight_flow = plain[0, epoch].inputs
+        if torch.equal(rgb, straight):
+            assert torch.equal(flow, straight_flow)
+            continue
+        mirrored += 1
+        assert torch.equal(rgb, straight.flip(-1))
+        expected = (
+            to_pixels(straight_flow.numpy())[..., ::-1] * np.array([-1, 1])[:, None, None, None]
+        )
+        np.testing.assert_array_equal(to_pixels(flow.numpy()), expected)
+    assert 4 <= mirrored <= 16
+
+
+def test_mirroring() -> None:
+    fields = np.full((1, 2, 3, 2), ZERO, np.uint8)
+    np.testing.assert_array_equal(mirror_fields(fields), fields)
+    fields[0, 0, 0] = (ZERO + 5, ZERO + 7)
+    assert mirror_fields(fields)[0, 0, 2].tolist() == [ZERO - 5, ZERO + 7]
+    fields[0, 0, 1] = (1, 255)
+    assert mirror_fields(fields)[0, 0, 1].tolist() == [255, 255]
+    np.testing.assert_array_equal(mirror_fields(mirror_fields(fields)), fields)
+    assert mirror_frames(np.arange(6).reshape(1, 1, 3, 2).astype(np.uint8))[0, 0, 0].tolist() == [
+        4,
+        5,
+    ]
+
+
+def test_a_short_video_is_refused_or_held(tmp_path: Path) -> None:
+    for i in range(4):
+        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=6)
+    opened = open_set("folder", tmp_path / "set", workers=1)
+    clip = ClipSpec(frames=4, stride=3, size=32, crop=(32, 32), views=2)
+    with pytest.raises(UserError, match=r"run/\d\.mp4 has 6 frames, fewer than the 10") as error:
+        ClipDataset(opened, "train", clip)
+    assert "3 others" in one_sentence(error)
+    held = dataclasses.replace(clip, short="hold")
+    assert frame_indices(0, 6, held).tolist() == [0, 3, 5, 5]
+    rgb, flow = ClipDataset(opened, "train", held, "two_stream")[0].inputs
+    assert torch.equal(rgb[:, :, 2], rgb[:, :, 3]) and not torch.equal(rgb[:, :, 1], rgb[:, :, 2])
+    assert (flow[:, :, 2] == ZERO).all() and not (flow[:, :, 1] == ZERO).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "stream", "says"),
+    [
+        ({"flip": True}, "rgb", "set flip to false"),
+        ({"order": "shuffled"}, "tvl1", "shuffled"),
+        ({"frames": 1}, "tvl1", "two frames or more"),
+        ({"crop": (65, 64)}, "rgb", "smaller than the crop"),
+        ({"frames": 99}, "rgb", "99 that a clip of 99 frames at stride 1 spans"),
+    ],
+)
+def test_impossible_clips_are_refused(shapes: VideoSet, change, stream, says) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        check_clip(shapes, dataclasses.replace(ClipSpec(), **change), stream)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize("videos", [48, 53])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_global_batches_do_not_depend_on_the_number_of_ranks(videos: int, ranks: int) -> None:
+    batch = 12
+
+    def batches(ranks: int) -> list[set[tuple[int, int]]]:
+        steps: list[list[tuple[int, int]]] = []
+        for rank in range(ranks):
+            sampler = EpochSampler(videos, shuffle=True, seed=5, ranks=ranks, rank=rank)
+            sampler.set_epoch(3)
+            draws = list(sampler)
+            assert len(draws) == len(sampler)
+            share = batch // ranks
+            for k in range(len(draws) // share):  # as a loader with drop_last does
+                if k == len(steps):
+                    steps.append([])
+                steps[k] += draws[k * share : (k + 1) * share]
+        return [set(step) for step in steps]
+
+    found = batches(ranks)
+    assert found == batches(1)
+    assert all(len(step) == batch for step in found)
+    assert len(found) == videos // batch
+    assert {epoch for step in found for _, epoch in step} == {3}
+
+
+def test_orders_differ_by_epoch_and_seed() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = EpochSampler(50, shuffle=True, seed=seed)
+        sampler.set_epoch(epoch)
+        return [index for index, _ in sampler]
+
+    assert sorted(order(0, 0)) == list(range(50))
+    assert order(0, 0) == order(0, 0)
+    # Seed 1 is no shifted seed 0.
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_evaluation_visits_every_video_on_some_rank(ranks: int) -> None:
+    samplers = [EpochSampler(10, shuffle=False, ranks=ranks, rank=rank) for rank in range(ranks)]
+    assert {index for sampler in samplers for index, _ in sampler} == set(range(10))
+    assert len({len(list(sampler)) for sampler in samplers}) == 1
+    assert all(isinstance(sampler, DistributedSampler) for sampler in samplers)
+
+
+def test_collate(shapes: VideoSet) -> None:
+    dataset = ClipDataset(shapes, "val", CLIP, "two_stream")
+    batch = collate([dataset[0], dataset[1]])
+    assert [tuple(stream.shape[:3]) for stream in batch.inputs] == [(2, 3, 3), (2, 3, 2)]
+    assert batch.label.tolist() == [dataset[0].label, dataset[1].label]
+    assert batch.index.tolist() == [0, 1]

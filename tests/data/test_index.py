@@ -1,0 +1,150 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from repflow_pl.data import index
+from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
+from repflow_pl.errors import UserError
+
+from .conftest import one_sentence, write_video
+from .test_decode import broken_files
+
+
+def make_folder(root: Path, clips: int = 5, classes: tuple[str, ...] = ("jump", "run")) -> Path:
+    """ROOT/<class>/<n>.mp4."""
+    for label in classes:
+        for n in range(clips):
+            write_video(root / label / f"{n}.mp4", frames=6 + n, seed=n)
+    return root
+
+
+def test_an_opened_set(tmp_path: Path) -> None:
+    opened = open_set("folder", make_folder(tmp_path / "set"), workers=1)
+    assert opened.classes == ("jump", "run")
+    assert len(opened.videos) == 10
+    assert [len(opened.part(split)) for split in ("train", "val", "test")] == [8, 0, 2]
+    video = opened.part("train")[0]
+    assert (video.width, video.height, video.fps) == (64, 48, 10.0)
+    assert video.frames == 6 + int(Path(video.path).stem)
+    assert video.bytes == (opened.root / video.path).stat().st_size
+
+
+def test_broken_files_are_left_out_named_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "set")
+    made = broken_files(tmp_path / "broken")
+    for name, path in made.items():
+        shutil.copy(path, root / "run" / name)
+    opened = open_set("folder", root, workers=1)
+    assert {file.path for file in opened.broken} == {f"run/{name}" for name in made}
+    assert len(opened.videos) == 10
+    assert all(file.reason and "\n" not in file.reason for file in opened.broken)
+    shown = capsys.readouterr().err
+    assert f"{len(made)} of {10 + len(made)} videos cannot be read" in shown
+    assert all(f"run/{name}" in shown for name in made)
+
+
+def test_only_changed_files_are_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "set")
+    open_set("folder", root, workers=1)
+    decoded: list[str] = []
+    plain = index._decode
+
+    def spy(job: tuple[Path, str]) -> index._Finding:
+        decoded.append(job[1])
+        return plain(job)
+
+    monkeypatch.setattr(index, "_decode", spy)
+    first = open_set("folder", root, workers=1)
+    assert decoded == []
+    write_video(root / "run" / "3.mp4", frames=20)
+    second = open_set("folder", root, workers=1)
+    assert decoded == ["run/3.mp4"]
+    assert first.fingerprint != second.fingerprint
+    assert {video.frames for video in second.videos if video.path == "run/3.mp4"} == {20}
+
+
+def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path / "set")
+    plain = index._decode
+    decoded: list[str] = []
+
+    def interrupted(job: tuple[Path, str]) -> index._Finding:
+        if len(decoded) == 4:
+            raise KeyboardInterrupt
+        decoded.append(job[1])
+        return plain(job)
+
+    monkeypatch.setattr(index, "_decode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        open_set("folder", root, workers=1)
+    monkeypatch.setattr(index, "_decode", lambda job: decoded.append(job[1]) or plain(job))
+    open_set("folder", root, workers=1)
+    assert len(decoded) == len(set(decoded)) == 10
+
+
+def test_the_fingerprint_is_of_the_files_and_not_of_their_place(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set")
+    moved = shutil.copytree(root, tmp_path / "elsewhere" / "copy")
+    os.utime(moved / "run" / "0.mp4", (1, 1))
+    first = open_set("folder", root, workers=1)
+    second = open_set("folder", moved, workers=1)
+    assert first.fingerprint == second.fingerprint
+    assert len(first.fingerprint) == 12
+
+
+def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path / "set")
+    alone = open_set("folder", root, workers=1)
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "other"))
+    assert open_set("folder", root, workers=2) == alone
+
+
+def test_the_cache_is_where_the_environment_says(cache: Path) -> None:
+    assert cache_dir() == cache
+
+
+def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
+    def message(name: str, root: Path | None) -> str:
+        with pytest.raises(UserError) as error:
+            open_set(name, root, workers=1)
+        return one_sentence(error)
+
+    assert "did you mean motion_shapes" in message("motion_shape", None)
+    assert "no folder was given" in message("folder", None)
+    assert "there is no folder" in message("folder", tmp_path / "missing")
+    assert "python -m repflow_pl.data import ut_interaction" in message("ut_interaction", None)
+    (tmp_path / "empty").mkdir()
+    assert "no videos under" in message("folder", tmp_path / "empty")
+    root = make_folder(tmp_path / "set", clips=3)
+    for path in (root / "run").iterdir():
+        path.write_bytes(b"")
+    assert "'run' has no readable video" in message("folder", root)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="registered twice"):
+
+        @data_set("folder", hint="")
+        def again(root: Path) -> list[Candidate]:
+            return []
+
+
+def test_an_indexed_set_opens_without_heavy_imports(shapes: index.VideoSet) -> None:
+    code = (
+        "import sys; from pathlib import Path; from repflow_pl.data.index import open_set; "
+        f"open_set('motion_shapes', Path({str(shapes.root)!r})); "
+        "print([m for m in ('torch', 'lightning', 'decord', 'cv2') if m in sys.modules])"
+    )
+    environment = {**os.environ, "REPFLOW_CACHE": str(shapes.root.parent / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == "[]"

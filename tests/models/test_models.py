@@ -1,0 +1,81 @@
+"""Classifiers: placements, the stack of fields, two streams."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from repflow_pl.errors import UserError
+from repflow_pl.models.build import build_model, stream_specs
+from repflow_pl.models.streams import FieldStack, TwoStream
+from repflow_pl.specs import FlowSpec, ModelSpec
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("block", [None, 0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", ["narrow", "resnet18"])
+def test_every_placement_gives_scores_and_learns(name: str, block: int | None) -> None:
+    flow = None if block is None else FlowSpec(block, n_iter=2, bottleneck=4)
+    model = build_model(ModelSpec(name, flow=flow), classes=7)
+    scores = model(torch.randn(2, 3, 3, 64, 64))
+    assert scores.shape == (2, 7)
+    scores.square().sum().backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+
+
+def test_the_flow_layer_sits_behind_its_block() -> None:
+    model = build_model(ModelSpec("narrow", flow=FlowSpec(3, n_iter=1, bottleneck=4)), classes=2)
+    seen = []
+    model.flow.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
+    model(torch.randn(1, 3, 4, 64, 64))
+    block = model.backbone.block(3)
+    assert seen == [(1, block.channels, 4, 64 // block.stride, 64 // block.stride)]
+
+
+def test_a_still_clip_shows_flow_networks_nothing() -> None:
+    """With flow on the RGB input, two different still pictures are the same clip."""
+    model = build_model(ModelSpec("narrow", flow=FlowSpec(0)), classes=5).eval()
+    still = torch.rand(2, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1)
+    scores = model(still)
+    torch.testing.assert_close(scores[0], scores[1])
+
+
+def test_the_plain_network_ignores_the_order_of_frames() -> None:
+    model = build_model(ModelSpec("narrow"), classes=5).eval()
+    clip = torch.rand(1, 3, 6, 32, 32)
+    torch.testing.assert_close(model(clip), model(clip.flip(2)), rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_block_is_refused() -> None:
+    with pytest.raises(UserError, match="no block 6"):
+        build_model(ModelSpec("narrow", flow=FlowSpec(6)), classes=2)
+
+
+def test_field_stack_averages_the_scores_of_all_windows() -> None:
+    model = build_model(ModelSpec("narrow", stream="tvl1", stack=3), classes=4).eval()
+    assert isinstance(model, FieldStack)
+    fields = torch.randn(2, 2, 5, 32, 32)
+    windows = [fields[:, :, k : k + 3].transpose(1, 2).flatten(1, 2) for k in range(3)]
+    expected = torch.stack([model.classifier(w[:, :, None]) for w in windows]).mean(0)
+    torch.testing.assert_close(model(fields), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_field_stack_needs_enough_fields() -> None:
+    model = build_model(ModelSpec("narrow", stream="tvl1", stack=6), classes=4)
+    with pytest.raises(UserError, match="clips of 7 frames or more; these have 6"):
+        model(torch.randn(1, 2, 5, 32, 32))
+
+
+def test_two_streams_average_class_probabilities() -> None:
+    spec = ModelSpec("narrow", stream="two_stream", stack=3)
+    model = build_model(spec, classes=4).eval()
+    assert isinstance(model, TwoStream)
+    assert [part.stream for part in stream_specs(spec)] == ["rgb", "tvl1"]
+    clip, fields = torch.randn(2, 3, 5, 32, 32), torch.randn(2, 2, 4, 32, 32)
+    expected = (model.rgb(clip).softmax(1) + model.tvl1(fields).softmax(1)) / 2
+    torch.testing.assert_close(model(clip, fields).softmax(1), expected)

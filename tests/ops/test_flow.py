@@ -1,0 +1,91 @@
+"""Values and gradients of the flow op: against the released layer, differences, each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .flow_cases import (
+    RESULTS,
+    call,
+    golden_case,
+    random_case,
+    relative,
+    results,
+    rounding_tolerances,
+)
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_golden_float64(number: int, backend: str) -> None:
+    case, expected = golden_case(number)
+    for name, actual, wanted in zip(RESULTS, results(case, backend), expected, strict=True):
+        assert relative(actual, wanted) < 1e-11, name
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_golden_float32(number: int, backend: str) -> None:
+    case, expected = golden_case(number)
+    actual = results(case.to(torch.float32), backend)
+    limits = rounding_tolerances(case)
+    for name, ours, wanted, limit in zip(RESULTS, actual, expected, limits, strict=True):
+        assert relative(ours, wanted) < limit, name
+
+
+@pytest.mark.parametrize("n_iter", [1, 4])
+def test_gradcheck(n_iter: int, backend: str) -> None:
+    case = random_case((2, 2, 4, 3), n_iter, seed=2)
+    leaves = [t.requires_grad_() for t in case.tensors]
+    # flow is of order 1 where frames span 255: a step of 1e-5 for both is far from any rounding
+    assert torch.autograd.gradcheck(
+        lambda *tensors: call(list(tensors), n_iter, backend), leaves, eps=1e-5, atol=1e-6
+    )
+
+
+shapes = st.tuples(*[st.integers(1, 3)] * 2, st.integers(2, 19), st.integers(2, 19))
+
+
+@settings(deadline=None, max_examples=30)
+@given(shape=shapes, n_iter=st.sampled_from([0, 1, 2, 3, 7, 20, 100]), seed=st.integers(0, 99))
+def test_fused_agrees_with_eager(shape: tuple[int, int, int, int], n_iter: int, seed: int) -> None:
+    pytest.importorskip("numba")
+    case = random_case(shape, n_iter, seed)
+    eager, fused = results(case, "eager"), results(case, "cpu")
+    # As for float32, but one rounding is 2^-53 instead of 2^-24; and every iteration rounds anew.
+    allowed = (8 + n_iter) * 2.0**-29
+    limits = [allowed * limit for limit in rounding_tolerances(case, samples=2)]
+    for name, ours, wanted, limit in zip(RESULTS, fused, eager, limits, strict=True):
+        assert relative(ours, wanted) < limit, name
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2, 2), (2, 1, 2, 37), (1, 2, 41, 2), (1, 2, 45, 67)])
+def test_fused_agrees_with_eager_at_odd_sizes(shape: tuple[int, int, int, int]) -> None:
+    pytest.importorskip("numba")
+    case = random_case(shape, 6)
+    for name, ours, wanted in zip(
+        RESULTS, results(case, "cpu"), results(case, "eager"), strict=True
+    ):
+        assert relative(ours, wanted) < 1e-10, name
+
+
+@pytest.mark.parametrize("learnt", range(11))
+def test_each_gradient_alone(learnt: int, backend: str) -> None:
+    """What a single input receives does not depend on what else needs a gradient."""
+    case = random_case((2, 3, 6, 5), 4)
+    everything = results(case, backend)[2:]
+    tensors = [t.detach().clone() for t in case.tensors]
+    tensors[learnt].requires_grad_()
+    flow = call(tensors, case.n_iter, backend)
+    (alone,) = torch.autograd.grad(flow, tensors[learnt], case.cotangents)
+    assert torch.equal(alone, everything[learnt])
+
+
+def test_float32_iterations_do_not_drift(backend: str) -> None:
+    case = random_case((1, 2, 12, 14), 100, seed=5)
+    exact = call(case.tensors, 100, "eager")
+    single = call(case.to(torch.float32).tensors, 100, backend)
+    limits = rounding_tolerances(case)
+    for ours, wanted, limit in zip(single, exact, limits[:2], strict=True):
+        assert relative(ours, wanted) < limit

@@ -1,0 +1,223 @@
+"""The fused CPU backend: threads, forks, checkpoints, the compiler, a machine without numba."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from repflow_pl.ops import chosen_backend, flow_cpu
+
+from .flow_cases import Case, call, random_case, results
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture
+def many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the small tensors of these tests are dealt to threads."""
+    monkeypatch.setattr(flow_cpu, "SERIAL_WORK", 0)
+
+
+def _same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_same_bits_for_any_number_of_threads(dtype: torch.dtype) -> None:
+    case = random_case((5, 3, 11, 13), 7).to(dtype)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 1, 7):
+            torch.set_num_threads(threads)
+            found.append(results(case, "cpu"))
+    finally:
+        torch.set_num_threads(before)
+    assert all(_same(found[0], other) for other in found[1:])
+
+
+@pytest.mark.usefixtures("many_threads")
+def test_two_python_threads_at_once() -> None:
+    cases = [random_case((4, 3, 14, 12), 10, seed) for seed in range(2)]
+    wanted = [results(case, "cpu") for case in cases]
+    agreed = [0, 0]
+    ready = threading.Barrier(2)
+
+    def work(me: int) -> None:
+        ready.wait()
+        for _ in range(15):
+            agreed[me] += _same(results(cases[me], "cpu"), wanted[me])
+
+    threads = [threading.Thread(target=work, args=(me,)) for me in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert agreed == [15, 15]
+
+
+def _in_child(case: Case, answers: multiprocessing.queues.Queue[float]) -> None:
+    answers.put(float(call(case.tensors, case.n_iter, "cpu")[0].sum()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_process_gets_its_own_threads() -> None:
+    case = random_case((4, 3, 8, 8), 5)
+    wanted = float(call(case.tensors, case.n_iter, "cpu")[0].sum())  # starts this process's threads
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_in_child, args=(case, answers))
+    child.start()
+    try:
+        assert answers.get(timeout=60) == wanted
+    finally:
+        child.join(timeout=10)
+        child.kill()
+
+
+@pytest.mark.parametrize("n_iter", [1, 2, 3, 9, 10, 11])
+def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = random_case((2, 2, 6, 9), n_iter)
+    stored = results(case, "cpu")
+    monkeypatch.setattr(flow_cpu, "SCRATCH_BYTES", 0)
+    assert _same(results(case, "cpu"), stored)
+
+
+def test_states_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow_cpu, "SCRATCH_BYTES", 1000)
+    assert flow_cpu._segment(9, 100) == 9
+    assert flow_cpu._segment(10, 100) == 4
+    assert flow_cpu._segment(100, 100) == 10
+    assert flow_cpu._segment(0, 100) == 1
+
+
+def test_saved_tensors_do_not_grow_with_iterations() -> None:
+    def saved_bytes(n_iter: int) -> int:
+        case = random_case((2, 3, 8, 8), n_iter)
+        sizes: list[int] = []
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        leaves = [t.requires_grad_() for t in case.tensors]
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            call(leaves, n_iter, "cpu")
+        return sum(sizes)
+
+    assert saved_bytes(2) == saved_bytes(50)
+
+
+def test_second_derivative_is_refused() -> None:
+    case = random_case((1, 1, 4, 4), 2)
+    frame1 = case.tensors[0].requires_grad_()
+    flow_x, _ = call(case.tensors, 2, "cpu")
+    (gradient,) = torch.autograd.grad(flow_x.sum(), frame1, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(gradient.sum(), frame1)
+
+
+def test_operator_is_registered_soundly() -> None:
+    frame1, frame2, *parameters = random_case((2, 2, 4, 5), 3).tensors
+    taps, scalars = torch.cat(parameters[:6], 1), torch.cat(parameters[6:])
+    tensors = [t.requires_grad_() for t in (frame1, frame2, taps, scalars)]
+    torch.library.opcheck(flow_cpu._flow, (*tensors, 3))
+
+
+@pytest.mark.parametrize("backend_name", ["cpu", "auto"])
+def test_compiles_in_one_graph(backend_name: str) -> None:
+    case = random_case((2, 2, 5, 6), 3)
+    wanted = results(case, "cpu")
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda tensors: call(tensors, 3, backend_name), fullgraph=True, backend="aot_eager"
+    )
+    leaves = [t.requires_grad_() for t in case.tensors]
+    flow = compiled(leaves)
+    gradients = torch.autograd.grad(flow, leaves, case.cotangents)
+    assert _same([*flow, *gradients], wanted)
+
+
+def test_eager_compiles_in_one_graph() -> None:
+    case = random_case((2, 2, 5, 6), 3)
+    torch._dynamo.reset()
+    compiled = torch.compile(
+        lambda tensors: call(tensors, 3, "eager"), fullgraph=True, backend="aot_eager"
+    )
+    assert _same(list(compiled(case.tensors)), list(call(case.tensors, 3, "eager")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend_name", ["cpu", "eager"])
+def test_inductor(backend_name: str) -> None:
+    case = random_case((2, 2, 5, 6), 3)
+    wanted = results(case, backend_name)
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda tensors: call(tensors, 3, backend_name), fullgraph=True)
+    leaves = [t.requires_grad_() for t in case.tensors]
+    flow = compiled(leaves)
+    gradients = torch.autograd.grad(flow, leaves, case.cotangents)
+    torch.testing.assert_close([*flow, *gradients], wanted, rtol=1e-8, atol=1e-12)
+
+
+def test_export_takes_the_eager_backend() -> None:
+    class Flow(torch.nn.Module):
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return call(list(tensors), 2, "auto")
+
+    case = random_case((1, 2, 5, 6), 2)
+    program = torch.export.export(Flow(), tuple(case.tensors))
+    assert "repflow_pl" not in str(program.graph)
+    assert _same(list(program.module()(*case.tensors)), list(call(case.tensors, 2, "eager")))
+
+
+WITHOUT_NUMBA = """
+import sys, torch
+from repflow_pl.ops import available_backends, central_kernels, representation_flow
+assert not {"numba", "llvmlite", "repflow_pl.ops.flow_cpu_kernels"} & set(sys.modules)
+sys.modules["numba"] = None  # an import of it fails
+frame = torch.rand(1, 2, 5, 5)
+rest = (central_kernels(2), torch.tensor(0.3), torch.tensor(0.15), torch.tensor(0.25), 3)
+assert available_backends(frame) == ("eager",)
+flow = representation_flow(frame, frame.flip(-1), *rest)
+assert torch.equal(flow[0], representation_flow(frame, frame.flip(-1), *rest, "eager")[0])
+try:
+    representation_flow(frame, frame, *rest, "cpu")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_numba_is_imported_late_and_may_be_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_NUMBA],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The flow backend 'cpu' cannot run here: numba cannot")
+
+
+@pytest.mark.usefixtures("many_threads")
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise FloatingPointError("in a thread")
+
+    monkeypatch.setattr(flow_cpu._kernels(), "forward", fail)
+    with pytest.raises(FloatingPointError):
+        call(random_case((2, 2, 4, 4), 2).tensors, 2, "cpu")
+
+
+def test_auto_on_this_machine() -> None:
+    assert chosen_backend(torch.zeros(1, 1, 2, 2)) == "cpu"

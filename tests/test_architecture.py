@@ -1,0 +1,90 @@
+"""Imports point one way, and the light parts of the package stay light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "repflow_pl"
+
+# A module may import what stands before it, and its own line.
+ORDER = (
+    ("errors", "specs"),
+    ("files",),
+    ("ops",),
+    ("layers",),
+    ("backbones",),
+    ("models",),
+    ("data",),
+    ("training",),
+    ("report",),
+    ("profiles",),
+    ("cli",),
+)
+RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file imports, at any depth of it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    """The package's parts that a file imports."""
+    return {name.split(".")[1] for name in imports(path) if name.startswith("repflow_pl.")}
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    later = {name for name in own_imports(path) & set(RANK) if RANK[name] > RANK[part]}
+    assert not later, f"{part} must not import {later}"
+
+
+def test_every_part_has_a_place_in_the_order() -> None:
+    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
+    assert parts == set(RANK)
+
+
+def test_data_does_not_know_models() -> None:
+    for path in (PACKAGE / "data").glob("*.py"):
+        assert not own_imports(path) & {"layers", "backbones", "models"}
+
+
+def test_only_decode_imports_decord() -> None:
+    users = [path.name for path in FILES if any(n.split(".")[0] == "decord" for n in imports(path))]
+    assert users == ["decode.py"]
+
+
+def test_specs_import_nothing_of_the_package() -> None:
+    assert not own_imports(PACKAGE / "specs.py")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in a fresh interpreter after a statement."""
+    code = f"{statement}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_ops_and_layers_need_torch_alone() -> None:
+    heavy = {"lightning", "torchvision", "pandas", "decord", "wandb", "cv2", "matplotlib", "scipy"}
+    assert not loaded_by("import repflow_pl.layers.flow") & heavy
+
+
+def test_the_command_line_starts_without_a_trainer() -> None:
+    loaded = loaded_by("import repflow_pl.cli")
+    assert not loaded & {"lightning", "torch", "torchvision", "decord", "wandb", "cv2"}

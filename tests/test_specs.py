@@ -1,0 +1,75 @@
+"""Specs: what differs has another name, what is the same has the same name."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
+
+SPEC = RunSpec(
+    ModelSpec("narrow", flow=FlowSpec(3)),
+    DataSpec("motion_shapes", ClipSpec()),
+    RecipeSpec(epochs=1, batch=2, lr=0.1),
+)
+
+
+def changed(value: object) -> object:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, tuple):
+        return value[:-1]
+    if value is None:
+        return (1, 1)
+    return f"{value}x"
+
+
+def variants() -> list[RunSpec]:
+    """The spec with one field changed, for every field there is."""
+    found = []
+    for name in ("model", "data", "recipe"):
+        part = getattr(SPEC, name)
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if dataclasses.is_dataclass(value):
+                news = [
+                    dataclasses.replace(value, **{f.name: changed(getattr(value, f.name))})
+                    for f in dataclasses.fields(value)
+                ]
+            elif field.name == "stream":
+                continue  # is not free to change beside a flow layer
+            else:
+                news = [changed(value)]
+            found += [
+                dataclasses.replace(SPEC, **{name: dataclasses.replace(part, **{field.name: new})})
+                for new in news
+            ]
+    return found
+
+
+def test_every_field_counts_in_the_hash() -> None:
+    hashes = {spec_hash(spec) for spec in [SPEC, *variants()]}
+    assert len(hashes) == len(variants()) + 1 > 20
+
+
+def test_the_hash_is_the_same_in_another_process() -> None:
+    code = (
+        "from tests.test_specs import SPEC; from repflow_pl.specs import spec_hash; "
+        "print(spec_hash(SPEC))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == spec_hash(SPEC)
+
+
+def test_a_flow_layer_belongs_to_the_rgb_stream() -> None:
+    with pytest.raises(ValueError, match="rgb stream"):
+        ModelSpec("narrow", stream="tvl1", flow=FlowSpec(3))
+
+
+def test_span_counts_both_ends() -> None:
+    assert ClipSpec(frames=8, stride=4).span == 29

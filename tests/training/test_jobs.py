@@ -1,0 +1,57 @@
+"""The order of runs: once each, streams before the network that averages them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec, spec_hash
+from repflow_pl.training.jobs import Job, is_finished, ordered, run_folder, stream_runs
+
+PROFILE = build_profile("demo", "motion_shapes")
+DATA = DataSpec("motion_shapes", PROFILE.clip)
+
+
+def job(name: str, seed: int = 0) -> Job:
+    spec = {
+        "rgb": PROFILE.rgb(DATA),
+        "tvl1": PROFILE.tvl1(DATA),
+        "both": PROFILE.two_stream(DATA),
+        "flow": PROFILE.flow_after(DATA, 3),
+    }[name]
+    return Job("placement", name, spec, seed)
+
+
+def test_a_two_stream_run_brings_its_streams() -> None:
+    both = job("both")
+    rgb, tvl1, last = ordered([both])
+    assert (rgb.spec, tvl1.spec, last) == (job("rgb").spec, job("tvl1").spec, both)
+    assert rgb.row == "both: rgb stream"
+
+
+def test_rows_that_are_streams_are_run_once_and_keep_their_names() -> None:
+    assert [j.row for j in ordered([job("both"), job("rgb"), job("flow"), job("tvl1")])] == [
+        "rgb",
+        "tvl1",
+        "both",
+        "flow",
+    ]
+
+
+def test_the_same_spec_in_two_rows_is_one_run() -> None:
+    assert ordered([job("rgb"), job("rgb")]) == [job("rgb")]
+    assert len(ordered([job("rgb"), job("rgb", seed=1)])) == 2
+
+
+def test_only_two_stream_jobs_build_on_others() -> None:
+    assert stream_runs(job("flow")) == ()
+
+
+def test_finished_means_a_result(tmp_path: Path) -> None:
+    rgb = job("rgb")
+    assert not is_finished(tmp_path, rgb)
+    folder = run_folder(tmp_path, rgb.spec, 0)
+    assert folder == tmp_path / "runs" / spec_hash(rgb.spec) / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "result.json").touch()
+    assert is_finished(tmp_path, rgb)

@@ -1,0 +1,79 @@
+"""VideoAccuracy against torchmetrics, and its exactness over batches and processes."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from repflow_pl.training.metrics import Accuracies, VideoAccuracy, rank_of
+
+CLASSES = 7
+
+
+def random_scores(videos: int, views: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(videos, views, CLASSES, generator=generator)
+    return scores, torch.randint(CLASSES, (videos,), generator=generator)
+
+
+def by_torchmetrics(scores: Tensor, labels: Tensor) -> Accuracies:
+    def top(k: int, s: Tensor, y: Tensor) -> float:
+        return multiclass_accuracy(s, y, CLASSES, average="micro", top_k=k).item()
+
+    video = scores.softmax(-1).mean(1)
+    views = labels.repeat_interleave(scores.shape[1])
+    flat = scores.flatten(0, 1)
+    return Accuracies(
+        top(1, video, labels), top(5, video, labels), top(1, flat, views), top(5, flat, views),
+        len(labels),
+    )  # fmt: skip
+
+
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(0, 99))
+@settings(deadline=None, max_examples=30)
+def test_agrees_with_torchmetrics(videos: int, views: int, seed: int) -> None:
+    scores, labels = random_scores(videos, views, seed)
+    metric = VideoAccuracy(videos)
+    metric.update(scores, labels, torch.arange(videos))
+    torch.testing.assert_close(
+        torch.tensor(metric.compute()), torch.tensor(by_torchmetrics(scores, labels))
+    )
+
+
+@given(st.integers(1, 17), st.integers(1, 3), st.integers(1, 8), st.integers(0, 99))
+@settings(deadline=None, max_examples=40)
+def test_is_exact_for_every_number_of_processes(
+    videos: int, ranks: int, batch: int, seed: int
+) -> None:
+    """Padded shares, merged by the state's own reduction, count every video once."""
+    scores, labels = random_scores(videos, 2, seed)
+    alone = VideoAccuracy(videos)
+    alone.update(scores, labels, torch.arange(videos))
+    parts = []
+    share = -(-videos // ranks)
+    for rank in range(ranks):
+        metric = VideoAccuracy(videos)
+        mine = torch.arange(share) * ranks + rank
+        for some in (mine % videos).split(batch):
+            metric.update(scores[some], labels[some], some)
+        parts.append(metric)
+    merged = VideoAccuracy(videos)
+    for name in ("rank", "clips_top1", "clips_top5"):
+        setattr(merged, name, torch.stack([getattr(part, name) for part in parts]).amax(0))
+    merged._update_count = 1
+    assert merged.compute() == alone.compute()
+    assert merged.compute().videos == videos
+
+
+def test_equal_scores_are_no_answer() -> None:
+    metric = VideoAccuracy(3)
+    metric.update(torch.zeros(3, 1, CLASSES), torch.tensor([0, 1, 2]), torch.arange(3))
+    assert metric.compute().top1 == 0
+
+
+def test_nan_is_no_answer() -> None:
+    scores = torch.tensor([[float("nan"), 1.0, 2.0], [3.0, float("nan"), 1.0]])
+    assert (rank_of(scores, torch.tensor([2, 0])) > 0).all()
