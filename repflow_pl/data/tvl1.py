@@ -38,18 +38,18 @@ BOUND = 127 * STEP
 class TVL1Options:
     """How long OpenCV iterates; what is not here is left at OpenCV's defaults.
 
-    Chosen for frames of about 64 x 64. Over 200 pairs of motion_shapes with known motion (1.5 to 3
+    Chosen for frames of about 64 x 64. Over 100 pairs of motion_shapes with known motion (1.5 to 3
     pixels per frame, read back from H.264), on one core:
 
         scales  scale step  warps  outer x inner   ms per pair   end-point error, px (on the object)
-          5        0.8        5       10 x 30         71.0         0.16 (0.24)   OpenCV's defaults
-          3        0.5        3        2 x 10         16.9         0.17 (0.27)
-          3        0.5        2        2 x 10         11.4         0.18 (0.32)
-          3        0.5        1        2 x 10          5.7         0.21 (0.33)   chosen
-          3        0.5        1        2 x 5           3.2         0.24 (0.36)
+          5        0.8        5       10 x 30         76.0         0.20 (0.21)   OpenCV's defaults
+          3        0.5        3        2 x 10         17.6         0.22 (0.22)
+          3        0.5        2        2 x 10         12.3         0.24 (0.26)
+          3        0.5        1        2 x 10          6.0         0.27 (0.29)   chosen
+          3        0.5        1        2 x 5           3.3         0.29 (0.32)
 
     Three scales of factor 2 reach motions of several pixels and leave 16 x 16 at the coarsest. The
-    chosen row is a twelfth of the defaults' time for 0.05 pixels, as much as the 8-bit rounding.
+    chosen row takes a twelfth of the defaults' time and loses 0.07 pixels, half an 8-bit step.
     """
 
     scales: int = 3

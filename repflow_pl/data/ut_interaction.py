@@ -71,7 +71,7 @@ def import_archive(archive: Path, root: Path | None = None) -> Path:
         for label in CLASSES:
             if not any(FILE_NAME.fullmatch(path.name) for path in (staging / label).glob("*")):
                 raise UserError(
-                    f"{NAME}: {archive} has no clips {label}/set*_seq*_*.avi; is it the right one?"
+                    f"{NAME}: {archive} has no clips {label}/set*_seq*_*.avi; fetch the right one."
                 )
         staging.chmod(0o755)
         staging.replace(root)
@@ -99,8 +99,9 @@ def _unpack(archive: Path, target: Path) -> None:
                     )
                 _write(source.read(), target / name)
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else "damaged"
         raise UserError(
-            f"{NAME}: the archive {archive} cannot be read ({error}); fetch it again."
+            f"{NAME}: the archive {archive} cannot be read ({reason}); fetch it again."
         ) from error
 
 

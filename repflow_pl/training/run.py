@@ -17,6 +17,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
@@ -107,7 +108,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         raise Interrupted from stopped
     finally:
         if logger is not None:
-            logger.experiment.finish()
+            logger.experiment.finish()  # else the next run would go on in this one
     accuracies = module.test_result
     assert accuracies is not None
     if accuracies.videos != len(video_set.part("test")):
@@ -184,19 +185,20 @@ def _load_streams(module: VideoClassifier, job: Job, out: Path) -> None:
 
 def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
     """A W&B run named by spec and seed, so that a resumed run goes on in the same place."""
-    if machine.wandb == "disabled":
+    if machine.wandb == "disabled" or rank_zero_only.rank != 0:
         return None
     import wandb
 
-    logger = WandbLogger(
+    run = wandb.init(
         project="repflow",
-        save_dir=machine.out,
-        offline=machine.wandb == "offline",
-        mode=machine.wandb,  # Lightning says it by an environment variable that W&B may have read
+        dir=machine.out,
+        mode=machine.wandb,
         id=f"{spec_hash(job.spec)}-seed{job.seed}",
+        resume="allow" if machine.wandb == "online" else None,
         name=f"{job.row} · seed {job.seed}",
         group=job.table,
         job_type=job.row,
+        config={**to_dict(job.spec), "seed": job.seed},
         # Only the run's numbers leave the program: no console, code, machine or path.
         settings=wandb.Settings(
             silent=True,
@@ -207,8 +209,7 @@ def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
             x_disable_stats=True,
         ),
     )
-    logger.experiment.config.update({**to_dict(job.spec), "seed": job.seed}, allow_val_change=True)
-    return logger
+    return WandbLogger(experiment=run)
 
 
 def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:

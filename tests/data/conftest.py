@@ -48,9 +48,11 @@ def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache for each test."""
+    """An empty cache for each test, and no more processes than a test asks for."""
     place = tmp_path / "cache"
     monkeypatch.setenv("REPFLOW_CACHE", str(place))
+    # A process takes longer to start than these few small files take to read.
+    monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     return place
 
 
@@ -68,6 +70,12 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
         os.environ["REPFLOW_CACHE"] = before
     assert set(opened.classes) == set(CLASSES)
     yield opened
+
+
+@pytest.fixture
+def kept_cache(shapes: VideoSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cache for all tests that only read: `shapes` is decoded once, and its TV-L1."""
+    monkeypatch.setenv("REPFLOW_CACHE", str(shapes.root.parent / "cache"))
 
 
 @pytest.fixture

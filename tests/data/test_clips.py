@@ -24,6 +24,8 @@ from repflow_pl.specs import ClipSpec
 
 from .conftest import one_sentence, write_video
 
+pytestmark = pytest.mark.usefixtures("kept_cache")
+
 CLIP = ClipSpec(frames=4, stride=2, size=32, crop=(24, 28), views=3)
 
 
@@ -69,7 +71,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone(shapes: VideoSet) -> None:
 
 
 def test_every_place_is_drawn(shapes: VideoSet) -> None:
-    clip = ClipSpec(frames=1, size=64, crop=(63, 63))
+    clip = ClipSpec(frames=1, crop=(63, 63))
     dataset = ClipDataset(shapes, "train", clip, training=True)
     frames = dataset.frames.frames(dataset.videos[0], range(dataset.videos[0].frames))
     seen = set()
@@ -105,7 +107,8 @@ def test_shuffled_clips_have_the_same_frames_in_another_order(shapes: VideoSet) 
 
 def test_mirrored_clips_negate_the_horizontal_flow(shapes: VideoSet) -> None:
     safe = dataclasses.replace(shapes, mirror_safe=True)
-    clip = ClipSpec(frames=4)  # the crop is the whole frame, so that only the flip differs
+    # The crop is the whole frame, so that only the flip differs.
+    clip = ClipSpec(frames=4, stride=2, size=32, crop=(32, 32))
     flips = ClipDataset(safe, "train", dataclasses.replace(clip, flip=True), "two_stream", True)
     plain = ClipDataset(safe, "train", clip, "two_stream", True)
     mirrored = 0

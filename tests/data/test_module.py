@@ -57,6 +57,7 @@ def fit(video_set: VideoSet, workers: int | None) -> Recorder:
     return recorder
 
 
+@pytest.mark.usefixtures("kept_cache")
 def test_the_same_clips_for_any_number_of_workers(shapes: VideoSet) -> None:
     alone = fit(shapes, None)
     assert [epoch for epoch, *_ in alone.seen] == [0] * 4 + [1] * 4
@@ -70,6 +71,7 @@ def test_the_same_clips_for_any_number_of_workers(shapes: VideoSet) -> None:
         assert first[:2] == second[:2] and torch.equal(first[2], second[2])
 
 
+@pytest.mark.usefixtures("kept_cache")
 def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     loaders = module(shapes, batch=8, ranks=4)
     assert loaders.train_dataloader().batch_size == 2
@@ -80,6 +82,7 @@ def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     one_sentence(error)
 
 
+@pytest.mark.usefixtures("kept_cache")
 def test_workers_where_frames_are_decoded(shapes: VideoSet, monkeypatch) -> None:
     assert module(shapes).train_dataloader().num_workers == 0
     monkeypatch.setattr("repflow_pl.data.clips.open_frames", lambda s, c: open_decoded(s, c))

@@ -62,13 +62,13 @@ def test_kept_fields_are_those_between_the_frames(shapes: VideoSet, stride: int)
 
 
 def test_fields_are_computed_once(shapes: VideoSet, cache: Path) -> None:
-    clip = ClipSpec(size=16)
+    clip = ClipSpec()
     open_fields(shapes, clip, FAST, workers=2)
     (file,) = (cache / "tvl1").iterdir()
     written = file.stat().st_mtime_ns
     open_fields(shapes, clip, FAST, workers=1)
     assert file.stat().st_mtime_ns == written
-    open_fields(shapes, ClipSpec(size=16, stride=2), FAST, workers=1)
+    open_fields(shapes, ClipSpec(stride=2), FAST, workers=1)
     assert len(list((cache / "tvl1").iterdir())) == 2
 
 

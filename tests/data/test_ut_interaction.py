@@ -84,7 +84,7 @@ def test_mistakes_get_one_sentence(
 
 
 def test_the_real_archive(shared_archive: Path, tmp_path: Path) -> None:
-    opened = open_set("ut_interaction", import_archive(shared_archive, tmp_path / "root"))
+    opened = open_set("ut_interaction", import_archive(shared_archive, tmp_path / "root"), 2)
     for split in ("train", "test"):
         counts = Counter(video.label for video in opened.part(split))
         assert set(counts.values()) == {10} and len(counts) == 6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,11 +27,16 @@ def test_golden_float64(number: int, backend: str) -> None:
         assert relative(actual, wanted) < 1e-11, name
 
 
+@functools.cache
+def _golden_tolerances(number: int) -> list[float]:
+    return rounding_tolerances(golden_case(number)[0])
+
+
 @pytest.mark.parametrize("number", range(10))
 def test_golden_float32(number: int, backend: str) -> None:
     case, expected = golden_case(number)
     actual = results(case.to(torch.float32), backend)
-    limits = rounding_tolerances(case)
+    limits = _golden_tolerances(number)
     for name, ours, wanted, limit in zip(RESULTS, actual, expected, limits, strict=True):
         assert relative(ours, wanted) < limit, name
 
@@ -47,7 +54,7 @@ def test_gradcheck(n_iter: int, backend: str) -> None:
 shapes = st.tuples(*[st.integers(1, 3)] * 2, st.integers(2, 19), st.integers(2, 19))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(shape=shapes, n_iter=st.sampled_from([0, 1, 2, 3, 7, 20, 100]), seed=st.integers(0, 99))
 def test_fused_agrees_with_eager(shape: tuple[int, int, int, int], n_iter: int, seed: int) -> None:
     pytest.importorskip("numba")
@@ -80,12 +87,3 @@ def test_each_gradient_alone(learnt: int, backend: str) -> None:
     flow = call(tensors, case.n_iter, backend)
     (alone,) = torch.autograd.grad(flow, tensors[learnt], case.cotangents)
     assert torch.equal(alone, everything[learnt])
-
-
-def test_float32_iterations_do_not_drift(backend: str) -> None:
-    case = random_case((1, 2, 12, 14), 100, seed=5)
-    exact = call(case.tensors, 100, "eager")
-    single = call(case.to(torch.float32).tensors, 100, backend)
-    limits = rounding_tolerances(case)
-    for ours, wanted, limit in zip(single, exact, limits[:2], strict=True):
-        assert relative(ours, wanted) < limit

@@ -1,0 +1,43 @@
+"""Small real videos that several test folders share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+
+def write_clip(path: Path, seed: int, step: tuple[int, int], frames: int = 14) -> None:
+    """H.264, 64 x 64: a texture that moves by `step` (x, y) pixels per frame."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    picture = coarse.repeat(8, 0).repeat(8, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=12)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        for t in range(frames):
+            moved = np.roll(picture, (t * step[1], t * step[0]), axis=(0, 1))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(moved), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ROOT/{train,val,test}/<class>/*.mp4: two classes, left and right; 16 + 4 + 6 videos."""
+    root = tmp_path_factory.mktemp("videos")
+    for split, count, first in (("train", 8, 0), ("val", 2, 100), ("test", 3, 200)):
+        for label, step in (("left", (-2, 0)), ("right", (2, 0))):
+            for k in range(count):
+                seed = first + 2 * k + (label == "right")
+                write_clip(root / split / label / f"{k}.mp4", seed, step)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the tests of whole scripts, so that videos are decoded once."""
+    return tmp_path_factory.mktemp("cache")

@@ -1,0 +1,196 @@
+"""The table's script as a user runs it: real processes, real videos, real mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repflow_pl.cli import Options, parse, shown_command
+from repflow_pl.errors import UserError
+
+CHECKOUT = Path(__file__).parents[1]
+SCRIPT = CHECKOUT / "experiments" / "table_placement.py"
+RGB = "RGB CNN"
+
+
+class Script:
+    """`python experiments/table_placement.py`, with a cache and a data folder of the tests."""
+
+    def __init__(self, videos: Path, cache: Path, out: Path) -> None:
+        self.out = out
+        self.command = [sys.executable, str(SCRIPT), "--data", "folder", "--data-root", str(videos)]
+        self.command += ["--out", str(out), "--wandb", "disabled"]
+        self.environment = {**os.environ, "REPFLOW_CACHE": str(cache), "COLUMNS": "200"}
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*self.command, *options],
+            env=self.environment,
+            cwd=CHECKOUT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *options: str) -> tuple[int, str, str]:
+        process = self.start(*options)
+        output, errors = process.communicate(timeout=250)
+        return process.returncode, output, errors
+
+    def stop_at(self, text: str, how: signal.Signals, *options: str) -> tuple[int, str]:
+        """Send a signal when a line with the text is printed; returns the status and stderr."""
+        process = self.start(*options)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if text in line:
+                break
+        else:
+            pytest.fail(f"{text!r} was never printed: {process.communicate()[1]}")
+        process.send_signal(how)
+        errors = process.communicate(timeout=60)[1]
+        return process.returncode, errors
+
+    def results(self) -> list[dict[str, Any]]:
+        """All result.json, less what a clock or a machine decides."""
+        found = []
+        for path in sorted(self.out.glob("runs/*/seed*/result.json")):
+            result = json.loads(path.read_text())
+            for name in ("latency", "train_seconds", "test_seconds", "versions"):
+                del result[name]
+            found.append(result)
+        return found
+
+
+@pytest.fixture
+def script(video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
+    return Script(video_folder, shared_cache, tmp_path)
+
+
+def one_error(errors: str) -> str:
+    """The one line of an error, which is all that stderr has."""
+    lines = [line for line in errors.splitlines() if line.strip()]
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_runs_a_row_and_reuses_it(script: Script) -> None:
+    status, output, _ = script.run("--rows", RGB)
+    assert status == 0
+    assert re.search(r"\[1/1\] RGB CNN · seed 0 · epoch 12/12 · loss \d\.\d+ · train .*%", output)
+    (result,) = script.results()
+    assert (result["videos_train"], result["videos_val"], result["videos_test"]) == (16, 4, 6)
+    assert result["videos_broken"] == 0
+    assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
+    folder = script.out / "tables" / "folder"
+    assert {p.name for p in folder.iterdir()} == {"placement.md", "placement.csv", "placement.png"}
+    assert "missing" in (folder / "placement.md").read_text(), "the other rows have no results"
+    before = {p: p.stat().st_mtime_ns for p in (script.out / "runs").rglob("*") if p.is_file()}
+
+    start = time.monotonic()
+    status, output, _ = script.run("--rows", RGB)
+    assert status == 0 and "epoch" not in output
+    assert time.monotonic() - start < 30  # 15 on an idle machine
+    assert before == {p: p.stat().st_mtime_ns for p in before}, "a finished run was touched"
+
+    status, output, _ = script.run("--list")
+    assert re.search(r"RGB CNN +runs/\w{12} +done", output)
+    assert re.search(r"After block 3 +runs/\w{12} +0 of 1 seeds done", output)
+
+
+def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
+    script: Script, video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    row = ("--rows", "After block 3")
+    status, _ = script.stop_at("epoch 5/12", signal.SIGKILL, *row)
+    assert status == -signal.SIGKILL and not script.results()
+    status, output, _ = script.run(*row)
+    assert status == 0
+    assert "epoch 3/12" not in output and "epoch 12/12" in output, "it did not resume"
+    undisturbed = Script(video_folder, shared_cache, tmp_path / "undisturbed")
+    assert undisturbed.run(*row)[0] == 0
+    assert script.results() == undisturbed.results()
+
+
+def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
+    status, errors = script.stop_at("epoch 2/12", signal.SIGINT, "--rows", RGB)
+    assert status == 130
+    assert errors.splitlines()[-1] == (
+        "interrupted: run the same command again and it goes on where it stopped."
+    )
+    assert "Traceback" not in errors
+    assert list(script.out.glob("runs/*/seed0/last.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--rows", "After blok 3"], "unknown row 'After blok 3': did you mean After block 3"),
+        (["--data", "motion_shape"], "unknown data set 'motion_shape': did you mean motion_shapes"),
+        (["--backbone", "resnet-18"], "unknown backbone 'resnet-18': did you mean resnet18"),
+        (["--data-root", "nowhere"], "nowhere"),
+        (["--seeds", "some"], "some"),
+        (["--seeds", "0"], "--seeds and --devices are counts of 1 or more"),
+        (["--profile", "papier"], "papier"),
+        (["--sedes", "1"], "--sedes"),
+        (["--out", "README.md/inside"], "cannot write"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_sentence(script: Script, options: list[str], sentence: str) -> None:
+    status, output, errors = script.run("--rows", RGB, *options)
+    assert status == 2, output
+    assert sentence in one_error(errors)
+
+
+def test_broken_videos_are_named_and_counted(
+    script: Script, video_folder: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "videos"
+    for path in video_folder.rglob("*.mp4"):
+        copy = root / path.relative_to(video_folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (root / "train" / "left" / "empty.mp4").touch()
+    half = (root / "train" / "right" / "0.mp4").read_bytes()
+    (root / "train" / "right" / "torn.mp4").write_bytes(half[: len(half) // 2])
+    status, output, errors = script.run("--rows", RGB, "--data-root", str(root))
+    assert status == 0
+    assert "empty.mp4" in output + errors and "torn.mp4" in output + errors
+    (result,) = script.results()
+    assert (result["videos_train"], result["videos_broken"]) == (16, 2)
+
+
+def test_a_failed_run_fails_alone(script: Script) -> None:
+    """A checkpoint that is no checkpoint stops its own run; the table says so."""
+    assert script.run("--rows", RGB)[0] == 0
+    (folder,) = script.out.glob("runs/*/seed0")
+    (folder / "result.json").unlink()
+    (folder / "last.ckpt").write_bytes(b"no checkpoint")
+    status, output, errors = script.run("--rows", RGB)
+    assert status == 1
+    assert "FAILED RGB CNN, seed 0" in output and "error.txt" in output
+    assert "FAILED" in (script.out / "tables" / "folder" / "placement.md").read_text()
+    assert "Traceback" not in output + errors
+
+
+def test_options_are_typed() -> None:
+    options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x"])
+    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"))
+    with pytest.raises(UserError, match="see --help"):
+        parse(["--seeds", "three"])
+
+
+def test_the_shown_command_has_no_folder_of_the_user() -> None:
+    options = Options(seeds=3, data="folder", data_root=Path("/home/me/v"), out=Path("/home/me/o"))
+    shown = shown_command(Path("/home/me/experiments/table_placement.py"), options)
+    assert shown == "python experiments/table_placement.py --seeds 3 --data folder"
