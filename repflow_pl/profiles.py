@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repflow_pl.data.index import default_clip
-from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 
 ProfileName = Literal["demo", "paper"]
 
@@ -24,6 +24,7 @@ class Profile:
     """Of the plain RGB and the TV-L1 network."""
     stack: int
     bottleneck: int
+    n_iter: int
     recipe: RecipeSpec
     baseline_recipe: RecipeSpec
     clip: ClipSpec
@@ -35,7 +36,7 @@ class Profile:
 
     def flow_after(self, data: DataSpec, block: int) -> RunSpec:
         """A flow layer after a block."""
-        flow = FlowSpec(block, bottleneck=self.bottleneck)
+        flow = FlowSpec(block, n_iter=self.n_iter, bottleneck=self.bottleneck)
         model = ModelSpec(self.backbone, flow=flow, dropout=self.dropout, stack=self.stack)
         return RunSpec(model, data, self.recipe)
 
@@ -55,20 +56,21 @@ def demo_profile(data: str) -> Profile:
     recipe = RecipeSpec(
         epochs=12,
         batch=16,
-        lr=4e-3,
+        lr=3e-3,
         optimiser="adamw",
         weight_decay=0.01,
         schedule="one_cycle",
     )
     if data == "ut_interaction":  # 60 clips: more passes over fewer videos
-        recipe = dataclasses.replace(recipe, epochs=60)
+        recipe = dataclasses.replace(recipe, epochs=40, batch=12)
     return Profile(
         name="demo",
         backbone="narrow",
-        dropout=0.3,
-        baseline_dropout=0.3,
+        dropout=0.0,
+        baseline_dropout=0.0,
         stack=5,
         bottleneck=16,
+        n_iter=10,
         recipe=recipe,
         baseline_recipe=recipe,
         clip=default_clip(data),
@@ -97,6 +99,7 @@ def paper_profile(data: str) -> Profile:
         baseline_dropout=0.8,
         stack=10,
         bottleneck=32,
+        n_iter=20,
         recipe=RecipeSpec(epochs=60, batch=24, lr=0.01),
         baseline_recipe=RecipeSpec(epochs=100, batch=24, lr=0.005, schedule="step"),
         clip=clip,

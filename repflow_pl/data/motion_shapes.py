@@ -27,12 +27,15 @@ from repflow_pl.data.parallel import parallel_map
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 
-VERSION = 3
+VERSION = 4
 """Of the generator. Raise it with every change of what is drawn: everything is rendered anew."""
-SHAPES = ("disc", "square", "triangle", "cross")
+SHAPES = ("ring", "square", "triangle", "cross")
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 """Unit steps (x, y); y grows downwards."""
 CLASSES = tuple(f"{shape}-{direction}" for shape in SHAPES for direction in DIRECTIONS)
+PALETTE = np.array([(0.15, 0.18, 0.26), (0.50, 0.50, 0.48), (0.84, 0.81, 0.72)])
+"""Dark, middle and light, for objects and backgrounds alike: were every video's colours its own, a
+network would know the 640 training videos by their colours long before it learned a shape."""
 SIDE = 64
 FPS = 12
 STAMP = "motion_shapes.json"
@@ -110,7 +113,7 @@ def scene(seed: int, split: Split, index: int) -> Scene:
         start=rng.uniform(0, SIDE, 2),
         velocity=rng.uniform(1.5, 3.0) * np.array(DIRECTIONS[label.split("-")[1]]),
         pan=rng.uniform(0, 1) * np.array([np.cos(pan_angle), np.sin(pan_angle)]),
-        area=rng.uniform(320, 560),
+        area=rng.uniform(700, 1100),
         turn=rng.uniform(-np.pi / 12, np.pi / 12),
         colour=colour,
         texture=_texture(rng, finest=8, depth=0.2),
@@ -236,11 +239,9 @@ def _render_one(job: tuple[Path, int, Split, int]) -> None:
 
 
 def _colours(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two colours that differ in brightness by 0.3 or more; either may be the brighter."""
-    while True:
-        first, second = rng.uniform(0.15, 0.85, (2, 3))
-        if abs(first.mean() - second.mean()) >= 0.3:
-            return first, second
+    """Two colours of the palette."""
+    first, second = rng.choice(PALETTE, 2, replace=False)
+    return first, second
 
 
 def _texture(rng: np.random.Generator, finest: int, depth: float) -> Texture:
@@ -250,7 +251,7 @@ def _texture(rng: np.random.Generator, finest: int, depth: float) -> Texture:
     return Texture(
         waves=rng.integers(-finest, finest + 1, (n, 2)).astype(np.float64),
         phases=rng.uniform(0, 2 * np.pi, n),
-        colours=depth * weights * rng.uniform(0.5, 1, (n, 3)),
+        colours=np.repeat(depth * weights, 3, axis=1),
     )
 
 
@@ -262,8 +263,9 @@ def _distance(shape: str, x: Array, y: Array, area: float, turn: float) -> Array
     """
     x, y = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
     distance: Array
-    if shape == "disc":
-        distance = np.hypot(x, y) - np.sqrt(area / np.pi)
+    if shape == "ring":  # the hole is half as wide
+        outer = np.sqrt(area / (0.75 * np.pi))
+        distance = np.abs(np.hypot(x, y) - 0.75 * outer) - 0.25 * outer
     elif shape == "square":
         distance = np.maximum(np.abs(x), np.abs(y)) - np.sqrt(area) / 2
     elif shape == "triangle":  # equilateral: three sides at the radius of its inner circle

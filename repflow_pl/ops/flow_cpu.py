@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -29,13 +30,16 @@ SCRATCH_BYTES = 8 * 2**20
 #: Pixel-iterations below which waking other threads costs more than it saves.
 SERIAL_WORK = 200_000
 
+_NUMBA_FOUND = importlib.util.find_spec("numba") is not None
+
 
 def refusal(frame: Tensor) -> str | None:
     """Why this backend cannot run on tensors like ``frame``; None where it can."""
     if frame.device.type != "cpu":
         return f"it needs tensors on the CPU, these are on {frame.device}"
-    reason: str | None = _import_error()
-    return reason
+    if torch.compiler.is_compiling():  # the tracer cannot follow an import
+        return None if _NUMBA_FOUND else "numba is not installed"
+    return _import_error()
 
 
 def run(
@@ -57,7 +61,7 @@ def run(
     return flow
 
 
-@torch.compiler.assume_constant_result  # a compiled graph asks once, while it is traced
+@functools.cache
 def _import_error() -> str | None:
     try:
         _kernels()
