@@ -17,6 +17,7 @@ from rich.console import Console
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.files import check_writable
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.join import join
 from repflow_pl.report.table import Context, MetadataBaseline, Row, Table, render
@@ -59,7 +60,7 @@ class Options:
 
 def main(build: TableBuilder, arguments: Sequence[str] | None = None) -> int:
     """Run a table's script; returns the exit status: 0, 1 where a run failed, 2 for a mistake."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     try:
         options = parse(arguments)
         command = shown_command(Path(sys.argv[0]), options)
@@ -68,7 +69,9 @@ def main(build: TableBuilder, arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return _interrupted()
+        message = "interrupted: run the same command again and it goes on where it stopped."
+        print(message, file=sys.stderr)
+        return INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
@@ -108,6 +111,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 def run_table(build: TableBuilder, options: Options, command: str, console: Console) -> int:
     """Open the data, run what is missing of the chosen rows, write the table and its page."""
     profile = build_profile(options.profile, options.data, options.backbone)
+    check_writable(options.out / "runs")
     video_set = open_set(options.data, options.data_root)
     data = DataSpec(options.data, profile.clip, video_set.fingerprint)
     table = build(profile, data)
@@ -123,6 +127,8 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
     if left:
         console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left.")
         failures = _train(left, video_set, options, console)
+    if not is_main_process():
+        return 0
     files = render(
         table,
         context_of(video_set, options, command),
@@ -223,8 +229,6 @@ def shown_command(script: Path, options: Options) -> str:
     return shlex.join(parts)
 
 
-def _interrupted() -> int:
-    print("interrupted: run the same command again and it goes on where it stopped.", file=sys.stderr)
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        os._exit(INTERRUPTED)
-    return INTERRUPTED
+def is_main_process() -> bool:
+    """False in the processes that Lightning starts beside the first, with the same command."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

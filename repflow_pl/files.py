@@ -37,6 +37,16 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         Path(name).unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where there is none. Errors: UserError where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """The sentence for a place that cannot be written."""
     reason = error.strerror or str(error)

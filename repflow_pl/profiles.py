@@ -54,7 +54,7 @@ class Profile:
 def demo_profile(data: str) -> Profile:
     """A narrow backbone on small clips: minutes on two CPU cores. Not the paper's setting."""
     recipe = RecipeSpec(
-        epochs=12,
+        epochs=10,
         batch=16,
         lr=3e-3,
         optimiser="adamw",
@@ -69,7 +69,7 @@ def demo_profile(data: str) -> Profile:
         dropout=0.0,
         baseline_dropout=0.0,
         stack=5,
-        bottleneck=16,
+        bottleneck=8,
         n_iter=10,
         recipe=recipe,
         baseline_recipe=recipe,

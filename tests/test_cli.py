@@ -86,7 +86,7 @@ def one_error(errors: str) -> str:
 def test_runs_a_row_and_reuses_it(script: Script) -> None:
     status, output, _ = script.run("--rows", RGB)
     assert status == 0
-    assert re.search(r"\[1/1\] RGB CNN · seed 0 · epoch 12/12 · loss \d\.\d+ · train .*%", output)
+    assert re.search(r"\[1/1\] RGB CNN · seed 0 · epoch 10/10 · loss \d\.\d+ · train .*%", output)
     (result,) = script.results()
     assert (result["videos_train"], result["videos_val"], result["videos_test"]) == (16, 4, 6)
     assert result["videos_broken"] == 0
@@ -111,18 +111,18 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
     script: Script, video_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
     row = ("--rows", "After block 3")
-    status, _ = script.stop_at("epoch 5/12", signal.SIGKILL, *row)
+    status, _ = script.stop_at("epoch 5/10", signal.SIGKILL, *row)
     assert status == -signal.SIGKILL and not script.results()
     status, output, _ = script.run(*row)
     assert status == 0
-    assert "epoch 3/12" not in output and "epoch 12/12" in output, "it did not resume"
+    assert "epoch 3/10" not in output and "epoch 10/10" in output, "it did not resume"
     undisturbed = Script(video_folder, shared_cache, tmp_path / "undisturbed")
     assert undisturbed.run(*row)[0] == 0
     assert script.results() == undisturbed.results()
 
 
 def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
-    status, errors = script.stop_at("epoch 2/12", signal.SIGINT, "--rows", RGB)
+    status, errors = script.stop_at("epoch 2/10", signal.SIGINT, "--rows", RGB)
     assert status == 130
     assert errors.splitlines()[-1] == (
         "interrupted: run the same command again and it goes on where it stopped."
@@ -181,6 +181,16 @@ def test_a_failed_run_fails_alone(script: Script) -> None:
     assert "FAILED RGB CNN, seed 0" in output and "error.txt" in output
     assert "FAILED" in (script.out / "tables" / "folder" / "placement.md").read_text()
     assert "Traceback" not in output + errors
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run(script: Script) -> None:
+    status, output, errors = script.run("--rows", "After block 3", "--devices", "2")
+    assert status == 0, errors
+    assert output.count("epoch 10/10") == 1
+    (result,) = script.results()
+    assert result["videos_test"] == 6
+    assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
 
 
 def test_options_are_typed() -> None:

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 class EpochLines(L.Callback):
     """A line at the end of each epoch; on a terminal also a bar within it.
 
-    `label` says which run of how many this is; `later_seconds` guesses the time of the runs still
-    to come from the seconds this one will take.
+    `label` says which run of how many this is; the `runs_after` it are guessed to take as long as
+    this one.
     """
 
     def __init__(self, console: Console, label: str, runs_after: int) -> None:
@@ -72,7 +72,7 @@ class EpochLines(L.Callback):
             f"loss {pl_module.train_loss.compute():.3f}",
             f"train {pl_module.train_top1.compute():.1%}",
         ]
-        self.console.print(" · ".join(parts), highlight=False, soft_wrap=True)
+        self.console.print(" · ".join(parts), markup=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()

@@ -45,12 +45,11 @@ def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Fa
             failures.append(Failed(job, reason.splitlines()[0], log))
             with atomic_write(log) as stream:  # a full disk stops the sweep here
                 stream.write(f"{reason}\n\n{traceback.format_exc()}")
-            machine.console.print(f"{label} · FAILED: {failures[-1].reason}", highlight=False)
+            machine.console.print(f"{label} · FAILED: {failures[-1].reason}", markup=False)
         else:
             machine.console.print(
-                f"{label} · done: test {result.top1:.1%} of {result.videos_test} videos",
-                highlight=False,
-                soft_wrap=True,
+                f"{label} · done: {result.top1:.1%} of {result.videos_test} test videos",
+                markup=False,
             )
     return failures
 

@@ -1,0 +1,53 @@
+"""Costs: operations against a count by hand, times in turns."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from repflow_pl.layers.flow import RepFlow
+from repflow_pl.training.measure import count_flops, measure_latency
+
+
+def test_operations_of_a_convolution_by_hand() -> None:
+    conv = nn.Conv2d(3, 5, 3, padding=1, bias=False)
+    image = torch.randn(1, 3, 8, 8)
+    assert count_flops(conv, (image,)) == 2 * 3 * 9 * 5 * 8 * 8
+
+
+def test_flow_iterations_are_counted_beside_the_convolutions() -> None:
+    layer, clip = RepFlow(6, 4, n_iter=5), torch.randn(1, 6, 3, 8, 8)
+    convolutions = 2 * 6 * 4 * 3 * 64 + 2 * 8 * 6 * 2 * 64  # 1x1 on 3 frames, 1x1 on 2 flows
+    assert count_flops(layer, (clip,)) == convolutions + layer.iteration_flops(clip)
+    assert layer.training, "counting leaves the mode as it was"
+    assert not layer._forward_pre_hooks
+
+
+class Sleep(nn.Module):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time.sleep(self.seconds)
+        return x
+
+
+def test_the_ratio_is_that_of_the_two_models() -> None:
+    inputs = (torch.zeros(1),)
+    latency = measure_latency(Sleep(0.02), inputs, Sleep(0.01), inputs, repeats=7)
+    assert latency.ratio == pytest.approx(2, rel=0.25)
+    assert latency.q25_ms <= latency.median_ms <= latency.q75_ms
+    assert (latency.n, latency.tvl1_ms) == (7, 0)
+
+
+def test_tvl1_is_part_of_the_time() -> None:
+    inputs = (torch.zeros(1),)
+    plain = measure_latency(Sleep(0.01), inputs, Sleep(0.01), inputs, repeats=5)
+    both = measure_latency(Sleep(0.01), inputs, Sleep(0.01), inputs, [29, 30, 90], repeats=5)
+    assert both.tvl1_ms == 30
+    assert both.median_ms == pytest.approx(plain.median_ms + 30, rel=0.25)
+    assert both.ratio == pytest.approx(4, rel=0.3)
