@@ -31,8 +31,8 @@ def placement(profile: Profile, data: DataSpec) -> Table:
         Row("Two-stream CNN", profile.two_stream(data), paper="Two-stream CNN"),
         Row(on_rgb, profile.flow_after(data, 0), paper=on_rgb),
         *(Row(name, profile.flow_after(data, k), paper=name) for k, name in after.items()),
-        Row("RGB CNN, one frame", profile.rgb(one_frame), control=True),
-        Row("After block 3, frames shuffled", profile.flow_after(shuffled, 3), control=True),
+        Row("RGB CNN on one frame", profile.rgb(one_frame), control=True),
+        Row("After block 3 on shuffled frames", profile.flow_after(shuffled, 3), control=True),
     ]
     return Table(
         name="placement",

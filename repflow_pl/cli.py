@@ -205,10 +205,15 @@ def context_of(video_set: VideoSet, options: Options, command: str) -> Context:
     """What the table says about the data beside the runs' own figures."""
     baseline = metadata_baseline(video_set)
     ceiling = None
+    notes: tuple[str, ...] = ()
     if video_set.name == "motion_shapes":
         from repflow_pl.data.motion_shapes import DIRECTIONS
 
         ceiling = 1 / len(DIRECTIONS)
+        notes = (
+            "Shuffled frames still show the line along which a shape moves, but not which way: "
+            f"they allow at most {2 * ceiling:.0%}.",
+        )
     return Context(
         data=video_set.name,
         profile=options.profile,
@@ -216,6 +221,7 @@ def context_of(video_set: VideoSet, options: Options, command: str) -> Context:
         chance=baseline.chance,
         metadata=MetadataBaseline(baseline.accuracy_mean, baseline.half_width, baseline.chance),
         ceiling=ceiling,
+        notes=notes,
     )
 
 
