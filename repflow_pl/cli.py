@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.join import join
 from repflow_pl.report.table import Context, MetadataBaseline, Row, Table, render
 from repflow_pl.specs import DataSpec, spec_hash
-from repflow_pl.training.jobs import Job, is_finished, ordered
+from repflow_pl.training.jobs import Job, is_finished, is_main_process, ordered
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
@@ -32,7 +31,7 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Options:
-    """Train and measure what is missing of a table, then write tables/<data>/<table>.{md,csv,png}."""
+    """Train and measure what a table misses, then write tables/<data>/<table>.{md,csv,png}."""
 
     rows: str = "all"
     """Rows to run, by name, with commas between; see --list."""
@@ -42,7 +41,7 @@ class Options:
     """Data set: motion_shapes (embedded), ut_interaction, or folder."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
-    """demo: a narrow backbone, minutes on two CPU cores; paper: the paper's backbone, clip, recipe."""
+    """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
     backbone: str | None = None
     """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50."""
     devices: int = 1
@@ -125,7 +124,9 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
     failures = 0
     left = [job for job in jobs if not is_finished(options.out, job)]
     if left:
-        console.print(f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left.")
+        console.print(
+            f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left."
+        )
         failures = _train(left, video_set, options, console)
     if not is_main_process():
         return 0
@@ -233,8 +234,3 @@ def shown_command(script: Path, options: Options) -> str:
         if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
             parts += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(parts)
-
-
-def is_main_process() -> bool:
-    """False in the processes that Lightning starts beside the first, with the same command."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake in the input or the environment; the message is one sentence that says what to do."""
+    """A mistake in the input or the environment, as one sentence that says what to do."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

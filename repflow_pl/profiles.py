@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repflow_pl.data.index import default_clip
-from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 
 ProfileName = Literal["demo", "paper"]
 

@@ -25,7 +25,7 @@ class FlowSpec:
     n_iter: int = 20
     """Iterations of Alg. 1."""
     bottleneck: int = 32
-    """Channels the flow is computed on; at block 0 it is computed on the RGB channels themselves."""
+    """Channels the flow is computed on; at block 0, on the RGB channels themselves."""
     learn: tuple[str, ...] = ("divergence", "theta", "lam", "tau")
     """Which of FLOW_PARAMETERS are trained; the paper found the image gradient best left fixed."""
 

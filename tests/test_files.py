@@ -43,9 +43,12 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("/dev/full is needed to stand for a full disk")
     path = tmp_path / "a"
-    with pytest.raises(UserError, match="No space left.*finished work is kept"), atomic_write(path):
-        with open("/dev/full", "w") as full:
-            full.write("x" * 100_000)
+    with (
+        pytest.raises(UserError, match=r"No space left.*finished work is kept"),
+        atomic_write(path),
+        Path("/dev/full").open("w") as full,
+    ):
+        full.write("x" * 100_000)
     assert not path.exists()
 
 

@@ -36,7 +36,7 @@ class Backbone(nn.Module):
         self.blocks = tuple(blocks)
         self.stages = nn.ModuleList(stages)
         # Convolutions on the CPU and tensor cores on a GPU are faster in this layout.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def block(self, index: int) -> Block:
         """Block `index`. Errors: UserError, naming the blocks there are."""
@@ -50,7 +50,8 @@ class Backbone(nn.Module):
         b, t = clip.shape[0], clip.shape[2]
         # Frames become batch items; where the clip came from another block this is a view.
         frames = self.stages[index - 1](clip.transpose(1, 2).flatten(0, 1))
-        return frames.unflatten(0, (b, t)).transpose(1, 2)
+        out: Tensor = frames.unflatten(0, (b, t)).transpose(1, 2)
+        return out
 
 
 Builder = Callable[[int], Backbone]

@@ -61,7 +61,7 @@ class RepFlow(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         self.activation = nn.ReLU(inplace=True) if rectify else nn.Identity()
 
-    def flow_parameters(self) -> list[nn.Parameter]:
+    def flow_parameters(self) -> list[Tensor]:
         """The parameters of Alg. 1, trained or not: the group with its own learning rate."""
         return [*self._kernels(), self.theta, self.lam, self.tau]
 

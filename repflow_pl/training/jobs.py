@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ def run_folder(out: Path, spec: RunSpec, seed: int) -> Path:
 def is_finished(out: Path, job: Job) -> bool:
     """Whether the job has a result."""
     return (run_folder(out, job.spec, job.seed) / "result.json").is_file()
+
+
+def is_main_process() -> bool:
+    """False in the processes that Lightning starts beside the first, with the same command."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def stream_runs(job: Job) -> tuple[Job, ...]:

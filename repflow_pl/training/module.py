@@ -54,7 +54,9 @@ class VideoClassifier(L.LightningModule):
     def scores(self, batch: Batch) -> Tensor:
         """Scores [B, V, classes] of a batch of videos with V views each."""
         views = batch.inputs[0].shape[1]
-        return self(*(stream.flatten(0, 1) for stream in batch.inputs)).unflatten(0, (-1, views))
+        flat = self(*(stream.flatten(0, 1) for stream in batch.inputs))
+        scores: Tensor = flat.unflatten(0, (-1, views))
+        return scores
 
     # --- training
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
 from repflow_pl.layers.flow import RepFlow
+from repflow_pl.training.module import VideoClassifier
 
 
 @torch.no_grad()
@@ -52,6 +53,7 @@ class FlowPictures(L.Callback):
         self.every_epochs = every_epochs
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, VideoClassifier)
         last = trainer.current_epoch + 1 == trainer.max_epochs
         if trainer.is_global_zero and (last or trainer.current_epoch % self.every_epochs == 0):
             pictures = flow_pictures(pl_module.model, self.clips.to(pl_module.device))

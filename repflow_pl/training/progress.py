@@ -9,6 +9,8 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from repflow_pl.training.module import VideoClassifier
+
 
 class EpochLines(L.Callback):
     """A line at the end of each epoch; on a terminal also a bar within it.
@@ -55,6 +57,7 @@ class EpochLines(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
+        assert isinstance(pl_module, VideoClassifier)
         metrics = trainer.callback_metrics
         done = trainer.current_epoch + 1
         assert trainer.max_epochs is not None

@@ -37,7 +37,7 @@ class Versions:
     torch: str
     lightning: str
     commit: str
-    """Of the project's checkout, with `+` where it had uncommitted changes; "unknown" without git."""
+    """Of the project's checkout, `+` added where it had changes; "unknown" without git."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,11 @@ def read_result(path: Path) -> RunResult:
     try:
         plain = json.loads(path.read_text())
         return RunResult(
-            **{**plain, "latency": Latency(**plain["latency"]), "versions": Versions(**plain["versions"])}
+            **{
+                **plain,
+                "latency": Latency(**plain["latency"]),
+                "versions": Versions(**plain["versions"]),
+            }
         )
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(

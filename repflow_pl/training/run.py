@@ -9,7 +9,7 @@ import platform
 import subprocess
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,6 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from torch import Tensor
 
@@ -31,7 +30,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import TwoStream
 from repflow_pl.specs import RunSpec, spec_hash, to_dict
-from repflow_pl.training.jobs import Job, run_folder, stream_runs
+from repflow_pl.training.jobs import Job, is_main_process, run_folder, stream_runs
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.pictures import FlowPictures
@@ -56,7 +55,7 @@ class Machine:
     """Folder of runs/ and wandb/."""
     devices: int = 1
     wandb: WandbMode = "disabled"
-    console: Console = Console()
+    console: Console = field(default_factory=Console)
 
 
 def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> RunResult:
@@ -86,7 +85,10 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         callbacks.append(FlowPictures(to_float(examples[0]), every))
     callbacks.append(
         ModelCheckpoint(
-            dirpath=folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+            dirpath=folder,
+            filename="last",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         )
     )
     logger = _wandb_logger(job, machine)
@@ -146,7 +148,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
 def _trainer(
     spec: RunSpec, machine: Machine, callbacks: list[L.Callback], logger: WandbLogger | None
 ) -> L.Trainer:
-    # Lightning's notices on workers, logging intervals and the like are not for this program's user.
+    # Lightning's notices on workers, logging intervals and the like help nobody here.
     warnings.filterwarnings("ignore", module="lightning.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     return L.Trainer(
@@ -185,7 +187,7 @@ def _load_streams(module: VideoClassifier, job: Job, out: Path) -> None:
 
 def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
     """A W&B run named by spec and seed, so that a resumed run goes on in the same place."""
-    if machine.wandb == "disabled" or rank_zero_only.rank != 0:
+    if machine.wandb == "disabled" or not is_main_process():
         return None
     import wandb
 

@@ -41,7 +41,9 @@ def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Fa
         try:
             result = run(job, video_set, machine, label, runs_after=len(left) - number)
         except Exception as error:
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            reason = (
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
             failures.append(Failed(job, reason.splitlines()[0], log))
             with atomic_write(log) as stream:  # a full disk stops the sweep here
                 stream.write(f"{reason}\n\n{traceback.format_exc()}")
