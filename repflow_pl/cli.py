@@ -146,7 +146,7 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
-    from repflow_pl.training.run import Interrupted, Machine
+    from repflow_pl.training.run import Machine
     from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
 
     check(left, video_set)
@@ -157,10 +157,7 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
         wandb=options.wandb or wandb_mode(),
         console=console,
     )
-    try:
-        failures = sweep(left, video_set, machine)
-    except Interrupted:
-        raise KeyboardInterrupt from None
+    failures = sweep(left, video_set, machine)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

@@ -43,10 +43,6 @@ EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
 
 
-class Interrupted(Exception):
-    """The user pressed Ctrl-C; the run's checkpoint stands."""
-
-
 @dataclass(frozen=True)
 class Machine:
     """Where and how runs are made. Nothing here changes what they result in."""
@@ -62,7 +58,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     """Train a job to the end, from its checkpoint if there is one, test it and write result.json.
 
     `label` and `runs_after` are for the progress lines.
-    Errors: UserError for what the user can mend; Interrupted on Ctrl-C.
+    Errors: UserError for what the user can mend; KeyboardInterrupt, with the checkpoint in place.
     """
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
@@ -106,8 +102,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         start = time.monotonic()
         trainer.test(module, datamodule=data, verbose=False)
         test_seconds = time.monotonic() - start
-    except SystemExit as stopped:  # how Lightning ends a Ctrl-C
-        raise Interrupted from stopped
+    except SystemExit as stopped:  # how Lightning ends a Ctrl-C or a SIGTERM
+        raise KeyboardInterrupt from stopped
     finally:
         if logger is not None:
             logger.experiment.finish()  # else the next run would go on in this one
