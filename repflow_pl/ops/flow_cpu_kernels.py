@@ -40,6 +40,9 @@ RUN = 1024
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
+    # Every kernel whole in itself: with calls between them, the first process, which has compiled
+    # the callees on their own, and later ones, which load from the cache, end in other last bits.
+    "forceinline": True,
     "fastmath": {"contract", "reassoc", "nsz", "arcp"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -221,3 +222,28 @@ def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_auto_on_this_machine() -> None:
     assert chosen_backend(torch.zeros(1, 1, 2, 2)) == "cpu"
+
+
+DIGEST = """
+import hashlib, torch
+from repflow_pl.ops import central_kernels, representation_flow
+torch.manual_seed(0)
+frames = [(255 * torch.rand(2, 3, 12, 9)).requires_grad_() for _ in range(2)]
+scalars = [torch.tensor(v, requires_grad=True) for v in (0.3, 0.15, 0.25)]
+flow = representation_flow(*frames, central_kernels(3), *scalars, 10, "cpu")
+sum(part.square().sum() for part in flow).backward()
+every = [*flow, *[t.grad for t in (*frames, *scalars)]]
+print(hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in every)).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_just_now_and_loaded_from_the_cache_give_the_same_bits(tmp_path: Path) -> None:
+    def digest() -> str:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", DIGEST]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert digest() == digest()
