@@ -30,7 +30,7 @@ class Failed:
 def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
     """Make every run that has no result yet, in the order given; returns those that failed.
 
-    Errors: KeyboardInterrupt on Ctrl-C; UserError where nothing can be written, as no run could be kept.
+    Errors: KeyboardInterrupt on Ctrl-C; UserError where nothing can be written.
     """
     failures = []
     left = [job for job in jobs if not is_finished(machine.out, job)]
