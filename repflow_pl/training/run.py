@@ -30,6 +30,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import TwoStream
 from repflow_pl.specs import RunSpec, spec_hash, to_dict
+from repflow_pl.training.checkpoint import AtomicCheckpointIO
 from repflow_pl.training.jobs import Job, is_main_process, run_folder, stream_runs
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
@@ -153,6 +154,7 @@ def _trainer(
         devices=machine.devices,
         strategy="ddp" if machine.devices > 1 else "auto",
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         logger=logger or False,
         deterministic="warn",
         use_distributed_sampler=False,  # the data module's own sampler knows the ranks
