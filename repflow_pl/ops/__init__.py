@@ -7,13 +7,19 @@ from repflow_pl.ops.flow import (
     chosen_backend,
     flow_flops,
     representation_flow,
+    sobel_kernels,
 )
+from repflow_pl.ops.flow_dense import DenseKernels, dense_flow, dense_kernels
 
 __all__ = [
+    "DenseKernels",
     "FlowKernels",
     "available_backends",
     "central_kernels",
     "chosen_backend",
+    "dense_flow",
+    "dense_kernels",
     "flow_flops",
     "representation_flow",
+    "sobel_kernels",
 ]

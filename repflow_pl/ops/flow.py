@@ -23,14 +23,15 @@ EPS = 1e-12
 
 
 class FlowKernels(NamedTuple):
-    """The six one-dimensional kernels of Alg. 1, one per channel, all as cross-correlations.
+    """The six kernels of Alg. 1, one per channel, all as cross-correlations.
 
-    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's; ``[a, b]``
-    of a flow kernel those at and after it, of a divergence kernel those before it and at it.
+    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's, along its
+    own axis; a full ``[C, 3, 3]`` weighs its neighbourhood, row by row. ``[a, b]`` of a flow kernel
+    weighs the pixels at and after the output's, of a divergence kernel those before it and at it.
     """
 
-    image_x: Tensor  # [C, 3], horizontal derivative of frame 2
-    image_y: Tensor  # [C, 3], vertical
+    image_x: Tensor  # [C, 3] or [C, 3, 3], horizontal derivative of frame 2
+    image_y: Tensor  # [C, 3] or [C, 3, 3], vertical
     flow_x: Tensor  # [C, 2], horizontal derivative of the flow
     flow_y: Tensor  # [C, 2], vertical
     div_x: Tensor  # [C, 2], horizontal part of the divergence of p
@@ -45,16 +46,27 @@ def central_kernels(
     Every field owns its memory, so each may become a parameter.
     """
 
-    def repeated(*taps: float) -> Tensor:
-        return torch.tensor(taps, dtype=dtype, device=device).repeat(channels, 1)
-
+    central = torch.tensor([-0.5, 0.0, 0.5], dtype=dtype, device=device)
+    forward = torch.tensor([-1.0, 1.0], dtype=dtype, device=device)
     return FlowKernels(
-        image_x=repeated(-0.5, 0.0, 0.5),
-        image_y=repeated(-0.5, 0.0, 0.5),
-        flow_x=repeated(-1.0, 1.0),
-        flow_y=repeated(-1.0, 1.0),
-        div_x=repeated(-1.0, 1.0),
-        div_y=repeated(-1.0, 1.0),
+        *[central.repeat(channels, 1) for _ in range(2)],
+        *[forward.repeat(channels, 1) for _ in range(4)],
+    )
+
+
+def sobel_kernels(
+    channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> FlowKernels:
+    """The initial values of the paper's text: Sobel image gradients (Eq. 8), not divided by 8.
+
+    They give 8 times the derivative, and so, where the data term is not clamped, flow in eighths
+    of a pixel. All else is as in :func:`central_kernels`.
+    """
+    across = torch.tensor([-1.0, 0.0, 1.0], dtype=dtype, device=device)
+    along = torch.tensor([1.0, 2.0, 1.0], dtype=dtype, device=device)
+    sobel = torch.outer(along, across)
+    return central_kernels(channels, dtype, device)._replace(
+        image_x=sobel.repeat(channels, 1, 1), image_y=sobel.T.repeat(channels, 1, 1)
     )
 
 
@@ -73,7 +85,8 @@ def representation_flow(
     Args:
         frame1, frame2: [N, C, H, W] with H, W >= 2, floating point, of one shape, dtype and device.
             The initial theta, lam and tau (0.3, 0.15, 0.25) are meant for values that span 255.
-        kernels: one kernel per channel; :func:`central_kernels` has the released initial values.
+        kernels: one kernel per channel; :func:`central_kernels` has the released initial values,
+            :func:`sobel_kernels` those of the paper's text.
         theta, lam, tau: one element each ([1] or []), positive: tightness of the coupling,
             weight of the data term, step of the dual variable.
         n_iter: iterations, all with the same parameters; 0 gives zero flow.
@@ -98,13 +111,23 @@ def representation_flow(
     flow_x, flow_y = run(
         frame1.to(dtype),
         frame2.to(dtype),
-        FlowKernels(*[kernel.to(dtype) for kernel in kernels]),
+        full_kernels(FlowKernels(*[kernel.to(dtype) for kernel in kernels])),
         theta.to(dtype).reshape(()),
         lam.to(dtype).reshape(()),
         tau.to(dtype).reshape(()),
         n_iter,
     )
     return flow_x.to(frame1.dtype), flow_y.to(frame1.dtype)
+
+
+def full_kernels(kernels: FlowKernels) -> FlowKernels:
+    """The same kernels with image kernels [C, 3, 3], which is what the backends take."""
+    image_x, image_y = kernels.image_x, kernels.image_y
+    if image_x.ndim == 2:
+        image_x = F.pad(image_x[:, None, :], (0, 0, 1, 1))
+    if image_y.ndim == 2:
+        image_y = F.pad(image_y[:, :, None], (1, 1))
+    return kernels._replace(image_x=image_x, image_y=image_y)
 
 
 def available_backends(frame: Tensor) -> tuple[str, ...]:
@@ -151,47 +174,80 @@ def _eager(
     tau: Tensor,
     n_iter: int,
 ) -> tuple[Tensor, Tensor]:
-    grad_x, grad_y = _image_gradient(frame1, frame2, kernels)  # Eq. 8
+    inner_x, inner_y = (_correlate(frame2, k) for k in (kernels.image_x, kernels.image_y))  # Eq. 8
+    return iterate(
+        *with_released_borders(inner_x, inner_y, frame1),
+        frame2 - frame1,
+        lambda u: _flow_gradient(u, kernels),
+        lambda p_x, p_y: _divergence(p_x, p_y, kernels),
+        theta,
+        lam,
+        tau,
+        n_iter,
+    )
+
+
+def iterate(
+    grad_x: Tensor,
+    grad_y: Tensor,
+    rho_c: Tensor,
+    flow_gradient: Callable[[Tensor], tuple[Tensor, Tensor]],
+    divergence: Callable[[Tensor, Tensor], Tensor],
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int,
+) -> tuple[Tensor, Tensor]:
+    """The loop of Alg. 1, from the gradient of frame 2 and rho_c = frame 2 - frame 1."""
     grad_sq = grad_x * grad_x + grad_y * grad_y + EPS
-    rho_c = frame2 - frame1
-    limit = lam * theta
-    u_x = u_y = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(frame1)  # p_yx: x-part of u_y's dual
+    limit, rate = lam * theta, tau / theta
+
+    def dual_step(p_x: Tensor, p_y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component u of the flow."""
+        d_x, d_y = flow_gradient(u)
+        shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + EPS)  # EPS: finite gradient at 0
+        return (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
+
+    u_x = u_y = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(rho_c)  # p_yx: x-part of u_y's dual
     for _ in range(n_iter):
         rho = rho_c + grad_x * u_x + grad_y * u_y + EPS
         # The three branches of v (Eq. 6) are one clamp of the step along grad F2. A pixel on the
         # border between two branches belongs to the middle one, as in the released code.
         step = torch.clamp(-rho / grad_sq, -limit, limit)
-        u_x = u_x + step * grad_x + theta * _divergence(p_xx, p_xy, kernels)
-        u_y = u_y + step * grad_y + theta * _divergence(p_yx, p_yy, kernels)
-        p_xx, p_xy = _dual_step(p_xx, p_xy, u_x, tau / theta, kernels)
-        p_yx, p_yy = _dual_step(p_yx, p_yy, u_y, tau / theta, kernels)
+        u_x = u_x + step * grad_x + theta * divergence(p_xx, p_xy)
+        u_y = u_y + step * grad_y + theta * divergence(p_yx, p_yy)
+        p_xx, p_xy = dual_step(p_xx, p_xy, u_x)
+        p_yx, p_yy = dual_step(p_yx, p_yy, u_y)
     return u_x, u_y
 
 
-def _image_gradient(frame1: Tensor, frame2: Tensor, kernels: FlowKernels) -> tuple[Tensor, Tensor]:
-    """Gradient of frame 2 inside; on the border half the difference of FRAME 1's outermost pixels.
+def with_released_borders(grad_x: Tensor, grad_y: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients with half the difference of FRAME 1's two outermost pixels on the border.
 
-    The released code pads frame 2 with zeros and then overwrites all that the padding touched.
+    The released code pads frame 2 with zeros and then overwrites, along each gradient's own axis,
+    what the padding touched.
     """
-    a, b, c = _taps(kernels.image_x)
-    grad_x = torch.cat(
-        [
-            0.5 * (frame1[..., 1:2] - frame1[..., :1]),
-            a * frame2[..., :-2] + b * frame2[..., 1:-1] + c * frame2[..., 2:],
-            0.5 * (frame1[..., -1:] - frame1[..., -2:-1]),
-        ],
-        dim=-1,
+    left, right = frame1[..., 1:2] - frame1[..., :1], frame1[..., -1:] - frame1[..., -2:-1]
+    top, bottom = (
+        frame1[..., 1:2, :] - frame1[..., :1, :],
+        frame1[..., -1:, :] - frame1[..., -2:-1, :],
     )
-    a, b, c = _taps(kernels.image_y)
-    grad_y = torch.cat(
-        [
-            0.5 * (frame1[..., 1:2, :] - frame1[..., :1, :]),
-            a * frame2[..., :-2, :] + b * frame2[..., 1:-1, :] + c * frame2[..., 2:, :],
-            0.5 * (frame1[..., -1:, :] - frame1[..., -2:-1, :]),
-        ],
-        dim=-2,
+    return (
+        torch.cat([0.5 * left, grad_x[..., 1:-1], 0.5 * right], dim=-1),
+        torch.cat([0.5 * top, grad_y[..., 1:-1, :], 0.5 * bottom], dim=-2),
     )
-    return grad_x, grad_y
+
+
+def _correlate(frame: Tensor, kernel: Tensor) -> Tensor:
+    """Each channel with its 3x3 kernel [C, 3, 3], zeros outside."""
+    height, width = frame.shape[-2:]
+    padded = F.pad(frame, (1, 1, 1, 1))
+    total = torch.zeros_like(frame)
+    for row in range(3):
+        for column in range(3):
+            tap = kernel[:, row, column, None, None]
+            total = total + tap * padded[..., row : row + height, column : column + width]
+    return total
 
 
 def _flow_gradient(u: Tensor, kernels: FlowKernels) -> tuple[Tensor, Tensor]:
@@ -212,15 +268,6 @@ def _divergence(p_x: Tensor, p_y: Tensor, kernels: FlowKernels) -> Tensor:
     inner = p_y[..., :-1, :]
     d_y = a * F.pad(inner, (0, 0, 1, 0)) + b * F.pad(inner, (0, 0, 0, 1))
     return d_x + d_y
-
-
-def _dual_step(
-    p_x: Tensor, p_y: Tensor, u: Tensor, rate: Tensor, kernels: FlowKernels
-) -> tuple[Tensor, Tensor]:
-    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component u of the flow."""
-    d_x, d_y = _flow_gradient(u, kernels)
-    shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + EPS)  # EPS: finite gradient at 0
-    return (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
 
 
 def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
@@ -260,15 +307,8 @@ def _resolve(backend: str, frame: Tensor) -> str:
     return backend
 
 
-def _check(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: FlowKernels,
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
-) -> None:
+def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
+    """Errors: ValueError, one sentence, where no flow can be computed between the two."""
     if frame1.ndim != 4 or frame1.shape != frame2.shape:
         raise ValueError(
             "Both frames must be [N, C, H, W] of one shape; they are "
@@ -286,12 +326,25 @@ def _check(
         )
     if n_iter < 0:
         raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
+
+
+def _check(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: FlowKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int,
+) -> None:
+    check_frames(frame1, frame2, n_iter)
     channels = frame1.shape[1]
-    for name, kernel, taps in zip(FlowKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
-        if kernel.shape != (channels, taps):
+    for name, kernel in zip(FlowKernels._fields, kernels, strict=True):
+        shapes = [(channels, 3), (channels, 3, 3)] if "image" in name else [(channels, 2)]
+        if tuple(kernel.shape) not in shapes:
             raise ValueError(
-                f"The kernel {name} must be [{channels}, {taps}], one per channel of the frames; "
-                f"it is {list(kernel.shape)}."
+                f"The kernel {name} must be {' or '.join(str([*shape]) for shape in shapes)}, one "
+                f"for each channel of the frames; it is {list(kernel.shape)}."
             )
     for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
         if scalar.numel() != 1:

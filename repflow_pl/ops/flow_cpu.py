@@ -53,9 +53,9 @@ def run(
 ) -> tuple[Tensor, Tensor]:
     """As ``representation_flow`` of flow.py, for tensors of one dtype, float32 or float64.
 
-    Differentiable once, by reverse mode.
+    The image kernels are [C, 3, 3]. Differentiable once, by reverse mode.
     """
-    taps = torch.cat(list(kernels), dim=1)
+    taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)
     scalars = torch.stack([theta, lam, tau])
     flow: tuple[Tensor, Tensor] = _flow(frame1, frame2, taps, scalars, n_iter)
     return flow

@@ -30,7 +30,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 GRAD_X, GRAD_Y, RHO_C, INV_SQ, HAS_RIGHT = range(5)  # rows of `fixed`: what all iterations share
 LIMIT, RATE = range(2)  # first entries of `coef`; then the taps of theta * divergence and of grad u
 DIV, FLOW = 2, 6
-N_TAPS = 14  # columns of `taps`: image_x (3), image_y (3), flow_x, flow_y, div_x, div_y (2 each)
+IMAGE_Y, FLOW_TAPS, DIV_TAPS = 9, 18, 22  # where in `taps` these begin; image_x is at 0
+N_TAPS = 26  # columns of `taps`: image_x, image_y (9 each), flow_x, flow_y, div_x, div_y (2 each)
 N_SUMS = N_TAPS + 3  # a plane's parameter gradients: the taps', then theta's, lambda's, tau's
 ADJ_LIMIT, ADJ_RATE = N_TAPS, N_TAPS + 1  # what their places hold until _finish_sums
 
@@ -59,6 +60,26 @@ def _jit(function: _Function) -> _Function:
 
 
 @_jit
+def _image_row(frame: Array, kernel: Array, i: int, out: Array) -> None:
+    """Row i of the frame under a 3x3 kernel (9 taps, row by row), with zeros outside the frame."""
+    height, width = frame.shape
+    zero = frame.dtype.type(0)
+    for j in range(width):
+        out[j] = zero
+    for di in range(3):
+        row = i + di - 1
+        if row < 0 or row >= height:
+            continue
+        a, b, c = kernel[3 * di], kernel[3 * di + 1], kernel[3 * di + 2]
+        source = frame[row]
+        left, mid, right, inner = source[: width - 2], source[1 : width - 1], source[2:], out[1:]
+        for j in range(width - 2):
+            inner[j] += a * left[j] + b * mid[j] + c * right[j]
+        out[0] += b * source[0] + c * source[1]
+        out[width - 1] += a * source[width - 2] + b * source[width - 1]
+
+
+@_jit
 def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array) -> None:
     """Eq. 8 and what follows from it; the borders are those of the released code (flow.py)."""
     real = frame1.dtype.type
@@ -68,23 +89,17 @@ def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array
     size = height * width
     for i in range(height):
         start = width + i * width
-        gx = fixed[GRAD_X, start : start + width]
-        left, mid, right = frame2[i, : width - 2], frame2[i, 1 : width - 1], frame2[i, 2:]
-        inner = gx[1:]
-        for j in range(width - 2):
-            inner[j] = taps[0] * left[j] + taps[1] * mid[j] + taps[2] * right[j]
+        gx, gy = fixed[GRAD_X, start : start + width], fixed[GRAD_Y, start : start + width]
+        _image_row(frame2, taps[:IMAGE_Y], i, gx)
         gx[0] = half * (frame1[i, 1] - frame1[i, 0])
         gx[width - 1] = half * (frame1[i, width - 1] - frame1[i, width - 2])
-        gy = fixed[GRAD_Y, start : start + width]
         if i == 0 or i == height - 1:
             up = frame1[max(i - 1, 0)]
             down = frame1[min(i + 1, height - 1)]
             for j in range(width):
                 gy[j] = half * (down[j] - up[j])
         else:
-            above, here, below = frame2[i - 1], frame2[i], frame2[i + 1]
-            for j in range(width):
-                gy[j] = taps[3] * above[j] + taps[4] * here[j] + taps[5] * below[j]
+            _image_row(frame2, taps[IMAGE_Y:FLOW_TAPS], i, gy)
         rho, first, second = fixed[RHO_C, start : start + width], frame1[i], frame2[i]
         for j in range(width):
             rho[j] = second[j] - first[j] + eps
@@ -181,8 +196,8 @@ def _coefficients(taps: Array, scalars: Array, coef: Array) -> None:
     coef[LIMIT] = lam * theta
     coef[RATE] = tau / theta
     for i in range(4):
-        coef[DIV + i] = theta * taps[10 + i]
-        coef[FLOW + i] = taps[6 + i]
+        coef[DIV + i] = theta * taps[DIV_TAPS + i]
+        coef[FLOW + i] = taps[FLOW_TAPS + i]
 
 
 @_jit
@@ -243,7 +258,7 @@ def forward(
     flow_x: Array,
     flow_y: Array,
 ) -> None:
-    """Flow of the planes ``first <= i < last``; frames and flow [planes, H, W], taps [C, 14]."""
+    """Flow of the planes ``first <= i < last``; frames and flow [planes, H, W], taps [C, 26]."""
     # allocated here, because np.zeros inside a compiled function doubles the compile time
     stride = _stride(frame1)
     fixed = np.zeros((5, stride), frame1.dtype)
@@ -419,7 +434,7 @@ def _primal_adjoint(
 
 @_jit
 def _flow_tap_sums(u: Array, adj_d: Array, width: int, size: int, sums: Array) -> None:
-    """sums[6:10] += the gradients of the flow kernels, for one component."""
+    """Adds the gradients of the flow kernels to theirs in `sums`, for one component."""
     stop = width + size
     here, right, below = u[width:stop], u[width + 1 : stop + 1], u[2 * width : stop + width]
     ex, ey = adj_d[0, width:stop], adj_d[1, width:stop]
@@ -430,15 +445,15 @@ def _flow_tap_sums(u: Array, adj_d: Array, width: int, size: int, sums: Array) -
         s1 += ex[k] * right[k]
         s2 += ey[k] * here[k]
         s3 += ey[k] * below[k]
-    sums[6] += s0
-    sums[7] += s1
-    sums[8] += s2
-    sums[9] += s3
+    sums[FLOW_TAPS] += s0
+    sums[FLOW_TAPS + 1] += s1
+    sums[FLOW_TAPS + 2] += s2
+    sums[FLOW_TAPS + 3] += s3
 
 
 @_jit
 def _divergence_tap_sums(p: Array, adj_u: Array, width: int, size: int, sums: Array) -> None:
-    """sums[10:14] += the gradients of theta times the divergence kernels, for one component."""
+    """Adds the gradients of theta times the divergence kernels to `sums`, for one component."""
     stop = width + size
     left, x_here = p[0, width - 1 : stop - 1], p[0, width:stop]
     up, y_here = p[1, :size], p[1, width:stop]
@@ -449,10 +464,33 @@ def _divergence_tap_sums(p: Array, adj_u: Array, width: int, size: int, sums: Ar
         s1 += adj_u[k] * x_here[k]
         s2 += adj_u[k] * up[k]
         s3 += adj_u[k] * y_here[k]
-    sums[10] += s0
-    sums[11] += s1
-    sums[12] += s2
-    sums[13] += s3
+    sums[DIV_TAPS] += s0
+    sums[DIV_TAPS + 1] += s1
+    sums[DIV_TAPS + 2] += s2
+    sums[DIV_TAPS + 3] += s3
+
+
+@_jit
+def _image_row_adjoint(
+    frame: Array, kernel: Array, i: int, adj: Array, grad: Array, sums: Array
+) -> None:
+    """Adjoint of :func:`_image_row`: adds to the frame's gradient and to the 9 taps' sums."""
+    height, width = frame.shape
+    zero = frame.dtype.type(0)
+    for di in range(3):
+        row = i + di - 1
+        if row < 0 or row >= height:
+            continue
+        for dj in range(3):
+            # where `adj` meets the frame: columns max(0, dj - 1) up to min(width, width + dj - 1)
+            n = width - abs(dj - 1)
+            here = adj[max(0, 1 - dj) :]
+            source, target = frame[row, max(0, dj - 1) :], grad[row, max(0, dj - 1) :]
+            weight, total = kernel[3 * di + dj], zero
+            for j in range(n):
+                target[j] += weight * here[j]
+                total += here[j] * source[j]
+            sums[3 * di + dj] += total
 
 
 @_jit
@@ -465,7 +503,7 @@ def _prepare_adjoint(
     grad2: Array,
     sums: Array,
 ) -> None:
-    """Adjoint of :func:`_prepare`: sets grad1 and grad2, adds the image kernels' to sums[0:6]."""
+    """Adjoint of :func:`_prepare`: sets grad1 and grad2, adds the image kernels' to `sums`."""
     real = frame2.dtype.type
     half, two, zero = real(0.5), real(2), real(0)
     height, width = frame2.shape
@@ -489,13 +527,8 @@ def _prepare_adjoint(
         row1[1] += half * adj[0]
         row1[width - 2] -= half * adj[width - 1]
         row1[width - 1] += half * adj[width - 1]
-        inner = adj[1:]
-        for tap in range(3):
-            source, target, weight, total = frame2[i, tap:], row2[tap:], taps[tap], zero
-            for j in range(width - 2):
-                target[j] += weight * inner[j]
-                total += inner[j] * source[j]
-            sums[tap] += total
+        adj[0], adj[width - 1] = zero, zero  # those two columns do not come from frame 2
+        _image_row_adjoint(frame2, taps[:IMAGE_Y], i, adj, grad2, sums[:IMAGE_Y])
         adj = adj_gy[i * width : (i + 1) * width]
         if i == 0 or i == height - 1:
             up, down = grad1[max(i - 1, 0)], grad1[min(i + 1, height - 1)]
@@ -504,13 +537,8 @@ def _prepare_adjoint(
             for j in range(width):
                 down[j] += half * adj[j]
         else:
-            for tap in range(3):
-                source, target = frame2[i + tap - 1], grad2[i + tap - 1]
-                weight, total = taps[3 + tap], zero
-                for j in range(width):
-                    target[j] += weight * adj[j]
-                    total += adj[j] * source[j]
-                sums[3 + tap] += total
+            kernel, share = taps[IMAGE_Y:FLOW_TAPS], sums[IMAGE_Y:FLOW_TAPS]
+            _image_row_adjoint(frame2, kernel, i, adj, grad2, share)
 
 
 @_jit
@@ -574,8 +602,8 @@ def backward(
     """Gradients of the planes ``first <= i < last``, from the cotangents of their flow.
 
     A plane's states are computed again, ``segment`` iterations at a time from stored checkpoints.
-    ``grad_parameters`` [planes, 17], zeros in float64, receives each plane's share of the gradients
-    of its 14 taps and of theta, lambda and tau; where ``with_taps`` is false the shares of the flow
+    ``grad_parameters`` [planes, 29], zeros in float64, receives each plane's share of the gradients
+    of its 26 taps and of theta, lambda and tau; where ``with_taps`` is false the shares of the flow
     and divergence kernels and of the scalars are meaningless.
     """
     stride, real = _stride(frame1), frame1.dtype
@@ -657,7 +685,7 @@ def _finish_sums(taps: Array, scalars: Array, sums: Array) -> None:
     theta, lam, tau = scalars
     adj_limit, adj_rate = sums[ADJ_LIMIT], sums[ADJ_RATE]
     adj_theta = lam * adj_limit - tau / (theta * theta) * adj_rate
-    for i in range(10, N_TAPS):
+    for i in range(DIV_TAPS, N_TAPS):
         adj_theta += taps[i] * sums[i]
         sums[i] *= theta
     sums[N_TAPS] = adj_theta

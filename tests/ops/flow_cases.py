@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repflow_pl.ops import FlowKernels, central_kernels, representation_flow
+from repflow_pl.ops import FlowKernels, central_kernels, representation_flow, sobel_kernels
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layer_depthwise.npz"
 KERNEL_NAMES = ("img_grad", "img_grad2", "f_grad", "f_grad2", "div", "div2")
@@ -56,14 +56,18 @@ def golden_case(number: int) -> tuple[Case, list[Tensor]]:
 
 
 def random_case(shape: tuple[int, int, int, int], n_iter: int, seed: int = 0) -> Case:
-    """float64 frames over 0..255, perturbed kernels and scalars, normal cotangents."""
+    """float64 frames over 0..255, perturbed kernels and scalars, normal cotangents.
+
+    Odd seeds have full 3x3 image kernels.
+    """
     make = torch.Generator().manual_seed(seed)
 
     def normal(*size: int) -> Tensor:
         return torch.randn(size, generator=make, dtype=torch.float64)
 
     frames = [255 * torch.rand(shape, generator=make, dtype=torch.float64) for _ in range(2)]
-    kernels = [k + 0.1 * normal(*k.shape) for k in central_kernels(shape[1], dtype=torch.float64)]
+    start = (sobel_kernels if seed % 2 else central_kernels)(shape[1], dtype=torch.float64)
+    kernels = [k + 0.1 * normal(*k.shape) for k in start]
     scalars = [v * torch.exp(0.2 * normal(1)) for v in (0.3, 0.15, 0.25)]
     return Case([*frames, *kernels, *scalars], [normal(*shape), normal(*shape)], n_iter)
 

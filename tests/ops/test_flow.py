@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
+
+from repflow_pl.ops import FlowKernels, representation_flow, sobel_kernels
+from repflow_pl.ops.flow import full_kernels
 
 from .flow_cases import (
     RESULTS,
@@ -41,9 +46,10 @@ def test_golden_float32(number: int, backend: str) -> None:
         assert relative(ours, wanted) < limit, name
 
 
+@pytest.mark.parametrize("seed", [2, 3], ids=["three taps", "3x3"])
 @pytest.mark.parametrize("n_iter", [1, 4])
-def test_gradcheck(n_iter: int, backend: str) -> None:
-    case = random_case((2, 2, 4, 3), n_iter, seed=2)
+def test_gradcheck(n_iter: int, seed: int, backend: str) -> None:
+    case = random_case((2, 2, 4, 3), n_iter, seed)
     leaves = [t.requires_grad_() for t in case.tensors]
     # flow is of order 1 where frames span 255: a step of 1e-5 for both is far from any rounding
     assert torch.autograd.gradcheck(
@@ -75,6 +81,27 @@ def test_fused_agrees_with_eager_at_odd_sizes(shape: tuple[int, int, int, int]) 
         RESULTS, results(case, "cpu"), results(case, "eager"), strict=True
     ):
         assert relative(ours, wanted) < 1e-10, name
+
+
+def test_full_kernels_with_three_taps_are_the_three_taps(backend: str) -> None:
+    case = random_case((2, 3, 6, 5), 4)
+    kernels = FlowKernels(*case.tensors[2:8])
+    full = [*case.tensors[:2], *full_kernels(kernels), *case.tensors[8:]]
+    assert torch.equal(call(full, 4, backend)[0], call(case.tensors, 4, backend)[0])
+
+
+def test_sobel_gradient_is_that_of_scipy(backend: str) -> None:
+    """One iteration from rest, unclamped: u = -rho_c grad F2 / |grad F2|^2."""
+    frame1, frame2 = random_case((1, 1, 9, 8), 1).tensors[:2]
+    theta, lam, tau = (torch.tensor(v, dtype=torch.float64) for v in (1e9, 1.0, 0.25))
+    kernels = sobel_kernels(1, dtype=torch.float64)
+    flow_x, flow_y = representation_flow(frame1, frame2, kernels, theta, lam, tau, 1, backend)
+    image = frame2[0, 0].numpy()
+    grad_x, grad_y = (ndimage.sobel(image, axis, mode="constant") for axis in (1, 0))
+    step = (frame1 - frame2)[0, 0].numpy() / (grad_x**2 + grad_y**2)
+    inner = (slice(1, -1), slice(1, -1))  # the border follows frame 1
+    np.testing.assert_allclose(flow_x[0, 0][inner], (step * grad_x)[inner], rtol=1e-9)
+    np.testing.assert_allclose(flow_y[0, 0][inner], (step * grad_y)[inner], rtol=1e-9)
 
 
 @pytest.mark.parametrize("learnt", range(11))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from repflow_pl.ops import chosen_backend, flow_cpu
+from repflow_pl.ops import FlowKernels, chosen_backend, flow_cpu
+from repflow_pl.ops.flow import full_kernels
 
 from .flow_cases import Case, call, random_case, results
 
@@ -129,7 +130,8 @@ def test_second_derivative_is_refused() -> None:
 
 def test_operator_is_registered_soundly() -> None:
     frame1, frame2, *parameters = random_case((2, 2, 4, 5), 3).tensors
-    taps, scalars = torch.cat(parameters[:6], 1), torch.cat(parameters[6:])
+    kernels = full_kernels(FlowKernels(*parameters[:6]))
+    taps, scalars = torch.cat([k.flatten(1) for k in kernels], 1), torch.cat(parameters[6:])
     tensors = [t.requires_grad_() for t in (frame1, frame2, taps, scalars)]
     torch.library.opcheck(flow_cpu._flow, (*tensors, 3))
 

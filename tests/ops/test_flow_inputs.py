@@ -116,10 +116,14 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "one column": ({"frame1": _frame[..., :1], "frame2": _frame[..., :1]}, "at least 2 pixels"),
     "two dtypes": ({"frame2": _frame.double()}, "float32 and torch.float64"),
     "integers": ({"frame1": _frame.int(), "frame2": _frame.int()}, "floating-point"),
-    "channels": ({"kernels": central_kernels(4)}, r"image_x must be \[3, 3\].* \[4, 3\]"),
+    "channels": ({"kernels": central_kernels(4)}, r"image_x must be \[3, 3\] or .* \[4, 3\]"),
     "taps": (
         {"kernels": central_kernels(3)._replace(div_y=torch.zeros(3, 3))},
         r"div_y must be \[3, 2\]",
+    ),
+    "full taps": (
+        {"kernels": central_kernels(3)._replace(image_y=torch.zeros(3, 3, 2))},
+        r"image_y must be \[3, 3\] or \[3, 3, 3\].*it is \[3, 3, 2\]",
     ),
     "theta": ({"theta": torch.zeros(3)}, "theta must have one element"),
     "devices": ({"tau": torch.zeros(1, device="meta")}, "cpu and meta"),

@@ -1,0 +1,94 @@
+"""The dense flow of the authors' repository head: every channel's flow sees all channels.
+
+The layer behind the released Kinetics model (github.com/piergiaj/representation-flow-cvpr19, commit
+ac5c3ff) differs from the depthwise one in :mod:`repflow_pl.ops.flow` in two ways: its kernels mix
+the channels, and both derivatives of the flow, like both parts of the divergence, are vertical.
+It is here so that the released weights give the released results; new work wants the other one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from repflow_pl.ops.flow import check_frames, iterate, with_released_borders
+
+
+class DenseKernels(NamedTuple):
+    """The six kernels, [output channel, input channel, taps], as cross-correlations."""
+
+    image_x: Tensor  # [C, C, 3], horizontal
+    image_y: Tensor  # [C, C, 3], vertical, as all that follow
+    flow_x: Tensor  # [C, C, 2]
+    flow_y: Tensor  # [C, C, 2]
+    div_x: Tensor  # [C, C, 2]
+    div_y: Tensor  # [C, C, 2]
+
+
+def dense_kernels(
+    channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> DenseKernels:
+    """The released initial values: the same taps between any two channels."""
+    central = torch.tensor([-0.5, 0.0, 0.5], dtype=dtype, device=device)
+    forward = torch.tensor([-1.0, 1.0], dtype=dtype, device=device)
+    return DenseKernels(
+        *[central.repeat(channels, channels, 1) for _ in range(2)],
+        *[forward.repeat(channels, channels, 1) for _ in range(4)],
+    )
+
+
+def dense_flow(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: DenseKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int = 20,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`repflow_pl.ops.representation_flow`, with kernels between all channels.
+
+    Its numbers are no displacements in pixels: they add up over channels. It runs in plain PyTorch
+    on any device, in float64 for float64 frames and in float32 for all others.
+
+    Shapes: frames [N, C, H, W] with H, W >= 2 -> (flow_x, flow_y), each [N, C, H, W].
+    Errors: ValueError where shapes, dtypes or devices do not fit.
+    """
+    check_frames(frame1, frame2, n_iter)
+    for name, kernel, taps in zip(DenseKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
+        if kernel.shape != (frame1.shape[1], frame1.shape[1], taps):
+            raise ValueError(
+                f"The kernel {name} must be [{frame1.shape[1]}, {frame1.shape[1]}, {taps}]; "
+                f"it is {list(kernel.shape)}."
+            )
+    wanted = frame1.dtype
+    dtype = torch.float64 if wanted == torch.float64 else torch.float32
+    with torch.autocast(frame1.device.type, enabled=False):
+        frame1, frame2 = frame1.to(dtype), frame2.to(dtype)
+        taps = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
+        inner_x = F.conv2d(frame2, taps.image_x[:, :, None, :], padding=(0, 1))
+        inner_y = F.conv2d(frame2, taps.image_y[:, :, :, None], padding=(1, 0))
+        flow_x, flow_y = iterate(
+            *with_released_borders(inner_x, inner_y, frame1),
+            frame2 - frame1,
+            lambda u: (_forward_difference(u, taps.flow_x), _forward_difference(u, taps.flow_y)),
+            lambda p_x, p_y: _divergence_part(p_x, taps.div_x) + _divergence_part(p_y, taps.div_y),
+            theta.to(dtype).reshape(()),
+            lam.to(dtype).reshape(()),
+            tau.to(dtype).reshape(()),
+            n_iter,
+        )
+    return flow_x.to(wanted), flow_y.to(wanted)
+
+
+def _forward_difference(u: Tensor, kernel: Tensor) -> Tensor:
+    """Vertical, with a last row of zeros."""
+    return F.pad(F.conv2d(u, kernel[..., None]), (0, 0, 0, 1))
+
+
+def _divergence_part(p: Tensor, kernel: Tensor) -> Tensor:
+    """Vertical, with zeros outside; the last row of p never enters."""
+    return F.conv2d(F.pad(p[..., :-1, :], (0, 0, 1, 1)), kernel[..., None])
