@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from repflow_pl.data.index import default_clip
-from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 
 ProfileName = Literal["demo", "paper"]
 
@@ -31,24 +31,32 @@ class Profile:
 
     def rgb(self, data: DataSpec) -> RunSpec:
         """The plain per-frame RGB network."""
-        model = ModelSpec(self.backbone, dropout=self.baseline_dropout, stack=self.stack)
-        return RunSpec(model, data, self.baseline_recipe)
+        return RunSpec(self._plain(), data, self.baseline_recipe)
 
-    def flow_after(self, data: DataSpec, block: int) -> RunSpec:
-        """A flow layer after a block."""
+    def flow_after(self, data: DataSpec, block: int, **changes: Any) -> RunSpec:
+        """A flow layer after a block; `changes` are fields of FlowSpec."""
         flow = FlowSpec(block, n_iter=self.n_iter, bottleneck=self.bottleneck)
+        flow = dataclasses.replace(flow, **changes)
         model = ModelSpec(self.backbone, flow=flow, dropout=self.dropout, stack=self.stack)
         return RunSpec(model, data, self.recipe)
 
     def tvl1(self, data: DataSpec) -> RunSpec:
         """The network on stacked TV-L1 fields."""
-        rgb = self.rgb(data)
-        return dataclasses.replace(rgb, model=dataclasses.replace(rgb.model, stream="tvl1"))
+        return dataclasses.replace(
+            self.rgb(data), model=dataclasses.replace(self._plain(), stream="tvl1")
+        )
+
+    def tvl1_twice(self, data: DataSpec) -> RunSpec:
+        """The network on stacked TV-L1 fields of TV-L1 fields, of which a clip has one fewer."""
+        model = dataclasses.replace(self._plain(), stream="tvl1_twice", stack=self.stack - 1)
+        return dataclasses.replace(self.rgb(data), model=model)
 
     def two_stream(self, data: DataSpec) -> RunSpec:
         """The late average of `rgb` and `tvl1`."""
-        rgb = self.rgb(data)
-        return dataclasses.replace(rgb, model=dataclasses.replace(rgb.model, stream="two_stream"))
+        return late(self.rgb(data), self.tvl1(data))
+
+    def _plain(self) -> ModelSpec:
+        return ModelSpec(self.backbone, dropout=self.baseline_dropout, stack=self.stack)
 
 
 def demo_profile(data: str) -> Profile:

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
-Stream = Literal["rgb", "tvl1", "two_stream"]
+Stream = Literal["rgb", "tvl1", "tvl1_twice"]
+"""What a network sees: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
 
 
 @dataclass(frozen=True)
 class FlowSpec:
-    """One representation-flow layer and its place in the backbone."""
+    """The representation-flow layers of a network and their place in the backbone."""
 
     after_block: int
     """0 is the RGB input, 1 the stem, 2 to 5 torchvision's `layer1` to `layer4`."""
@@ -28,12 +29,26 @@ class FlowSpec:
     """Channels the flow is computed on; at block 0, on the RGB channels themselves."""
     learn: tuple[str, ...] = ("divergence", "theta", "lam", "tau")
     """Which of FLOW_PARAMETERS are trained; the paper found the image gradient best left fixed."""
+    kernels: Literal["central", "sobel"] = "central"
+    """First image gradients: central differences as released, or Sobel as in the paper's text."""
+    fuse: Literal["none", "add", "multiply", "concat"] = "none"
+    """How the features that the flow is computed of go on beside it."""
+    layers: int = 1
+    """Flow layers one after another; several make a FlowStack."""
+    convolve: bool = False
+    """Of several layers: convolutions between them (Flow-Conv-Flow) or none (Flow-of-Flow)."""
+    residual: bool = False
+    """Of several layers: add the features to the result, as the released Flow-Conv-Flow does."""
 
     def __post_init__(self) -> None:
-        if self.n_iter < 0 or self.bottleneck < 1:
-            raise ValueError("a flow layer needs n_iter >= 0 and bottleneck >= 1")
+        if self.n_iter < 0 or self.bottleneck < 1 or self.layers < 1:
+            raise ValueError("a flow layer needs n_iter >= 0, bottleneck >= 1 and layers >= 1")
         if self.after_block < 0:
             raise ValueError("blocks are counted from 0, the RGB input")
+        if self.layers == 1 and (self.convolve or self.residual):
+            raise ValueError("convolve and residual are for several flow layers")
+        if self.layers > 1 and self.fuse != "none":
+            raise ValueError("fuse is for a single flow layer; several have residual")
 
 
 @dataclass(frozen=True)
@@ -42,11 +57,10 @@ class ModelSpec:
 
     backbone: str
     stream: Stream = "rgb"
-    """`two_stream` averages the class probabilities of a trained `rgb` and a trained `tvl1` run."""
     flow: FlowSpec | None = None
     dropout: float = 0.3
     stack: int = 10
-    """`tvl1`: how many consecutive TV-L1 fields make one input image (2 channels each)."""
+    """How many consecutive TV-L1 fields make one input image (2 channels each, 4 of twice)."""
 
     def __post_init__(self) -> None:
         if self.flow is not None and self.stream != "rgb":
@@ -110,12 +124,36 @@ class RecipeSpec:
 
 
 @dataclass(frozen=True)
+class LateSpec:
+    """Late fusion: the mean of the class probabilities of runs trained each on its own."""
+
+    members: tuple[RunSpec, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise ValueError("late fusion is of two runs or more")
+
+
+@dataclass(frozen=True)
 class RunSpec:
     """All that decides a run's result but the seed."""
 
-    model: ModelSpec
+    model: ModelSpec | LateSpec
     data: DataSpec
     recipe: RecipeSpec
+
+
+def late(*members: RunSpec) -> RunSpec:
+    """The late fusion of runs on the same data; it trains nothing itself."""
+    return RunSpec(LateSpec(members), members[0].data, members[0].recipe)
+
+
+def streams_of(model: ModelSpec | LateSpec) -> tuple[Stream, ...]:
+    """What a network takes, in the order in which it takes it."""
+    if isinstance(model, ModelSpec):
+        return (model.stream,)
+    found = (stream for member in model.members for stream in streams_of(member.model))
+    return tuple(dict.fromkeys(found))
 
 
 def to_dict(spec: Any) -> dict[str, Any]:
@@ -125,6 +163,22 @@ def to_dict(spec: Any) -> dict[str, Any]:
 
 
 def spec_hash(spec: RunSpec) -> str:
-    """12 hexadecimal digits that name a spec: SHA-256 of its canonical JSON."""
-    canonical = json.dumps(to_dict(spec), sort_keys=True, separators=(",", ":"))
+    """12 hexadecimal digits that name a spec: SHA-256 of its canonical JSON.
+
+    Fields at their default are left out. So a new option whose default means "as before" leaves
+    every finished run its name; and a published default must never change.
+    """
+    canonical = json.dumps(_without_defaults(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_without_defaults(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    return {
+        f.name: _without_defaults(getattr(value, f.name))
+        for f in dataclasses.fields(value)
+        if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
+    }

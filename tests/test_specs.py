@@ -5,13 +5,23 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
-from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
+from repflow_pl.specs import (
+    ClipSpec,
+    DataSpec,
+    FlowSpec,
+    ModelSpec,
+    RecipeSpec,
+    RunSpec,
+    late,
+    spec_hash,
+)
 
 SPEC = RunSpec(
-    ModelSpec("narrow", flow=FlowSpec(3)),
+    ModelSpec("narrow", flow=FlowSpec(3, layers=2)),
     DataSpec("motion_shapes", ClipSpec()),
     RecipeSpec(epochs=1, batch=2, lr=0.1),
 )
@@ -40,9 +50,10 @@ def variants() -> list[RunSpec]:
                 news = [
                     dataclasses.replace(value, **{f.name: changed(getattr(value, f.name))})
                     for f in dataclasses.fields(value)
+                    if f.name != "fuse"  # not beside several layers
                 ]
             elif field.name == "stream":
-                continue  # is not free to change beside a flow layer
+                continue  # not beside a flow layer
             else:
                 news = [changed(value)]
             found += [
@@ -64,6 +75,38 @@ def test_the_hash_is_the_same_in_another_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == spec_hash(SPEC)
+
+
+def test_fields_at_their_default_do_not_count() -> None:
+    """So that a later option whose default means "as before" leaves finished runs their names."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Later(FlowSpec):
+        option: bool = False
+
+    def hash_of(flow: FlowSpec) -> str:
+        return spec_hash(dataclasses.replace(SPEC, model=ModelSpec("narrow", flow=flow)))
+
+    assert hash_of(Later(3)) == hash_of(FlowSpec(3))
+    assert hash_of(Later(3, option=True)) != hash_of(FlowSpec(3))
+
+
+def test_late_fusion_is_named_by_its_members() -> None:
+    rgb = dataclasses.replace(SPEC, model=ModelSpec("narrow"))
+    hashes = {spec_hash(s) for s in (SPEC, rgb, late(SPEC, rgb), late(SPEC, SPEC))}
+    assert len(hashes) == 4
+    with pytest.raises(ValueError, match="two runs"):
+        late(SPEC)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"layers": 0}, {"residual": True}, {"convolve": True}, {"layers": 2, "fuse": "add"}],
+    ids=str,
+)
+def test_impossible_flow_layers_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="flow layer"):
+        FlowSpec(3, **fields)
 
 
 def test_a_flow_layer_belongs_to_the_rgb_stream() -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.layers.frames import per_frame
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,7 @@ class Backbone(nn.Module):
 
     def forward_block(self, index: int, clip: Tensor) -> Tensor:
         """Block `index` (1 or more): [B, C, T, H, W] -> [B, C', T, H', W']."""
-        b, t = clip.shape[0], clip.shape[2]
-        # Frames become batch items; where the clip came from another block this is a view.
-        frames = self.stages[index - 1](clip.transpose(1, 2).flatten(0, 1))
-        out: Tensor = frames.unflatten(0, (b, t)).transpose(1, 2)
-        return out
+        return per_frame(self.stages[index - 1], clip)
 
 
 Builder = Callable[[int], Backbone]

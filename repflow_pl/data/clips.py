@@ -30,7 +30,8 @@ class Sample(NamedTuple):
     """One video's views."""
 
     inputs: tuple[Tensor, ...]
-    """uint8 [V, C, T, H, W] each: RGB frames (C = 3) or TV-L1 fields (C = 2, T one fewer)."""
+    """uint8 [V, C, T, H, W] each: RGB frames (C = 3), TV-L1 fields (C = 2, T one fewer),
+    fields of fields (C = 4, T two fewer)."""
     label: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     """Place of the video in its part."""
@@ -54,9 +55,8 @@ class ClipDataset(Dataset[Sample]):
     `clip.flip` says so. In evaluation it is `clip.views` views, spread uniformly over the video,
     centre crop.
 
-    Streams: `rgb` gives (frames,), `tvl1` gives (fields,), `two_stream` gives (frames, fields).
-
     Args:
+        streams: what a view holds, in this order: `rgb` frames, `tvl1` fields, fields of fields.
         seed: of the random draws of training.
 
     Errors: UserError as `check_clip` says.
@@ -67,18 +67,22 @@ class ClipDataset(Dataset[Sample]):
         video_set: VideoSet,
         split: Split,
         clip: ClipSpec,
-        stream: Stream = "rgb",
+        streams: Sequence[Stream] = ("rgb",),
         training: bool = False,
         seed: int = 0,
     ) -> None:
-        check_clip(video_set, clip, stream)
+        check_clip(video_set, clip, streams)
         self.videos = video_set.part(split)
         self.clip = clip
-        self.stream = stream
+        self.streams = streams
         self.training = training
         self.seed = seed
         self.frames = open_frames(video_set, clip)
-        self.fields = None if stream == "rgb" else open_fields(video_set, clip)
+        self.fields = {
+            stream: open_fields(video_set, clip, twice=stream == "tvl1_twice")
+            for stream in streams
+            if stream != "rgb"
+        }
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -87,7 +91,7 @@ class ClipDataset(Dataset[Sample]):
         """The sample of a video; an index alone means epoch 0."""
         index, epoch = (draw, 0) if isinstance(draw, int) else draw
         views = [self._training_view(index, epoch)] if self.training else self._test_views(index)
-        inputs = tuple(torch.stack(stream) for stream in zip(*views, strict=True))
+        inputs = tuple(torch.stack(part) for part in zip(*views, strict=True))
         return Sample(inputs, self.videos[index].label, index)
 
     def _training_view(self, index: int, epoch: int) -> tuple[Tensor, ...]:
@@ -124,16 +128,18 @@ class ClipDataset(Dataset[Sample]):
         times = frame_indices(start, video.frames, self.clip)
         if self.clip.order == "shuffled":
             times = rng.permutation(times)
-        streams = []
-        if self.stream != "tvl1":
-            pixels = _window(self.frames.frames(video, times.tolist()), corner, self.clip.crop)
-            streams.append(mirror_frames(pixels) if mirrored else pixels)
-        if self.fields is not None:
-            fields = _window(self.fields.fields(video, times[:-1].tolist()), corner, self.clip.crop)
-            streams.append(mirror_fields(fields) if mirrored else fields)
+        parts = []
+        for stream in self.streams:
+            if stream == "rgb":
+                part = _window(self.frames.frames(video, times.tolist()), corner, self.clip.crop)
+                parts.append(mirror_frames(part) if mirrored else part)
+            else:
+                starts = times[: -1 if stream == "tvl1" else -2].tolist()
+                fields = self.fields[stream].fields(video, starts)
+                part = _window(fields, corner, self.clip.crop)
+                parts.append(mirror_fields(part) if mirrored else part)
         return tuple(
-            torch.from_numpy(np.ascontiguousarray(stream.transpose(3, 0, 1, 2)))
-            for stream in streams
+            torch.from_numpy(np.ascontiguousarray(part.transpose(3, 0, 1, 2))) for part in parts
         )
 
 
@@ -175,15 +181,15 @@ class EpochSampler(DistributedSampler[Draw]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples to a batch."""
-    streams = zip(*(sample.inputs for sample in samples), strict=True)
+    inputs = zip(*(sample.inputs for sample in samples), strict=True)
     return Batch(
-        tuple(torch.stack(stream) for stream in streams),
+        tuple(torch.stack(views) for views in inputs),
         torch.tensor([sample.label for sample in samples]),
         torch.tensor([sample.index for sample in samples]),
     )
 
 
-def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> None:
+def check_clip(video_set: VideoSet, clip: ClipSpec, streams: Sequence[Stream] = ("rgb",)) -> None:
     """Refuse clips that the set cannot give, before anything is computed.
 
     Errors: UserError for mirroring where left and right are classes, shuffled flow, flow of one
@@ -192,12 +198,16 @@ def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> N
     name = video_set.name
     if clip.flip and not video_set.mirror_safe:
         raise UserError(f"{name}: mirrored clips may change their class here; set flip to false.")
-    if stream != "rgb" and clip.order == "shuffled":
+    with_fields = any(stream != "rgb" for stream in streams)
+    if with_fields and clip.order == "shuffled":
         raise UserError(
             f"{name}: shuffled frames have no TV-L1 fields; the shuffled control is for 'rgb' only."
         )
-    if stream != "rgb" and clip.frames < 2:
-        raise UserError(f"{name}: TV-L1 needs clips of two frames or more, not {clip.frames}.")
+    needed = 3 if "tvl1_twice" in streams else 2
+    if with_fields and clip.frames < needed:
+        raise UserError(
+            f"{name}: TV-L1 needs clips of {needed} frames or more here, not {clip.frames}."
+        )
     for video in video_set.videos:
         height, width = prepared_shape(video, clip)
         if height < clip.crop[0] or width < clip.crop[1]:
@@ -239,9 +249,12 @@ def mirror_frames(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def mirror_fields(fields: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[..., h, w, 2], left and right exchanged, and with them the sign of the flow in x."""
+    """[..., h, w, 2], left and right exchanged, and with them the sign of the flow in x.
+
+    Of fields of fields, [..., h, w, 4], the flow of the x-component is that of its negative too.
+    """
     mirrored: npt.NDArray[np.uint8] = fields[..., ::-1, :].copy()
-    mirrored[..., 0] = 2 * ZERO - mirrored[..., 0].astype(np.int16)
+    mirrored[..., 0::2] = 2 * ZERO - mirrored[..., 0::2].astype(np.int16)
     return mirrored
 
 

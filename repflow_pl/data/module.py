@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import joblib
@@ -24,7 +25,7 @@ class ClipModule(LightningDataModule):
     """Loads the clips of `video_set`.
 
     Args:
-        stream: which inputs a batch has, see `ClipDataset`.
+        streams: which inputs a batch has, see `ClipDataset`.
         batch: videos per training step on all devices together; each device takes its share.
         seed: of the order of the videos and of the clips that are drawn from them.
         workers: processes that load; None takes none where the frames are memory-mapped, since
@@ -38,16 +39,16 @@ class ClipModule(LightningDataModule):
         self,
         video_set: VideoSet,
         clip: ClipSpec,
-        stream: Stream,
+        streams: Sequence[Stream],
         batch: int,
         seed: int,
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        check_clip(video_set, clip, stream)
+        check_clip(video_set, clip, streams)
         self.video_set = video_set
         self.clip = clip
-        self.stream: Stream = stream
+        self.streams = streams
         self.batch = batch
         self.seed = seed
         self.workers = workers
@@ -80,7 +81,7 @@ class ClipModule(LightningDataModule):
         return self._loader(self._dataset("test"), self._evaluation_batch())
 
     def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
-        return ClipDataset(self.video_set, split, self.clip, self.stream, training, self.seed)
+        return ClipDataset(self.video_set, split, self.clip, self.streams, training, self.seed)
 
     def _share(self, batch: int) -> int:
         """A device's part of a global batch."""

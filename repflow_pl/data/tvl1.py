@@ -68,7 +68,8 @@ class FlowFields:
     def fields(self, video: Video, indices: Sequence[int]) -> Fields:
         """The fields that start at frames `indices`, uint8 [n, h, w, 2], x before y.
 
-        Field i is the motion from frame i to frame min(i + stride, last).
+        Field i is the motion from frame i to frame min(i + stride, last). Fields of fields are
+        [n, h, w, 4]: the flow of the x-component of the fields, then that of the y-component.
         """
         return self.arrays.read(video.path, indices)
 
@@ -78,26 +79,31 @@ def open_fields(
     clip: ClipSpec,
     options: TVL1Options | None = None,
     workers: int | None = None,
+    twice: bool = False,
 ) -> FlowFields:
     """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
+
+    With `twice`, the fields of these fields: TV-L1 of each component, taken as a grey picture.
 
     They are shared by all runs with the same videos, preparation, stride and options. There is no
     bound on their size but the disk: TV-L1 is too slow to be computed while training.
     """
     options = options or TVL1Options()
-    how = repr((clip.stride, STEP, options))
+    how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
     digest = hashlib.sha256(how.encode()).hexdigest()[:8]
     name = f"{preparation_key(video_set, clip)}-{digest}.u8"
     shapes = {
-        video.path: (video.frames, *prepared_shape(video, clip), 2) for video in video_set.videos
+        video.path: (video.frames, *prepared_shape(video, clip), 4 if twice else 2)
+        for video in video_set.videos
     }
     arrays = FlatArrays.at(cache_dir() / "tvl1" / name, shapes)
     if not arrays.is_written():
         # Decoded anew rather than read from the cache: it costs little beside TV-L1, and the jobs
         # stay small.
         source = DecodedFrames(video_set.root, clip)
-        jobs = [(source, video, clip.stride, options) for video in video_set.videos]
-        arrays.write(parallel_map(_all_fields, jobs, f"TV-L1 of {video_set.name}", workers))
+        jobs = [(source, video, clip.stride, options, twice) for video in video_set.videos]
+        label = f"TV-L1 of TV-L1 of {video_set.name}" if twice else f"TV-L1 of {video_set.name}"
+        arrays.write(parallel_map(_all_fields, jobs, label, workers))
     return FlowFields(arrays)
 
 
@@ -131,28 +137,49 @@ def to_pixels(field: Fields) -> npt.NDArray[np.float32]:
 
 
 def time_tvl1(
-    frames: npt.NDArray[np.uint8], repeats: int, options: TVL1Options | None = None
+    frames: npt.NDArray[np.uint8],
+    repeats: int,
+    options: TVL1Options | None = None,
+    twice: bool = False,
 ) -> list[float]:
-    """Milliseconds that the T - 1 fields of a clip [T, h, w, 3] take on one core, each time."""
+    """Milliseconds that the fields of a clip [T, h, w, 3] take on one core, each time.
+
+    `twice` adds the fields of the fields.
+    """
     _one_core()
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
-        for first, second in itertools.pairwise(frames):
-            to_bytes(tvl1(first, second, options))
+        fields = [to_bytes(tvl1(a, b, options)) for a, b in itertools.pairwise(frames)]
+        if twice:
+            for first, second in itertools.pairwise(fields):
+                _of_components(first, second, options)
         times.append(1000 * (time.perf_counter() - begin))
     return times
 
 
-def _all_fields(job: tuple[DecodedFrames, Video, int, TVL1Options]) -> Fields:
-    source, video, stride, options = job
+def _all_fields(job: tuple[DecodedFrames, Video, int, TVL1Options, bool]) -> Fields:
+    source, video, stride, options, twice = job
     _one_core()
     frames = source.frames(video, range(video.frames))
     last = video.frames - 1
     fields = np.full((*frames.shape[:3], 2), ZERO, np.uint8)
     for i in range(last):
         fields[i] = to_bytes(tvl1(frames[i], frames[min(i + stride, last)], options))
-    return fields
+    if not twice:
+        return fields
+    of_fields = np.full((*frames.shape[:3], 4), ZERO, np.uint8)
+    for i in range(last - 1):  # the last field is no motion at all
+        of_fields[i] = _of_components(fields[i], fields[min(i + stride, last - 1)], options)
+    return of_fields
+
+
+def _of_components(first: Fields, second: Fields, options: TVL1Options | None) -> Fields:
+    """TV-L1 between two fields' x-components and their y-components: [h, w, 4]."""
+    pairs = [
+        [np.repeat(field[..., c : c + 1], 3, axis=2) for field in (first, second)] for c in (0, 1)
+    ]
+    return np.concatenate([to_bytes(tvl1(a, b, options)) for a, b in pairs], axis=2)
 
 
 def _one_core() -> None:

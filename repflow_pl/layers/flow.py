@@ -3,13 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import unknown
-from repflow_pl.ops import FlowKernels, central_kernels, flow_flops, representation_flow
+from repflow_pl.layers.frames import per_frame
+from repflow_pl.ops import (
+    DenseKernels,
+    FlowKernels,
+    central_kernels,
+    dense_flow,
+    dense_kernels,
+    flow_flops,
+    representation_flow,
+    sobel_kernels,
+)
 from repflow_pl.specs import FLOW_PARAMETERS
+
+Kernels = Literal["central", "sobel", "dense"]
+Normalise = Literal["clip", "batch"]
+Fuse = Literal["none", "add", "multiply", "concat"]
+
+LEARNT = ("divergence", "theta", "lam", "tau")
+"""What the paper found best to train: all but the image gradient."""
+
+
+class FlowIteration(nn.Module):
+    """Alg. 1 with its parameters: the flow from one set of feature maps to the next.
+
+    Args:
+        planes: channels the flow is computed on.
+        n_iter: iterations.
+        learn: which parameters are trained, any of "image_grad", "divergence" (with the flow
+            gradient, as released), "theta", "lam", "tau".
+        kernels: initial values. "central" differences (the released depthwise layer), "sobel" image
+            gradients (the paper's text), or "dense" (the repository head: every channel's flow sees
+            all channels).
+
+    Shapes: two of [N, planes, H, W] -> (flow_x, flow_y), each [N, planes, H, W], right and down; in
+    pixels per frame for "central" kernels and frames that span 0..255.
+    Errors: UserError for an unknown name in `learn` or unknown `kernels`.
+    """
+
+    def __init__(
+        self,
+        planes: int,
+        n_iter: int = 20,
+        learn: Iterable[str] = LEARNT,
+        kernels: Kernels = "central",
+    ) -> None:
+        super().__init__()
+        learn = frozenset(learn)
+        for name in sorted(learn.difference(FLOW_PARAMETERS)):
+            raise unknown("flow parameter", name, FLOW_PARAMETERS)
+        self.n_iter = n_iter
+        self.kernels = kernels
+        initial = _initial_kernels(kernels, planes)
+        self.image_x = nn.Parameter(initial.image_x, "image_grad" in learn)
+        self.image_y = nn.Parameter(initial.image_y, "image_grad" in learn)
+        self.flow_x = nn.Parameter(initial.flow_x, "divergence" in learn)
+        self.flow_y = nn.Parameter(initial.flow_y, "divergence" in learn)
+        self.div_x = nn.Parameter(initial.div_x, "divergence" in learn)
+        self.div_y = nn.Parameter(initial.div_y, "divergence" in learn)
+        self.theta = nn.Parameter(torch.tensor([0.3]), "theta" in learn)
+        self.lam = nn.Parameter(torch.tensor([0.15]), "lam" in learn)
+        self.tau = nn.Parameter(torch.tensor([0.25]), "tau" in learn)
+
+    def forward(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, Tensor]:
+        k = self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
+        scalars = self.theta, self.lam, self.tau
+        if self.kernels == "dense":
+            return dense_flow(frame1, frame2, DenseKernels(*k), *scalars, self.n_iter)
+        return representation_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter)
+
+    def of_clips(self, clips: Tensor) -> Tensor:
+        """Flow between consecutive frames: [B, K, T, H, W] -> [B, 2 K, T - 1, H, W], x before y.
+
+        Errors: ValueError for a clip of fewer than 2 frames.
+        """
+        b, k, t, h, w = clips.shape
+        if t < 2:
+            raise ValueError(f"Flow needs 2 frames or more; the clip has {t}.")
+        frames = clips.transpose(1, 2)
+        flow = self(
+            frames[:, :-1].reshape(b * (t - 1), k, h, w),
+            frames[:, 1:].reshape(b * (t - 1), k, h, w),
+        )
+        both: Tensor = torch.cat(flow, dim=1).unflatten(0, (b, t - 1))
+        return both.transpose(1, 2)
+
+    def flops(self, frame: Tensor) -> int:
+        """Operations of Alg. 1 on frames like this one [N, K, H, W].
+
+        Mixing the channels with "dense" kernels is not counted: it is made of convolutions.
+        """
+        n, k, h, w = frame.shape
+        return flow_flops(n * k, h, w, self.n_iter)
 
 
 class RepFlow(nn.Module):
@@ -17,19 +108,25 @@ class RepFlow(nn.Module):
 
     1x1 convolution to `bottleneck` channels, normalisation to 0..255, Alg. 1 of the paper on each
     channel, 1x1 convolution of the flow's two components back to `channels`, batch norm, ReLU.
-    It does not fuse: only flow goes on, as in the paper's placement experiments (Section 4.2).
+    By default it does not fuse: only flow goes on, as in the paper's placement experiments
+    (Section 4.2).
 
     Args:
         channels: C of the input and of the output.
         bottleneck: channels the flow is computed on; None computes it on the input's own.
-        n_iter: iterations of Alg. 1.
-        learn: which flow parameters are trained, any of "image_grad", "divergence" (with the flow
-            gradient, as released), "theta", "lam", "tau". The convolutions always are.
+        n_iter, learn, kernels: see :class:`FlowIteration`. The convolutions are always trained.
+        normalise: "clip" scales each clip by its own minimum and maximum; "batch" takes one pair
+            for the whole batch, as released: a prediction then depends on the clip's neighbours.
+        fuse: how the earlier frame's features join: "add" or "multiply" the batch-normed flow;
+            "concat" puts them beside the flow in front of the last 1x1 convolution.
         rectify: end in a ReLU, which the next block of a ResNet expects; False in front of the
             stem, whose input is signed.
 
+    RepFlow(kernels="dense", normalise="batch", fuse="add") is the layer of the repository head,
+    whose weights :mod:`repflow_pl.models.released` loads.
+
     Shapes: [B, C, T, H, W] -> [B, C, T - 1, H, W], with T, H, W >= 2.
-    Errors: UserError for an unknown name in `learn`; ValueError for a clip of fewer than 2 frames.
+    Errors: UserError for an unknown name; ValueError for a clip of fewer than 2 frames.
     """
 
     def __init__(
@@ -37,84 +134,83 @@ class RepFlow(nn.Module):
         channels: int,
         bottleneck: int | None = 32,
         n_iter: int = 20,
-        learn: Iterable[str] = ("divergence", "theta", "lam", "tau"),
+        learn: Iterable[str] = LEARNT,
+        kernels: Kernels = "central",
+        normalise: Normalise = "clip",
+        fuse: Fuse = "none",
         rectify: bool = True,
     ) -> None:
         super().__init__()
-        learn = frozenset(learn)
-        for name in sorted(learn.difference(FLOW_PARAMETERS)):
-            raise unknown("flow parameter", name, FLOW_PARAMETERS)
-        self.n_iter = n_iter
+        if normalise not in get_args(Normalise):
+            raise unknown("normalisation", normalise, get_args(Normalise))
+        if fuse not in get_args(Fuse):
+            raise unknown("fusion", fuse, get_args(Fuse))
+        self.normalise, self.fuse = normalise, fuse
         planes = channels if bottleneck is None else bottleneck
-        self.bottleneck = nn.Identity() if bottleneck is None else _conv1x1(channels, planes)
-        kernels = central_kernels(planes)
-        self.image_x = nn.Parameter(kernels.image_x, "image_grad" in learn)
-        self.image_y = nn.Parameter(kernels.image_y, "image_grad" in learn)
-        self.flow_x = nn.Parameter(kernels.flow_x, "divergence" in learn)
-        self.flow_y = nn.Parameter(kernels.flow_y, "divergence" in learn)
-        self.div_x = nn.Parameter(kernels.div_x, "divergence" in learn)
-        self.div_y = nn.Parameter(kernels.div_y, "divergence" in learn)
-        self.theta = nn.Parameter(torch.tensor([0.3]), "theta" in learn)
-        self.lam = nn.Parameter(torch.tensor([0.15]), "lam" in learn)
-        self.tau = nn.Parameter(torch.tensor([0.25]), "tau" in learn)
-        self.expand = _conv1x1(2 * planes, channels)
+        self.bottleneck = nn.Identity() if bottleneck is None else conv(channels, planes)
+        self.iteration = FlowIteration(planes, n_iter, learn, kernels)
+        beside = channels if fuse == "concat" else 0
+        self.expand = conv(2 * planes + beside, channels)
         self.norm = nn.BatchNorm2d(channels)
         self.activation = nn.ReLU(inplace=True) if rectify else nn.Identity()
 
     def flow_parameters(self) -> list[Tensor]:
         """The parameters of Alg. 1, trained or not: the group with its own learning rate."""
-        return [*self._kernels(), self.theta, self.lam, self.tau]
+        return list(self.iteration.parameters())
 
     def flow(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(flow_x, flow_y) of a batch of clips, right and down, in pixels of x per frame.
 
-        Shapes: [B, C, T, H, W] -> two of [B * (T - 1), K, H, W], K the bottleneck's channels.
+        Shapes: [B, C, T, H, W] -> two of [B, K, T - 1, H, W], K the bottleneck's channels.
         """
-        b, c, t, h, w = x.shape
-        if t < 2:
-            raise ValueError(f"Flow needs 2 frames or more; the clip has {t}.")
-        narrow = self.bottleneck(x.transpose(1, 2).reshape(b * t, c, h, w))
-        frames = to_255(narrow.reshape(b, t, -1, h, w))
-        return representation_flow(
-            frames[:, :-1].reshape(b * (t - 1), -1, h, w),
-            frames[:, 1:].reshape(b * (t - 1), -1, h, w),
-            self._kernels(),
-            self.theta,
-            self.lam,
-            self.tau,
-            self.n_iter,
-        )
+        flow_x, flow_y = self._flow(x).chunk(2, dim=1)
+        return flow_x, flow_y
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c, t, h, w = x.shape
-        flow = torch.cat(self.flow(x), dim=1).to(x.dtype)
-        out: Tensor = self.activation(self.norm(self.expand(flow)))
-        return out.reshape(b, t - 1, c, h, w).transpose(1, 2)
+        flow, earlier = self._flow(x).to(x.dtype), x[:, :, :-1]
+        if self.fuse == "concat":
+            flow = torch.cat([flow, earlier], dim=1)
+        out = per_frame(self.norm, per_frame(self.expand, flow))
+        if self.fuse == "add":
+            out = out + earlier
+        elif self.fuse == "multiply":
+            out = out * earlier
+        rectified: Tensor = self.activation(out)
+        return rectified
 
-    def iteration_flops(self, x: Tensor) -> int:
-        """Operations of Alg. 1 on a batch like x, convolutions around it not counted."""
-        b, _, t, h, w = x.shape
-        return flow_flops(b * (t - 1) * len(self.image_x), h, w, self.n_iter)
-
-    def _kernels(self) -> FlowKernels:
-        return FlowKernels(
-            self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
-        )
+    def _flow(self, x: Tensor) -> Tensor:
+        planes = per_frame(self.bottleneck, x)
+        return self.iteration.of_clips(to_255(planes, self.normalise))
 
 
-def to_255(clips: Tensor) -> Tensor:
-    """Each clip scaled to 0..255 by its own minimum and maximum, in float32 at least.
+def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
+    """Clips scaled to a span of 255 by their minimum and maximum, in float32 at least.
 
-    The released code takes them over the whole batch, which lets a clip's prediction depend on its
-    neighbours; taking them per clip does not. A constant clip becomes 0.
+    "clip" gives 0..255. "batch" does what the released code does: one pair for the whole batch, and
+    -255..0, whose flow is the same but for rounding. What is constant becomes 0.
     Shapes: [B, ...] -> [B, ...].
     """
-    flat = clips.flatten(1)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    spread = (high - low).clamp_min(torch.finfo(flat.dtype).tiny)
-    return (255 * ((flat - low) / spread)).reshape(clips.shape)
+    exact = clips if clips.dtype == torch.float64 else clips.float()
+    if exact.numel() == 0:
+        return exact
+    dims = tuple(range(1 if over == "clip" else 0, clips.ndim))
+    low, high = exact.amin(dims, keepdim=True), exact.amax(dims, keepdim=True)
+    spread = (high - low).clamp_min(torch.finfo(exact.dtype).tiny)
+    if over == "batch":
+        return 255 * (exact - low) / -spread
+    return 255 * ((exact - low) / spread)
 
 
-def _conv1x1(channels_in: int, channels_out: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, kernel_size=1, bias=False)
+def conv(channels_in: int, channels_out: int, size: int = 1) -> nn.Conv2d:
+    """A size x size convolution without bias that keeps the resolution."""
+    return nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False)
+
+
+def _initial_kernels(kernels: str, planes: int) -> FlowKernels | DenseKernels:
+    if kernels == "dense":
+        return dense_kernels(planes)
+    if kernels == "sobel":
+        return sobel_kernels(planes)
+    if kernels == "central":
+        return central_kernels(planes)
+    raise unknown("set of flow kernels", kernels, get_args(Kernels))

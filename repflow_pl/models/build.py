@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from torch import nn
 
 from repflow_pl.backbones import build_backbone
 from repflow_pl.models.placement import ClipClassifier
-from repflow_pl.models.streams import FieldStack, TwoStream
-from repflow_pl.specs import ModelSpec
+from repflow_pl.models.streams import FieldStack, LateFusion
+from repflow_pl.specs import LateSpec, ModelSpec, streams_of
 
 
-def build_model(spec: ModelSpec, classes: int) -> nn.Module:
-    """The network of a spec, freshly initialised; it takes one tensor for each stream.
+def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
+    """The network of a spec, freshly initialised; it takes one tensor for each of `streams_of`.
 
-    Shapes: rgb [B, 3, T, H, W] in -1..1 and/or TV-L1 fields [B, 2, T - 1, H, W] -> [B, classes].
+    Shapes: rgb [B, 3, T, H, W] in -1..1, TV-L1 fields [B, 2, T - 1, H, W], fields of fields
+    [B, 4, T - 2, H, W] -> [B, classes].
     Errors: UserError for an unknown backbone, block or flow parameter.
     """
-    if spec.stream == "two_stream":
-        rgb, tvl1 = (build_model(part, classes) for part in stream_specs(spec))
-        return TwoStream(rgb, tvl1)
-    if spec.stream == "tvl1":
-        backbone = build_backbone(spec.backbone, in_channels=2 * spec.stack)
-        return FieldStack(ClipClassifier(backbone, classes, spec.dropout), spec.stack)
-    return ClipClassifier(build_backbone(spec.backbone), classes, spec.dropout, spec.flow)
-
-
-def stream_specs(spec: ModelSpec) -> tuple[ModelSpec, ModelSpec]:
-    """The two models, trained on their own, whose probabilities a two-stream model averages."""
-    return (
-        dataclasses.replace(spec, stream="rgb"),
-        dataclasses.replace(spec, stream="tvl1"),
-    )
+    if isinstance(spec, LateSpec):
+        inputs = streams_of(spec)
+        return LateFusion(
+            [build_model(member.model, classes) for member in spec.members],
+            [[inputs.index(s) for s in streams_of(member.model)] for member in spec.members],
+        )
+    if spec.stream == "rgb":
+        return ClipClassifier(build_backbone(spec.backbone), classes, spec.dropout, spec.flow)
+    channels = 2 if spec.stream == "tvl1" else 4
+    backbone = build_backbone(spec.backbone, in_channels=channels * spec.stack)
+    return FieldStack(ClipClassifier(backbone, classes, spec.dropout), spec.stack)

@@ -1,4 +1,4 @@
-"""A backbone, with a flow layer after one of its blocks or without, as a clip classifier."""
+"""A backbone, with flow layers after one of its blocks or without, as a clip classifier."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from torch import Tensor, nn
 
 from repflow_pl.backbones import Backbone
 from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.specs import FlowSpec
 
 
 class ClipClassifier(nn.Module):
-    """Class scores of clips: blocks 1..k, the flow layer, the other blocks, mean, linear layer.
+    """Class scores of clips: blocks 1..k, the flow layers, the other blocks, mean, linear layer.
 
     Without a flow spec it is the plain per-frame CNN whose scores are averaged over the frames.
 
@@ -39,16 +40,32 @@ class ClipClassifier(nn.Module):
         return scores
 
 
-def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow:
-    """The flow layer that fits behind the spec's block.
+def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow | FlowStack:
+    """The flow layers that fit behind the spec's block.
 
     On the RGB input the flow is that of the colour channels themselves, and signed.
     """
     on_input = spec.after_block == 0
-    return RepFlow(
-        backbone.block(spec.after_block).channels,
-        bottleneck=None if on_input else spec.bottleneck,
+    channels = backbone.block(spec.after_block).channels
+    bottleneck = None if on_input else spec.bottleneck
+    if spec.layers == 1:
+        return RepFlow(
+            channels,
+            bottleneck=bottleneck,
+            n_iter=spec.n_iter,
+            learn=spec.learn,
+            kernels=spec.kernels,
+            fuse=spec.fuse,
+            rectify=not on_input,
+        )
+    return FlowStack(
+        channels,
+        layers=spec.layers,
+        convolve=spec.convolve,
+        residual=spec.residual,
+        bottleneck=bottleneck,
         n_iter=spec.n_iter,
         learn=spec.learn,
+        kernels=spec.kernels,
         rectify=not on_input,
     )

@@ -68,14 +68,14 @@ def dense_flow(
     dtype = torch.float64 if wanted == torch.float64 else torch.float32
     with torch.autocast(frame1.device.type, enabled=False):
         frame1, frame2 = frame1.to(dtype), frame2.to(dtype)
-        taps = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
-        inner_x = F.conv2d(frame2, taps.image_x[:, :, None, :], padding=(0, 1))
-        inner_y = F.conv2d(frame2, taps.image_y[:, :, :, None], padding=(1, 0))
+        exact = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
+        inner_x = F.conv2d(frame2, exact.image_x[:, :, None, :], padding=(0, 1))
+        inner_y = F.conv2d(frame2, exact.image_y[:, :, :, None], padding=(1, 0))
         flow_x, flow_y = iterate(
             *with_released_borders(inner_x, inner_y, frame1),
             frame2 - frame1,
-            lambda u: (_forward_difference(u, taps.flow_x), _forward_difference(u, taps.flow_y)),
-            lambda p_x, p_y: _divergence_part(p_x, taps.div_x) + _divergence_part(p_y, taps.div_y),
+            lambda u: (_difference(u, exact.flow_x), _difference(u, exact.flow_y)),
+            lambda p_x, p_y: _divergence(p_x, exact.div_x) + _divergence(p_y, exact.div_y),
             theta.to(dtype).reshape(()),
             lam.to(dtype).reshape(()),
             tau.to(dtype).reshape(()),
@@ -84,11 +84,11 @@ def dense_flow(
     return flow_x.to(wanted), flow_y.to(wanted)
 
 
-def _forward_difference(u: Tensor, kernel: Tensor) -> Tensor:
+def _difference(u: Tensor, kernel: Tensor) -> Tensor:
     """Vertical, with a last row of zeros."""
     return F.pad(F.conv2d(u, kernel[..., None]), (0, 0, 0, 1))
 
 
-def _divergence_part(p: Tensor, kernel: Tensor) -> Tensor:
+def _divergence(p: Tensor, kernel: Tensor) -> Tensor:
     """Vertical, with zeros outside; the last row of p never enters."""
     return F.conv2d(F.pad(p[..., :-1, :], (0, 0, 1, 1)), kernel[..., None])

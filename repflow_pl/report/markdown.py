@@ -24,6 +24,7 @@ from repflow_pl.report.summary import (
     summarise,
 )
 from repflow_pl.report.wording import grid, percent, points, significant, with_interval
+from repflow_pl.specs import ModelSpec
 
 PROFILES = {
     "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
@@ -139,9 +140,9 @@ def _legend(table: Table, main: Sequence[Collected], paper: PaperTable | None) -
 
 def _best(main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
     """Which row is best, whatever the paper says; which position, where the rows try several."""
-    positions = [entry for entry in main if entry.row.spec.model.flow is not None]
-    blocks = {flow.after_block for e in positions if (flow := e.row.spec.model.flow) is not None}
-    several = len(blocks) > 1
+    places = {entry.row.name: _position(entry.row) for entry in main}
+    positions = [entry for entry in main if places[entry.row.name] is not None]
+    several = len(set(places.values()) - {None}) > 1
     sentences = []
     if several:
         sentences.append(_best_of("position", positions, paper))
@@ -149,6 +150,12 @@ def _best(main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
     if not several or first != first_position:
         sentences.append(_best_of("row", main, paper))
     return sentences
+
+
+def _position(row: Row) -> int | None:
+    """The block that the row's flow layer stands after; None where it has none."""
+    model = row.spec.model
+    return model.flow.after_block if isinstance(model, ModelSpec) and model.flow else None
 
 
 def _best_of(kind: str, entries: Sequence[Collected], paper: PaperTable | None) -> str:

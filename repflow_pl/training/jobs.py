@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from repflow_pl.specs import RunSpec, spec_hash
+from repflow_pl.specs import LateSpec, RunSpec, spec_hash
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,13 @@ def is_main_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
-def stream_runs(job: Job) -> tuple[Job, ...]:
-    """The runs whose weights a two-stream job averages; none for any other job."""
-    if job.spec.model.stream != "two_stream":
+def member_runs(job: Job) -> tuple[Job, ...]:
+    """The runs whose probabilities a late-fusion job averages; none for any other job."""
+    if not isinstance(job.spec.model, LateSpec):
         return ()
     return tuple(
-        dataclasses.replace(
-            job,
-            row=f"{job.row}: {stream} stream",
-            spec=dataclasses.replace(
-                job.spec, model=dataclasses.replace(job.spec.model, stream=stream)
-            ),
-        )
-        for stream in ("rgb", "tvl1")
+        dataclasses.replace(job, row=f"{job.row}: part {number}", spec=member)
+        for number, member in enumerate(job.spec.model.members, start=1)
     )
 
 
@@ -60,7 +54,7 @@ def ordered(jobs: Iterable[Job]) -> list[Job]:
     asked = {(spec_hash(job.spec), job.seed): job for job in reversed(list(jobs))}
     in_order: dict[tuple[str, int], Job] = {}
     for job in reversed(asked.values()):
-        for needed in (*stream_runs(job), job):
+        for needed in (*member_runs(job), job):
             key = (spec_hash(needed.spec), needed.seed)
             in_order.setdefault(key, asked.get(key, needed))
     return list(in_order.values())

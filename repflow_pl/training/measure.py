@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.training.result import Latency
 
 
@@ -23,13 +23,13 @@ def count_flops(model: nn.Module, inputs: Sequence[Tensor]) -> int:
 
     def add(layer: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal iterations
-        assert isinstance(layer, RepFlow)
-        iterations += layer.iteration_flops(args[0])
+        assert isinstance(layer, FlowIteration)
+        iterations += layer.flops(args[0])
 
     handles = [
         layer.register_forward_pre_hook(add)
         for layer in model.modules()
-        if isinstance(layer, RepFlow)
+        if isinstance(layer, FlowIteration)
     ]
     was_training = model.training
     model.eval()

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.tvl1 import STEP, ZERO
-from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import RunSpec
 from repflow_pl.training.metrics import Accuracies, VideoAccuracy
@@ -156,10 +156,10 @@ class VideoClassifier(L.LightningModule):
 def to_float(stream: Tensor) -> Tensor:
     """uint8 [B, C, T, H, W] -> float32 around 0, on the stream's device.
 
-    Pixels (C = 3) become 2x/255 - 1 (the released code uses its negative), TV-L1 fields (C = 2)
-    become pixels per frame.
+    Pixels (C = 3) become 2x/255 - 1 (the released code uses its negative), TV-L1 fields (C = 2, or
+    4 for fields of fields) become pixels per frame.
     """
-    if stream.shape[1] == 2:
+    if stream.shape[1] != 3:
         return (stream.float() - ZERO) * STEP
     return stream.float() / 127.5 - 1
 
@@ -169,8 +169,8 @@ def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[s
     flow = [
         parameter
         for layer in model.modules()
-        if isinstance(layer, RepFlow)
-        for parameter in layer.flow_parameters()
+        if isinstance(layer, FlowIteration)
+        for parameter in layer.parameters()
         if parameter.requires_grad
     ]
     of_flow = {id(parameter) for parameter in flow}
@@ -190,6 +190,6 @@ def flow_scalars(model: nn.Module) -> list[tuple[str, Tensor]]:
     ]
 
 
-def _numbered(model: nn.Module) -> list[tuple[str, RepFlow]]:
-    layers = [layer for layer in model.modules() if isinstance(layer, RepFlow)]
+def _numbered(model: nn.Module) -> list[tuple[str, FlowIteration]]:
+    layers = [layer for layer in model.modules() if isinstance(layer, FlowIteration)]
     return [("" if len(layers) == 1 else f"_{k + 1}", layer) for k, layer in enumerate(layers)]

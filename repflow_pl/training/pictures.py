@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
-from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.training.module import VideoClassifier
 
 
@@ -17,16 +17,17 @@ from repflow_pl.training.module import VideoClassifier
 def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
     """One picture for each clip: its first frame, and the flow the model's layer sees there.
 
-    The flow is the mean over the layer's channels, drawn by torchvision's Baker et al. wheel and
+    The flow is the mean over the channels of the first flow layer, drawn by torchvision's Baker et
+    al. wheel and
     scaled to the picture's longest vector.
     Shapes: clips [B, 3, T, H, W] in -1..1 -> B pictures, uint8 [3, H, 2 * W].
     Errors: ValueError for a model without a flow layer.
     """
-    layer = next((m for m in model.modules() if isinstance(m, RepFlow)), None)
+    layer = next((m for m in model.modules() if isinstance(m, FlowIteration)), None)
     if layer is None:
         raise ValueError("the model has no flow layer to picture")
-    seen: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = layer.register_forward_hook(lambda _, args, flow: seen.append(flow))
     was_training = model.training
     model.eval()
     try:
@@ -34,8 +35,8 @@ def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
     finally:
         handle.remove()
         model.train(was_training)
-    flow_x, flow_y = layer.flow(seen[0])
-    pairs = seen[0].shape[2] - 1
+    flow_x, flow_y = seen[0]
+    pairs = len(flow_x) // len(clips)
     field = torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)[::pairs].float()  # first pair
     pictures = F.interpolate(flow_to_image(field), size=clips.shape[-2:], mode="nearest")
     frames = ((clips[:, :, 0] + 1) * 127.5).round().to(torch.uint8)

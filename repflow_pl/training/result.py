@@ -56,7 +56,7 @@ class RunResult:
     val_top1: float | None
     """Video accuracy on the validation part at the last epoch; None where the set has none."""
     train_loss: float
-    """Mean over the last epoch; of a two-stream run, which trains nothing, 0."""
+    """Mean over the last epoch; of late fusion, which trains nothing, 0."""
     videos_train: int
     videos_val: int
     videos_test: int

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import WandbLogger
@@ -28,10 +30,10 @@ from repflow_pl.data.tvl1 import time_tvl1
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
-from repflow_pl.models.streams import TwoStream
-from repflow_pl.specs import RunSpec, spec_hash, to_dict
+from repflow_pl.models.streams import LateFusion
+from repflow_pl.specs import LateSpec, ModelSpec, RunSpec, spec_hash, streams_of, to_dict
 from repflow_pl.training.checkpoint import AtomicCheckpointIO
-from repflow_pl.training.jobs import Job, is_main_process, run_folder, stream_runs
+from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.pictures import FlowPictures
@@ -64,7 +66,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
     data = ClipModule(
-        video_set, job.spec.data.clip, job.spec.model.stream, job.spec.recipe.batch, job.seed
+        video_set, job.spec.data.clip, streams_of(job.spec.model), job.spec.recipe.batch, job.seed
     )
     module = VideoClassifier(
         job.spec,
@@ -77,7 +79,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     checkpoint = folder / "last.ckpt"
     timer = Timer(verbose=False)
     callbacks: list[L.Callback] = [EpochLines(machine.console, label, runs_after), timer]
-    if job.spec.model.flow is not None and machine.wandb != "disabled":
+    has_flow = isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
+    if has_flow and machine.wandb != "disabled":
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
     callbacks.append(
@@ -91,8 +94,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     logger = _wandb_logger(job, machine)
     trainer = _trainer(job.spec, machine, callbacks, logger)
     try:
-        if job.spec.model.stream == "two_stream":
-            _load_streams(module, job, machine.out)
+        if isinstance(job.spec.model, LateSpec):
+            _load_members(module, job, machine.out)
         else:
             trainer.fit(
                 module,
@@ -165,16 +168,15 @@ def _trainer(
     )
 
 
-def _load_streams(module: VideoClassifier, job: Job, out: Path) -> None:
-    """Put the trained weights of the two streams' own runs into the two-stream model."""
-    assert isinstance(module.model, TwoStream)
-    rgb, tvl1 = stream_runs(job)
-    for model, part in ((module.model.rgb, rgb), (module.model.tvl1, tvl1)):
-        path = run_folder(out, part.spec, part.seed) / "last.ckpt"
+def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
+    """Put the trained weights of the members' own runs into the late fusion of them."""
+    assert isinstance(module.model, LateFusion)
+    for model, member in zip(module.model.members, member_runs(job), strict=True):
+        path = run_folder(out, member.spec, member.seed) / "last.ckpt"
         if not path.exists():
             raise UserError(
-                f"the two-stream row needs the run of its {part.spec.model.stream} stream, "
-                f"which has no checkpoint at {path}: run that row first."
+                f"late fusion needs the trained weights of {member.row!r}, and there is no "
+                f"{path}: remove the result.json beside it, if any, and run the table again."
             )
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "model."
@@ -214,7 +216,7 @@ def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
 
 def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
     """The first view of a few test videos, spread over the part: uint8 [B, C, T, H, W] a stream."""
-    test = ClipDataset(video_set, "test", spec.data.clip, spec.model.stream)
+    test = ClipDataset(video_set, "test", spec.data.clip, streams_of(spec.model))
     count = min(EXAMPLES, len(test))
     batch = collate([test[k * len(test) // count] for k in range(count)])
     return tuple(stream[:, 0] for stream in batch.inputs)
@@ -229,7 +231,7 @@ def _latency(
     spec: RunSpec, module: VideoClassifier, video_set: VideoSet, examples: tuple[Tensor, ...]
 ) -> Latency:
     """The model against the plain RGB network of the same backbone and clip, in turns."""
-    rgb_model = dataclasses.replace(spec.model, stream="rgb", flow=None)
+    rgb_model = dataclasses.replace(_first_model(spec.model), stream="rgb", flow=None)
     rgb_spec = dataclasses.replace(spec, model=rgb_model)
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = _examples(video_set, rgb_spec)
@@ -239,8 +241,18 @@ def _latency(
         _one_clip(examples, module.device),
         reference,
         _one_clip(rgb_examples, module.device),
-        tvl1_ms=[] if spec.model.stream == "rgb" else time_tvl1(frames, repeats=10),
+        tvl1_ms=_tvl1_times(spec, frames),
     )
+
+
+def _tvl1_times(spec: RunSpec, frames: npt.NDArray[np.uint8]) -> list[float]:
+    """Milliseconds of the fields that the model needs at evaluation; none where it needs none."""
+    fields = [stream for stream in streams_of(spec.model) if stream != "rgb"]
+    return time_tvl1(frames, repeats=10, twice="tvl1_twice" in fields) if fields else []
+
+
+def _first_model(model: ModelSpec | LateSpec) -> ModelSpec:
+    return model if isinstance(model, ModelSpec) else _first_model(model.members[0].model)
 
 
 def _write_spec(path: Path, spec: RunSpec) -> None:

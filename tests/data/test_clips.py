@@ -36,14 +36,16 @@ def same(first: Sample, second: Sample) -> bool:
 
 def test_shapes_and_types(shapes: VideoSet) -> None:
     for training, views in ((True, 1), (False, 3)):
-        dataset = ClipDataset(shapes, "train", CLIP, "two_stream", training)
+        dataset = ClipDataset(shapes, "train", CLIP, ("rgb", "tvl1"), training)
         rgb, flow = dataset[5].inputs
         assert rgb.shape == (views, 3, 4, 24, 28) and rgb.dtype == torch.uint8
         assert flow.shape == (views, 2, 3, 24, 28) and flow.dtype == torch.uint8
         assert dataset[5].index == 5
         assert dataset[5].label == shapes.part("train")[5].label
-        assert torch.equal(ClipDataset(shapes, "train", CLIP, "rgb", training)[5].inputs[0], rgb)
-        assert torch.equal(ClipDataset(shapes, "train", CLIP, "tvl1", training)[5].inputs[0], flow)
+        assert torch.equal(ClipDataset(shapes, "train", CLIP, ("rgb",), training)[5].inputs[0], rgb)
+        assert torch.equal(
+            ClipDataset(shapes, "train", CLIP, ("tvl1",), training)[5].inputs[0], flow
+        )
 
 
 def test_evaluation_takes_the_centre_and_the_whole_length(shapes: VideoSet) -> None:
@@ -61,9 +63,9 @@ def test_evaluation_takes_the_centre_and_the_whole_length(shapes: VideoSet) -> N
 
 
 def test_draws_depend_on_seed_epoch_and_index_alone(shapes: VideoSet) -> None:
-    dataset = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=1)
-    again = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=1)
-    other = ClipDataset(shapes, "train", CLIP, "two_stream", training=True, seed=2)
+    dataset = ClipDataset(shapes, "train", CLIP, ("rgb", "tvl1"), training=True, seed=1)
+    again = ClipDataset(shapes, "train", CLIP, ("rgb", "tvl1"), training=True, seed=1)
+    other = ClipDataset(shapes, "train", CLIP, ("rgb", "tvl1"), training=True, seed=2)
     first = [dataset[i, 3] for i in range(8)]
     assert all(same(again[i, 3], first[i]) for i in reversed(range(8)))
     assert not any(same(again[i, 4], first[i]) for i in range(8))
@@ -109,8 +111,8 @@ def test_mirrored_clips_negate_the_horizontal_flow(shapes: VideoSet) -> None:
     safe = dataclasses.replace(shapes, mirror_safe=True)
     # The crop is the whole frame, so that only the flip differs.
     clip = ClipSpec(frames=4, stride=2, size=32, crop=(32, 32))
-    flips = ClipDataset(safe, "train", dataclasses.replace(clip, flip=True), "two_stream", True)
-    plain = ClipDataset(safe, "train", clip, "two_stream", True)
+    flips = ClipDataset(safe, "train", dataclasses.replace(clip, flip=True), ("rgb", "tvl1"), True)
+    plain = ClipDataset(safe, "train", clip, ("rgb", "tvl1"), True)
     mirrored = 0
     for epoch in range(20):
         rgb, flow = flips[0, epoch].inputs
@@ -151,24 +153,25 @@ def test_a_short_video_is_refused_or_held(tmp_path: Path) -> None:
     assert "3 others" in one_sentence(error)
     held = dataclasses.replace(clip, short="hold")
     assert frame_indices(0, 6, held).tolist() == [0, 3, 5, 5]
-    rgb, flow = ClipDataset(opened, "train", held, "two_stream")[0].inputs
+    rgb, flow = ClipDataset(opened, "train", held, ("rgb", "tvl1"))[0].inputs
     assert torch.equal(rgb[:, :, 2], rgb[:, :, 3]) and not torch.equal(rgb[:, :, 1], rgb[:, :, 2])
     assert (flow[:, :, 2] == ZERO).all() and not (flow[:, :, 1] == ZERO).all()
 
 
 @pytest.mark.parametrize(
-    ("change", "stream", "says"),
+    ("change", "streams", "says"),
     [
-        ({"flip": True}, "rgb", "set flip to false"),
-        ({"order": "shuffled"}, "tvl1", "shuffled"),
-        ({"frames": 1}, "tvl1", "two frames or more"),
-        ({"crop": (65, 64)}, "rgb", "smaller than the crop"),
-        ({"frames": 99}, "rgb", "99 that a clip of 99 frames at stride 1 spans"),
+        ({"flip": True}, ("rgb",), "set flip to false"),
+        ({"order": "shuffled"}, ("tvl1",), "shuffled"),
+        ({"frames": 1}, ("rgb", "tvl1"), "2 frames or more"),
+        ({"frames": 2}, ("tvl1_twice",), "3 frames or more"),
+        ({"crop": (65, 64)}, ("rgb",), "smaller than the crop"),
+        ({"frames": 99}, ("rgb",), "99 that a clip of 99 frames at stride 1 spans"),
     ],
 )
-def test_impossible_clips_are_refused(shapes: VideoSet, change, stream, says) -> None:
+def test_impossible_clips_are_refused(shapes: VideoSet, change, streams, says) -> None:
     with pytest.raises(UserError, match=says) as error:
-        check_clip(shapes, dataclasses.replace(ClipSpec(), **change), stream)
+        check_clip(shapes, dataclasses.replace(ClipSpec(), **change), streams)
     one_sentence(error)
 
 
@@ -219,7 +222,7 @@ def test_evaluation_visits_every_video_on_some_rank(ranks: int) -> None:
 
 
 def test_collate(shapes: VideoSet) -> None:
-    dataset = ClipDataset(shapes, "val", CLIP, "two_stream")
+    dataset = ClipDataset(shapes, "val", CLIP, ("rgb", "tvl1"))
     batch = collate([dataset[0], dataset[1]])
     assert [tuple(stream.shape[:3]) for stream in batch.inputs] == [(2, 3, 3), (2, 3, 2)]
     assert batch.label.tolist() == [dataset[0].label, dataset[1].label]

@@ -17,7 +17,7 @@ CLIP = ClipSpec(frames=4, size=32, crop=(24, 24))
 
 
 def module(video_set: VideoSet, batch: int = 8, workers: int | None = None, ranks: int = 1):
-    made = ClipModule(video_set, CLIP, "rgb", batch, seed=0, workers=workers)
+    made = ClipModule(video_set, CLIP, ("rgb",), batch, seed=0, workers=workers)
     made.trainer = SimpleNamespace(world_size=ranks, global_rank=0)
     return made
 
@@ -53,7 +53,7 @@ def fit(video_set: VideoSet, workers: int | None) -> Recorder:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(recorder, datamodule=ClipModule(video_set, CLIP, "rgb", 8, 0, workers))
+    trainer.fit(recorder, datamodule=ClipModule(video_set, CLIP, ("rgb",), 8, 0, workers))
     return recorder
 
 
@@ -97,7 +97,7 @@ def open_decoded(video_set: VideoSet, clip: ClipSpec):
 
 
 def test_prepare_leaves_nothing_to_do(shapes: VideoSet, cache: Path) -> None:
-    both = ClipModule(shapes, CLIP, "two_stream", 8, 0)
+    both = ClipModule(shapes, CLIP, ("rgb", "tvl1"), 8, 0)
     both.prepare()
     files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.u8")}
     assert len(files) == 2
@@ -119,4 +119,4 @@ def test_a_set_without_a_validation_part(tmp_path: Path) -> None:
 
 def test_impossible_clips_are_refused_at_once(shapes: VideoSet) -> None:
     with pytest.raises(UserError, match="flip"):
-        ClipModule(shapes, ClipSpec(flip=True), "rgb", 8, 0)
+        ClipModule(shapes, ClipSpec(flip=True), ("rgb",), 8, 0)

@@ -72,7 +72,23 @@ def test_fields_are_computed_once(shapes: VideoSet, cache: Path) -> None:
     assert len(list((cache / "tvl1").iterdir())) == 2
 
 
+def test_fields_of_fields(shapes: VideoSet) -> None:
+    """Each component of the fields is a grey picture of its own."""
+    clip = ClipSpec(size=32)
+    once = open_fields(shapes, clip, FAST, workers=1)
+    twice = open_fields(shapes, clip, FAST, workers=1, twice=True)
+    video = shapes.videos[7]
+    first, second = once.fields(video, [2, 3])
+    (found,) = twice.fields(video, [2])
+    for component in (0, 1):
+        grey = [np.repeat(f[..., component, None], 3, axis=2) for f in (first, second)]
+        expected = to_bytes(tvl1(grey[0], grey[1], FAST))
+        np.testing.assert_array_equal(found[..., 2 * component : 2 * component + 2], expected)
+    assert (twice.fields(video, [video.frames - 2]) == ZERO).all()
+
+
 def test_timing() -> None:
-    frames = np.stack([picture(t, 0) for t in range(3)])
-    times = time_tvl1(frames, 3)
-    assert len(times) == 3 and all(t > 0 for t in times)
+    frames = np.stack([picture(t, 0) for t in range(4)])
+    once, twice = time_tvl1(frames, 3), time_tvl1(frames, 3, twice=True)
+    assert len(once) == len(twice) == 3
+    assert min(twice) > 1.5 * min(once) > 0  # 3 pairs of frames, and 2 x 2 of fields

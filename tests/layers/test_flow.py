@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import RepFlow, to_255
+from repflow_pl.layers.flow import Fuse, Kernels, RepFlow, to_255
 from repflow_pl.ops import FlowKernels, representation_flow
 from repflow_pl.specs import FLOW_PARAMETERS
 
@@ -38,14 +38,17 @@ def test_shape(bottleneck: int | None) -> None:
     assert layer(torch.randn(2, 6, 5, 7, 9)).shape == (2, 6, 4, 7, 9)
 
 
+@pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
 @pytest.mark.parametrize("learn", SUBSETS, ids="+".join)
-def test_exactly_the_chosen_parameters_get_gradients(learn: tuple[str, ...]) -> None:
-    layer = RepFlow(3, 2, n_iter=4, learn=learn)
+def test_exactly_the_chosen_parameters_get_gradients(
+    learn: tuple[str, ...], kernels: Kernels
+) -> None:
+    layer = RepFlow(3, 2, n_iter=4, learn=learn, kernels=kernels)
     layer(torch.randn(2, 3, 3, 6, 6)).square().sum().backward()
     chosen = {name for choice in learn for name in OF_PARAMETER[choice]}
     for names in OF_PARAMETER.values():
         for name in names:
-            gradient = getattr(layer, name).grad
+            gradient = getattr(layer.iteration, name).grad
             assert (gradient is not None and bool(gradient.abs().sum() > 0)) == (name in chosen)
 
 
@@ -59,20 +62,65 @@ def test_one_frame_has_no_flow() -> None:
         RepFlow(3, 2)(torch.randn(1, 3, 1, 4, 4))
 
 
-def test_forward_is_the_op_between_its_convolutions() -> None:
-    layer = RepFlow(3, 2, n_iter=5).double().eval()
+FUSIONS = {
+    "none": lambda flow, x: flow,
+    "add": lambda flow, x: flow + x,
+    "multiply": lambda flow, x: flow * x,
+}
+
+
+@pytest.mark.parametrize("fuse", ["none", "add", "multiply", "concat"])
+@pytest.mark.parametrize("kernels", ["central", "sobel"])
+def test_forward_is_the_op_between_its_convolutions(kernels: Kernels, fuse: Fuse) -> None:
+    layer = RepFlow(3, 2, n_iter=5, kernels=kernels, fuse=fuse).double().eval()
     x = torch.randn(1, 3, 3, 6, 6, dtype=torch.float64)
     expected = []
-    frames = to_255(torch.stack([layer.bottleneck(x[:, :, t]) for t in range(3)], 1))
-    kernels = FlowKernels(
-        layer.image_x, layer.image_y, layer.flow_x, layer.flow_y, layer.div_x, layer.div_y
-    )
+    frames = to_255(torch.stack([layer.bottleneck(x[:, :, t]) for t in range(3)], 2))
+    own = layer.iteration
+    parameters = FlowKernels(own.image_x, own.image_y, own.flow_x, own.flow_y, own.div_x, own.div_y)
     for t in range(2):
-        flow = representation_flow(
-            frames[:, t], frames[:, t + 1], kernels, layer.theta, layer.lam, layer.tau, 5, "eager"
+        flow = torch.cat(
+            representation_flow(
+                frames[:, :, t],
+                frames[:, :, t + 1],
+                parameters,
+                own.theta,
+                own.lam,
+                own.tau,
+                5,
+                "eager",
+            ),
+            1,
         )
-        expected.append(layer.norm(layer.expand(torch.cat(flow, 1))).relu())
+        if fuse == "concat":
+            out = layer.norm(layer.expand(torch.cat([flow, x[:, :, t]], 1)))
+        else:
+            out = FUSIONS[fuse](layer.norm(layer.expand(flow)), x[:, :, t])
+        expected.append(out.relu())
     torch.testing.assert_close(layer(x), torch.stack(expected, 2))
+
+
+def test_flow_comes_as_two_components_with_time() -> None:
+    layer = RepFlow(3, 2, n_iter=5)
+    flow_x, flow_y = layer.flow(torch.randn(2, 3, 4, 6, 5))
+    assert flow_x.shape == flow_y.shape == (2, 2, 3, 6, 5)
+
+
+@pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
+@pytest.mark.parametrize("fuse", ["none", "add", "multiply", "concat"])
+def test_gradcheck(kernels: Kernels, fuse: Fuse) -> None:
+    """Input and all parameters at once, through the normalisation and batch statistics."""
+    layer = RepFlow(2, 2, n_iter=3, learn=FLOW_PARAMETERS, kernels=kernels, fuse=fuse).double()
+    x = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def run(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        out = torch.func.functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+        assert isinstance(out, torch.Tensor)
+        return out
+
+    values = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    assert torch.autograd.gradcheck(run, (x, *values), eps=1e-6, atol=1e-4, rtol=1e-3)
 
 
 def test_a_prediction_does_not_depend_on_the_batch() -> None:
@@ -109,7 +157,7 @@ def test_a_constant_clip_has_finite_output_and_gradients() -> None:
 def test_copies_and_state_dicts_give_the_same() -> None:
     layer = RepFlow(3, 2).eval()
     with torch.no_grad():
-        layer.theta += 0.05
+        layer.iteration.theta += 0.05
     x = torch.randn(1, 3, 3, 6, 6)
     other = RepFlow(3, 2).eval()
     other.load_state_dict(layer.state_dict())
@@ -125,8 +173,63 @@ def test_half_precision(dtype: torch.dtype) -> None:
     torch.testing.assert_close(out.float(), layer(x), rtol=0.1, atol=0.1)
 
 
-def test_iteration_flops_grow_with_iterations_and_size() -> None:
-    x = torch.randn(1, 3, 3, 6, 6)
-    few, many = RepFlow(3, 2, n_iter=1), RepFlow(3, 2, n_iter=2)
-    assert many.iteration_flops(x) > few.iteration_flops(x) > 0
-    assert few.iteration_flops(torch.cat([x, x])) == 2 * few.iteration_flops(x)
+def test_batch_normalisation_is_the_released_one() -> None:
+    clips = torch.randn(3, 2, 4, 5, 5)
+    low, high = clips.min(), clips.max()
+    torch.testing.assert_close(to_255(clips, "batch"), 255 * (clips - low) / (low - high))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kernels": "centre"}, {"normalise": "clips"}, {"fuse": "ad"}], ids=str
+)
+def test_unknown_names_are_refused_with_close_matches(wrong: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="did you mean"):
+        RepFlow(3, 2, **wrong)  # type: ignore[arg-type]
+
+
+def test_an_empty_batch_gives_an_empty_batch() -> None:
+    assert RepFlow(3, 2).eval()(torch.zeros(0, 3, 4, 6, 6)).shape == (0, 3, 3, 6, 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast(dtype: torch.dtype) -> None:
+    """The convolutions run in half precision, the iteration in float32."""
+    layer, x = RepFlow(3, 2).eval(), torch.randn(2, 3, 4, 6, 6)
+    with torch.autocast("cpu", dtype=dtype):
+        out = layer(x)
+    torch.testing.assert_close(out.float(), layer(x), rtol=0.1, atol=0.1)
+
+
+def test_channels_last_gives_the_same() -> None:
+    layer, x = RepFlow(6, 4).eval(), torch.randn(2, 6, 4, 7, 9)
+    moved = x.contiguous(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(layer(moved), layer(x), rtol=1e-4, atol=1e-5)
+
+
+def test_the_same_input_gives_the_same_bits() -> None:
+    layer, x = RepFlow(6, 4), torch.randn(2, 6, 4, 7, 9)
+
+    def gradients() -> list[torch.Tensor]:
+        layer.zero_grad()
+        layer(x).square().sum().backward()
+        return [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+
+    assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(), strict=True))
+
+
+@pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
+def test_compiles_in_one_graph(kernels: Kernels) -> None:
+    layer, x = RepFlow(3, 2, n_iter=3, kernels=kernels).eval(), torch.randn(2, 3, 4, 6, 6)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-6)
+    compiled(x).sum().backward()
+
+
+@pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
+def test_exports(kernels: Kernels) -> None:
+    """The exported program has no operator of this package: it runs where that is not."""
+    layer, x = RepFlow(3, 2, n_iter=3, kernels=kernels).eval(), torch.randn(2, 3, 4, 6, 6)
+    program = torch.export.export(layer, (x,))
+    assert "repflow_pl" not in str(program.graph)
+    torch.testing.assert_close(program.module()(x), layer(x), rtol=1e-4, atol=1e-4)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from repflow_pl.errors import UserError
-from repflow_pl.models.build import build_model, stream_specs
-from repflow_pl.models.streams import FieldStack, TwoStream
-from repflow_pl.specs import FlowSpec, ModelSpec
+from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.models.build import build_model
+from repflow_pl.models.streams import FieldStack, LateFusion
+from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late, streams_of
 
 
 @pytest.fixture(autouse=True)
@@ -67,15 +68,61 @@ def test_field_stack_averages_the_scores_of_all_windows() -> None:
 
 def test_field_stack_needs_enough_fields() -> None:
     model = build_model(ModelSpec("narrow", stream="tvl1", stack=6), classes=4)
-    with pytest.raises(UserError, match="clips of 7 frames or more; these have 6"):
+    with pytest.raises(UserError, match="stack of 6 TV-L1 fields needs longer clips; these have 5"):
         model(torch.randn(1, 2, 5, 32, 32))
 
 
-def test_two_streams_average_class_probabilities() -> None:
-    spec = ModelSpec("narrow", stream="two_stream", stack=3)
-    model = build_model(spec, classes=4).eval()
-    assert isinstance(model, TwoStream)
-    assert [part.stream for part in stream_specs(spec)] == ["rgb", "tvl1"]
+def run_of(model: ModelSpec) -> RunSpec:
+    return RunSpec(model, DataSpec("motion_shapes"), RecipeSpec(epochs=1, batch=2, lr=0.1))
+
+
+def test_late_fusion_averages_class_probabilities() -> None:
+    rgb, tvl1 = ModelSpec("narrow"), ModelSpec("narrow", stream="tvl1", stack=3)
+    flow = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
+    fused = late(run_of(tvl1), late(run_of(rgb), run_of(flow)))
+    model = build_model(fused.model, classes=4).eval()
+    assert isinstance(model, LateFusion)
+    assert streams_of(fused.model) == ("tvl1", "rgb")
     clip, fields = torch.randn(2, 3, 5, 32, 32), torch.randn(2, 2, 4, 32, 32)
-    expected = (model.rgb(clip).softmax(1) + model.tvl1(fields).softmax(1)) / 2
-    torch.testing.assert_close(model(clip, fields).softmax(1), expected)
+    first, pair = model.members
+    both = (pair.members[0](clip).softmax(1) + pair.members[1](clip).softmax(1)) / 2
+    expected = (first(fields).softmax(1) + both) / 2
+    torch.testing.assert_close(model(fields, clip).softmax(1), expected)
+
+
+STRUCTURES = {
+    "FoF": FlowSpec(3, n_iter=2, bottleneck=4, layers=2),
+    "FcF": FlowSpec(3, n_iter=2, bottleneck=4, layers=2, convolve=True),
+    "FcFcF": FlowSpec(3, n_iter=2, bottleneck=4, layers=3, convolve=True),
+    "released FcF": FlowSpec(3, n_iter=2, bottleneck=4, layers=2, convolve=True, residual=True),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_structure_gives_scores_and_learns(name: str) -> None:
+    model = build_model(ModelSpec("narrow", flow=STRUCTURES[name]), classes=3)
+    stack = next(m for m in model.modules() if isinstance(m, FlowStack))
+    torch.nn.init.ones_(stack.norm.weight)  # the residual's starts at 0, which hides the rest
+    model(torch.randn(2, 3, 5, 64, 64)).square().sum().backward()
+    for key, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, key
+        if parameter.requires_grad:
+            assert parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("fuse", ["add", "multiply", "concat"])
+@pytest.mark.parametrize("block", [0, 1, 3])
+def test_every_fusion_sees_appearance_too(fuse: str, block: int) -> None:
+    """Two still clips, which the flow alone cannot tell apart (see above)."""
+    flow = FlowSpec(block, n_iter=2, bottleneck=4, fuse=fuse)  # type: ignore[arg-type]
+    model = build_model(ModelSpec("narrow", flow=flow), classes=5)
+    for _ in range(2):  # batch norm of the flow must not be zero for "multiply"
+        model(torch.rand(4, 3, 4, 32, 32))
+    still = torch.rand(2, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1)
+    scores = model.eval()(still)
+    assert not torch.allclose(scores[0], scores[1])
+
+
+def test_fields_of_fields_go_in_as_stacks_of_four_channels() -> None:
+    model = build_model(ModelSpec("narrow", stream="tvl1_twice", stack=3), classes=4)
+    assert model(torch.randn(2, 4, 5, 32, 32)).shape == (2, 4)

@@ -16,6 +16,7 @@ from repflow_pl.specs import (
     RecipeSpec,
     RunSpec,
     Stream,
+    late,
     spec_hash,
 )
 
@@ -35,7 +36,7 @@ def spec(block: int | None = None, stream: Stream = "rgb", shuffled: bool = Fals
 
 ROWS = {
     "rgb": Row("RGB CNN", spec(), paper="RGB CNN"),
-    "two_stream": Row("Two-stream CNN", spec(stream="two_stream"), paper="Two-stream CNN"),
+    "two_stream": Row("Two-stream CNN", late(spec(), spec(stream="tvl1")), paper="Two-stream CNN"),
     "block3": Row("After block 3", spec(block=3), paper="After block 3"),
     "block4": Row("After block 4", spec(block=4), paper="After block 4"),
     "extra": Row("Not in the paper", spec(block=5)),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, spec_hash
-from repflow_pl.training.jobs import Job, is_finished, ordered, run_folder, stream_runs
+from repflow_pl.training.jobs import Job, is_finished, member_runs, ordered, run_folder
 
 PROFILE = build_profile("demo", "motion_shapes")
 DATA = DataSpec("motion_shapes", PROFILE.clip)
@@ -26,7 +26,7 @@ def test_a_two_stream_run_brings_its_streams() -> None:
     both = job("both")
     rgb, tvl1, last = ordered([both])
     assert (rgb.spec, tvl1.spec, last) == (job("rgb").spec, job("tvl1").spec, both)
-    assert rgb.row == "both: rgb stream"
+    assert rgb.row == "both: part 1"
 
 
 def test_rows_that_are_streams_are_run_once_and_keep_their_names() -> None:
@@ -43,8 +43,8 @@ def test_the_same_spec_in_two_rows_is_one_run() -> None:
     assert len(ordered([job("rgb"), job("rgb", seed=1)])) == 2
 
 
-def test_only_two_stream_jobs_build_on_others() -> None:
-    assert stream_runs(job("flow")) == ()
+def test_only_late_fusion_builds_on_others() -> None:
+    assert member_runs(job("flow")) == ()
 
 
 def test_finished_means_a_result(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from repflow_pl.layers.flow import RepFlow
+from repflow_pl.ops import flow_flops
 from repflow_pl.training.measure import count_flops, measure_latency
 
 
@@ -21,9 +22,9 @@ def test_operations_of_a_convolution_by_hand() -> None:
 def test_flow_iterations_are_counted_beside_the_convolutions() -> None:
     layer, clip = RepFlow(6, 4, n_iter=5), torch.randn(1, 6, 3, 8, 8)
     convolutions = 2 * 6 * 4 * 3 * 64 + 2 * 8 * 6 * 2 * 64  # 1x1 on 3 frames, 1x1 on 2 flows
-    assert count_flops(layer, (clip,)) == convolutions + layer.iteration_flops(clip)
+    assert count_flops(layer, (clip,)) == convolutions + flow_flops(2 * 4, 8, 8, 5)
     assert layer.training, "counting leaves the mode as it was"
-    assert not layer._forward_pre_hooks
+    assert not layer.iteration._forward_pre_hooks
 
 
 class Sleep(nn.Module):

@@ -45,7 +45,7 @@ def test_flow_parameters_learn_at_their_own_rate() -> None:
     model = build_model(ModelSpec("narrow", flow=FLOW), classes=3)
     network, flow = parameter_groups(model, lr=0.1, flow_lr=0.001)
     assert (network["lr"], flow["lr"]) == (0.1, 0.001)
-    layer = model.flow
+    layer = model.flow.iteration
     chosen = [layer.flow_x, layer.flow_y, layer.div_x, layer.div_y, layer.theta]
     assert {id(p) for p in flow["params"]} == {id(p) for p in chosen}
     every = {id(p) for p in model.parameters() if p.requires_grad}

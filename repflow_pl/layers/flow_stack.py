@@ -1,0 +1,85 @@
+"""Flow of flow: several flow layers one after another, with convolutions between or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, Normalise, conv, to_255
+from repflow_pl.layers.frames import per_frame
+
+
+class FlowStack(nn.Module):
+    """Flow-of-Flow, Flow-Conv-Flow (FcF), FcFcF (the paper's Section 3.3) from one description.
+
+    1x1 convolution to `bottleneck` channels; then, `layers` times, normalisation and flow. Between
+    two flows, `convolve` puts a 3x3 convolution and a 1x1 one back to the bottleneck, and the last
+    flow goes through a 3x3 convolution to `channels`. Without it the flow of K planes, 2 K planes,
+    is itself what the next flow is computed of, and a 1x1 convolution ends the stack. Batch norm,
+    ReLU.
+
+    FlowStack(channels, layers=2, convolve=True, residual=True, normalise="batch") is the block of
+    the released `flow_2p1d_resnets` (github.com/piergiaj/representation-flow-cvpr19, 62a3747).
+
+    Args:
+        convolve: convolutions between the flows.
+        residual: add the features, averaged over the layers + 1 frames that each output frame
+            stems from; the batch norm's gain then starts at 0, as released.
+        bottleneck, n_iter, learn, kernels, normalise, rectify: as of
+            :class:`repflow_pl.layers.flow.RepFlow`.
+
+    Shapes: [B, C, T, H, W] -> [B, C, T - layers, H, W].
+    Errors: UserError for an unknown name or fewer than 1 layer; ValueError for a clip of `layers`
+    frames or fewer.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        layers: int = 2,
+        convolve: bool = True,
+        residual: bool = False,
+        bottleneck: int | None = 32,
+        n_iter: int = 20,
+        learn: Iterable[str] = LEARNT,
+        kernels: Kernels = "central",
+        normalise: Normalise = "clip",
+        rectify: bool = True,
+    ) -> None:
+        super().__init__()
+        if layers < 1:
+            raise UserError(f"a stack of flow layers has 1 layer or more, not {layers}.")
+        self.residual, self.normalise = residual, normalise
+        learn = frozenset(learn)
+        planes = channels if bottleneck is None else bottleneck
+        first = nn.Identity() if bottleneck is None else conv(channels, planes)
+        self.before = nn.ModuleList([first])
+        self.iterations = nn.ModuleList([FlowIteration(planes, n_iter, learn, kernels)])
+        for _ in range(layers - 1):
+            if convolve:
+                between = nn.Sequential(conv(2 * planes, 2 * planes, 3), conv(2 * planes, planes))
+                self.before.append(between)
+            else:
+                self.before.append(nn.Identity())
+                planes = 2 * planes
+            self.iterations.append(FlowIteration(planes, n_iter, learn, kernels))
+        self.expand = conv(2 * planes, channels, 3 if convolve else 1)
+        self.norm = nn.BatchNorm2d(channels)
+        if residual:
+            nn.init.zeros_(self.norm.weight)
+        self.activation = nn.ReLU(inplace=True) if rectify else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        flow = x
+        for before, iteration in zip(self.before, self.iterations, strict=True):
+            assert isinstance(iteration, FlowIteration)
+            planes = per_frame(before, flow)
+            flow = iteration.of_clips(to_255(planes, self.normalise)).to(x.dtype)
+        out = per_frame(self.norm, per_frame(self.expand, flow))
+        if self.residual:
+            out = out + F.avg_pool3d(x, (len(self.iterations) + 1, 1, 1), stride=1)
+        rectified: Tensor = self.activation(out)
+        return rectified

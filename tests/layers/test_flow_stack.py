@@ -1,0 +1,72 @@
+"""Stacks of flow layers: the released Flow-Conv-Flow written out by hand, shapes, errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow_stack import FlowStack
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def _pairwise_flow(iteration: FlowIteration, x: Tensor) -> Tensor:
+    scaled = 255 * (x - x.min()) / (x.min() - x.max())  # the released normalisation, -255..0
+    pairs = [
+        torch.cat(iteration(scaled[:, :, t], scaled[:, :, t + 1]), 1) for t in range(x.shape[2] - 1)
+    ]
+    return torch.stack(pairs, 2)
+
+
+def _each(conv: torch.nn.Module, x: Tensor) -> Tensor:
+    return torch.stack([conv(frame) for frame in x.unbind(2)], 2)
+
+
+def test_the_released_flow_conv_flow() -> None:
+    """As the released flow_2p1d_resnets computes it between its second and third layer."""
+    stack = FlowStack(6, residual=True, bottleneck=4, n_iter=5, normalise="batch").double().eval()
+    torch.nn.init.uniform_(stack.norm.weight)
+    x = torch.randn(2, 6, 5, 7, 8, dtype=torch.float64)
+    y = _pairwise_flow(stack.iterations[0], _each(stack.before[0], x))
+    y = _pairwise_flow(stack.iterations[1], _each(stack.before[1], y))
+    y = _each(stack.norm, _each(stack.expand, y))
+    expected = F.relu(y + F.avg_pool3d(x, (3, 1, 1), 1, 0))
+    torch.testing.assert_close(stack(x), expected, rtol=1e-7, atol=1e-9)
+
+
+def test_flow_of_flow_takes_the_flow_itself() -> None:
+    stack = FlowStack(6, convolve=False, bottleneck=4, n_iter=5, normalise="batch").double().eval()
+    x = torch.randn(1, 6, 4, 7, 8, dtype=torch.float64)
+    y = _pairwise_flow(stack.iterations[0], _each(stack.before[0], x))
+    y = _pairwise_flow(stack.iterations[1], y)
+    assert y.shape[1] == 16
+    expected = F.relu(_each(stack.norm, _each(stack.expand, y)))
+    torch.testing.assert_close(stack(x), expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("convolve", [True, False])
+@pytest.mark.parametrize("residual", [True, False])
+def test_shapes(layers: int, convolve: bool, residual: bool) -> None:
+    stack = FlowStack(6, layers, convolve, residual, bottleneck=2, n_iter=2)
+    assert stack(torch.randn(2, 6, 5, 7, 9)).shape == (2, 6, 5 - layers, 7, 9)
+
+
+def test_a_new_residual_stack_passes_the_averaged_features_on() -> None:
+    stack = FlowStack(6, layers=2, residual=True, bottleneck=2, n_iter=2)
+    x = torch.rand(2, 6, 5, 7, 9)
+    torch.testing.assert_close(stack(x), F.avg_pool3d(x, (3, 1, 1), 1))
+
+
+def test_too_short_and_too_few() -> None:
+    with pytest.raises(ValueError, match="2 frames or more; the clip has 1"):
+        FlowStack(6, bottleneck=2)(torch.randn(1, 6, 2, 5, 5))
+    with pytest.raises(UserError, match="1 layer or more"):
+        FlowStack(6, layers=0)
