@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: The largest plane that one program takes through all iterations: beyond it, planes are too few to
-#: fill a GPU with one program each, and eager's whole-tensor operations do.
+#: The largest plane taken. A plane is one program's, so that few but larger ones would leave most of
+#: a GPU idle, which eager's whole-tensor operations fill.
 MAX_PIXELS, MAX_WIDTH = 256 * 256, 1024
 
 _TRITON_FOUND = importlib.util.find_spec("triton") is not None
@@ -35,7 +35,7 @@ def refusal(frame: Tensor) -> str | None:
         )
     if torch.compiler.is_compiling():  # the tracer cannot follow an import
         return None if _TRITON_FOUND else "triton is not installed"
-    return _import_error()
+    return _device_refusal(frame.device) or _import_error()
 
 
 def run(
@@ -55,6 +55,13 @@ def run(
     scalars = torch.stack([theta, lam, tau])
     flow: tuple[Tensor, Tensor] = _flow(frame1, frame2, taps, scalars, n_iter)
     return flow
+
+
+@functools.cache
+def _device_refusal(device: torch.device) -> str | None:
+    if torch.version.cuda is not None and torch.cuda.get_device_capability(device) < (7, 0):
+        return "triton needs a GPU of compute capability 7.0 (Volta, 2017) or later"
+    return None
 
 
 @functools.cache

@@ -703,11 +703,7 @@ def backward(
     grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
     sums = torch.zeros(batch, channels, int(N_SUMS), dtype=torch.float64, device=frame1.device)
     tile = _tile_of(height, width)
-    programs = min(batch * channels, _programs(BACKWARD_WARPS, tile, multiprocessors))
-    state_bytes = int(STATE) * height * width * frame1.element_size()
-    segment = _segment(n_iter, programs * state_bytes)
-    n_segments = -(-n_iter // segment)
-    scratch = _scratch(frame1, programs, int(FIXED + ADJOINT + STATE * (segment + n_segments)))
+    scratch, segment = _backward_scratch(frame1, n_iter, tile, multiprocessors)
     backward_kernel[(len(scratch),)](
         frame1, frame2, taps, scalars, cot_x, cot_y, grad1, grad2, sums, scratch,
         batch * channels, channels, n_iter, segment, height, WITH_SUMS=with_sums,
@@ -726,6 +722,19 @@ def _tile_of(height: int, width: int) -> _Tile:
     columns = triton.next_power_of_2(width)
     rows = min(triton.next_power_of_2(height), max(1, TILE // columns))
     return _Tile(rows, columns, max(1, rows * columns // PIXELS_PER_WARP))
+
+
+def _backward_scratch(
+    frame: Tensor, n_iter: int, tile: _Tile, multiprocessors: int
+) -> tuple[Tensor, int]:
+    """The scratch, and the iterations between two checkpoints."""
+    batch, channels, height, width = frame.shape
+    programs = min(batch * channels, _programs(BACKWARD_WARPS, tile, multiprocessors))
+    state_bytes = int(STATE) * height * width * frame.element_size()
+    segment = _segment(n_iter, programs * state_bytes)
+    n_segments = -(-n_iter // segment)
+    fields = int(FIXED + ADJOINT + STATE * (segment + n_segments))
+    return _scratch(frame, programs, fields), segment
 
 
 def _programs(warps: int, tile: _Tile, multiprocessors: int) -> int:

@@ -73,7 +73,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-quick = (1, 3)  # the interpreter takes a tenth of a second for an iteration of a plane
+quick = (3,)  # the interpreter takes a tenth of a second for an iteration of a plane
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_number_of_programs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    case = spatial_case((3, 2, 3, 4), 2)
+    case = spatial_case((2, 2, 3, 4), 1)
     many = results(case)
     monkeypatch.setattr(flow_cuda_kernels, "SCRATCH_BYTES", 0)  # one program for all planes
     assert same(results(case), many)
@@ -135,7 +135,7 @@ def test_float32() -> None:
 
 
 def test_gradcheck() -> None:
-    leaves = [t.requires_grad_() for t in spatial_case((1, 2, 3, 4), 2, seed=2).tensors]
+    leaves = [t.requires_grad_() for t in spatial_case((1, 1, 3, 4), 2, seed=2).tensors]
     assert torch.autograd.gradcheck(
         lambda *tensors: fused(list(tensors), 2), leaves, eps=1e-5, atol=1e-6, fast_mode=True
     )
@@ -152,6 +152,7 @@ def test_each_gradient_alone(learnt: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, of inf - inf
 def test_nan_stays_in_its_plane(bad: float) -> None:
     case = spatial_case((1, 2, 6, 6), 2)
     clean = results(case)
