@@ -1,7 +1,7 @@
 """The fused CUDA backend of the flow op: Triton kernels behind a torch custom operator.
 
-The kernels are in :mod:`repflow_pl.ops.flow_cuda_kernels`. Every plane is computed on its own, and
-gradients of shared parameters are summed over planes in a fixed order: equal inputs give equal bits.
+The kernels are in :mod:`repflow_pl.ops.flow_cuda_kernels`. Every plane is computed on its own and
+gradients of shared parameters are summed over planes in a fixed order, without atomics.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: The largest plane taken. A plane is one program's, so that few but larger ones would leave most of
-#: a GPU idle, which eager's whole-tensor operations fill.
+#: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
+#: GPU idle, which eager's whole-tensor operations fill.
 MAX_PIXELS, MAX_WIDTH = 256 * 256, 1024
 
 _TRITON_FOUND = importlib.util.find_spec("triton") is not None

@@ -10,9 +10,9 @@ Planes kept in registers would send each of the eight shifted fields of an itera
 memory, with two barriers each, and would end where the registers do.
 
 The first half of an iteration reads neighbours of p and writes u, the second reads neighbours of u
-and writes p, so both may work in place. Each walks over the plane in tiles of ROWS whole rows, which
-are COLUMNS wide: the next power of two from the width. The last column of the x-parts and the last
-row of the y-parts of p, and of the adjoint of grad u, are kept at zero, as Alg. 1 asks.
+and writes p, so both may work in place. Each walks over the plane in tiles of ROWS whole rows,
+COLUMNS wide: the next power of two from the width. The last column of the x-parts and the last row
+of the y-parts of p, and of the adjoint of grad u, are kept at zero, as Alg. 1 asks.
 
 Imported by :mod:`repflow_pl.ops.flow_cuda` on first use; nothing else needs triton.
 """
@@ -35,7 +35,9 @@ IMAGE_Y, FLOW, DIV = tl.constexpr(9), tl.constexpr(18), tl.constexpr(22)
 N_TAPS, N_SUMS = tl.constexpr(26), tl.constexpr(29)
 
 FIXED = tl.constexpr(3)  # fields that all iterations share: grad F2 (x, y) and rho_c
-STATE = tl.constexpr(6)  # fields of a state: u_x, u_y; p: x- and y-part of u_x's dual, then of u_y's
+STATE = tl.constexpr(
+    6
+)  # fields of a state: u_x, u_y; p: x- and y-part of u_x's dual, then of u_y's
 # Fields of the backward. The first three are the adjoints of the FIXED ones.
 ADJ_OLD, ADJ_NEW = tl.constexpr(3), tl.constexpr(5)  # of u (2) before and after an iteration
 ADJ_P, ADJ_D = tl.constexpr(7), tl.constexpr(11)  # of p (4) and of grad u (4)
@@ -70,7 +72,7 @@ def _clear(
 ) -> None:
     zero = tl.zeros([ROWS, COLUMNS], fields.dtype.element_ty)
     for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+        _, _, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
         for field in tl.static_range(N):
             tl.store(fields + field * height * WIDTH + k, zero, mask=inside)
 
@@ -86,7 +88,7 @@ def _copy(
     COLUMNS: tl.constexpr,
 ) -> None:
     for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+        _, _, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
         for field in tl.static_range(N):
             at = field * height * WIDTH + k
             tl.store(target + at, tl.load(source + at, mask=inside), mask=inside)
@@ -206,7 +208,7 @@ def _iterate(
         rho_c = tl.load(fixed + 2 * size + k, mask=inside, other=0)
         ux = tl.load(old + k, mask=inside, other=0)
         uy = tl.load(old + size + k, mask=inside, other=0)
-        square, free, step = _data_step(gx, gy, rho_c, ux, uy, limit)
+        _, _, step = _data_step(gx, gy, rho_c, ux, uy, limit)
         has_left, has_above = inside & (column > 0), inside & (row > 0)
         a, b, c, d = _divergence(old + 2 * size, k, size, inside, has_left, has_above, WIDTH)
         ux += step * gx + (div[0] * a + div[1] * b + (div[2] * c + div[3] * d))
@@ -219,7 +221,7 @@ def _iterate(
         row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
         has_right, has_below = inside & (column < WIDTH - 1), inside & (row < height - 1)
         for component in tl.static_range(2):
-            here, right, below, dx, dy = _flow_gradient(
+            _, _, _, dx, dy = _flow_gradient(
                 new + component * size, k, inside, has_right, has_below, flow, WIDTH
             )
             shrink = 1.0 / (1.0 + rate * tl.sqrt(dx * dx + dy * dy + EPS))

@@ -1,4 +1,4 @@
-"""Alg. 1 with image kernels [C, 3, 3], written apart from the package: convolutions and autograd."""
+"""Alg. 1 with image kernels [C, 3, 3], written apart from the package: conv2d and autograd."""
 
 from __future__ import annotations
 

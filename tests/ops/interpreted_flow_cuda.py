@@ -185,9 +185,7 @@ def test_equal_and_constant_frames(value: float | None, dtype: torch.dtype) -> N
     assert all(r.isfinite().all() for r in found)
 
 
-@pytest.mark.parametrize(
-    "shape, n_iter", [((0, 2, 4, 4), 3), ((2, 0, 4, 4), 3), ((1, 1, 4, 4), 0)]
-)
+@pytest.mark.parametrize("shape, n_iter", [((0, 2, 4, 4), 3), ((2, 0, 4, 4), 3), ((1, 1, 4, 4), 0)])
 def test_nothing_to_do(shape: tuple[int, int, int, int], n_iter: int) -> None:
     case = spatial_case(shape, n_iter)
     found = results(case)
