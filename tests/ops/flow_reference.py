@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from repflow_pl.ops import FlowKernels, flow_cuda
 
 from .flow_cases import Case, golden_case, random_case
 
@@ -50,6 +54,26 @@ def reference(tensors: list[Tensor], n_iter: int) -> tuple[Tensor, Tensor]:
                 for part, d in zip(p[c], (d_x, d_y), strict=True)
             )  # type: ignore[assignment]
     return u[0], u[1]
+
+
+def fused(tensors: list[Tensor], n_iter: int) -> tuple[Tensor, Tensor]:
+    """As :func:`reference`, by the CUDA backend."""
+    frame1, frame2, *parameters = tensors
+    scalars = [scalar.reshape(()) for scalar in parameters[6:]]
+    return flow_cuda.run(frame1, frame2, FlowKernels(*parameters[:6]), *scalars, n_iter)
+
+
+def results_of(
+    run: Callable[[list[Tensor], int], tuple[Tensor, Tensor]], case: Case, device: str = "cpu"
+) -> list[Tensor]:
+    """Flow and all gradients, in the order of RESULTS."""
+    leaves = [t.detach().to(device, copy=True).requires_grad_() for t in case.tensors]
+    flow = run(leaves, case.n_iter)
+    cotangents = [c.to(device) for c in case.cotangents]
+    gradients = torch.autograd.grad(
+        flow, leaves, cotangents, allow_unused=True, materialize_grads=True
+    )
+    return [f.detach() for f in flow] + list(gradients)
 
 
 def spatial_case(shape: tuple[int, int, int, int], n_iter: int, seed: int = 0) -> Case:
