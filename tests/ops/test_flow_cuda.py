@@ -1,0 +1,265 @@
+"""The fused CUDA backend: in Triton's interpreter, compiled without a GPU, and on one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from repflow_pl.ops import flow_cuda
+
+from .flow_cases import RESULTS, Case, relative
+from .flow_reference import fused, reference, results_of, spatial_case
+
+ROOT = Path(__file__).parents[2]
+H100_MULTIPROCESSORS = 132
+
+
+# --- without a GPU -------------------------------------------------------------------------------
+
+
+def _interpreted(*options: str) -> None:
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/ops/interpreted_flow_cuda.py", *options],
+        env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"[1-9]\d* passed", done.stdout)
+
+
+def test_interpreted() -> None:
+    _interpreted()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_interpreted_on_all_golden_cases() -> None:
+    _interpreted("-m", "slow")
+
+
+def _compiled(
+    kernel: str, size: tuple[int, int], dtype: str, with_sums: bool = True
+) -> tuple[dict[str, object], int]:
+    """A kernel's code for an H100 and its threads, as compiled for planes of this size."""
+    triton = pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+
+    from repflow_pl.ops import flow_cuda_kernels
+
+    function = getattr(flow_cuda_kernels, f"{kernel}_kernel")
+    tile = flow_cuda_kernels._tile_of(*size)
+    constants = {"WIDTH": size[1], "ROWS": tile.rows, "COLUMNS": tile.columns}
+    if kernel == "backward":
+        constants["WITH_SUMS"] = with_sums
+    integers = {"n_planes", "channels", "n_iter", "segment", "height"}
+    signature, aligned = {}, {}
+    for k, name in enumerate(function.arg_names):
+        if name in constants:
+            signature[name] = "constexpr"
+        elif name in integers:
+            signature[name] = "i32"
+        else:
+            signature[name] = "*fp64" if name == "sums" else f"*{dtype}"
+            aligned[(k,)] = [["tt.divisibility", 16]]
+    source = triton.compiler.ASTSource(function, signature, constants, aligned)
+    options = {"num_warps": tile.warps, "num_stages": 1}
+    code = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    return code.asm, 32 * tile.warps
+
+
+COMPILED = [
+    ("forward", (28, 28), "fp32", True),
+    ("backward", (28, 28), "fp32", True),
+    *[
+        pytest.param(kernel, size, dtype, with_sums, marks=pytest.mark.slow)
+        for kernel, size, dtype, with_sums in [
+            ("forward", (2, 2), "fp32", True),
+            ("forward", (112, 112), "fp32", True),
+            ("forward", (64, 1024), "fp32", True),
+            ("forward", (28, 28), "fp64", True),
+            ("backward", (28, 28), "fp32", False),
+            ("backward", (7, 7), "fp32", True),
+            ("backward", (112, 112), "fp32", True),
+            ("backward", (64, 1024), "fp32", True),
+            ("backward", (28, 28), "fp64", True),
+        ]
+    ],
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is made for Linux")
+@pytest.mark.parametrize("kernel, size, dtype, with_sums", COMPILED)
+def test_compiles_for_an_h100(
+    kernel: str, size: tuple[int, int], dtype: str, with_sums: bool, tmp_path: Path
+) -> None:
+    """And its registers let a multiprocessor hold the warps that a launch counts on."""
+    asm, threads = _compiled(kernel, size, dtype, with_sums)
+    # a change of layout would pass fields through shared memory, which no phase needs
+    assert "ttg.convert_layout" not in str(asm["ttgir"])
+    from repflow_pl.ops import flow_cuda_kernels
+
+    cubin = tmp_path / "kernel.cubin"
+    cubin.write_bytes(asm["cubin"])  # type: ignore[arg-type]
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    if not tool.exists():
+        pytest.skip("this triton has no cuobjdump to read the registers with")
+    usage = subprocess.run(
+        [str(tool), "-res-usage", str(cubin)], capture_output=True, text=True, check=True
+    ).stdout
+    found = {name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
+    assert found["STACK"] + found["LOCAL"] <= 64  # bytes a thread: hardly a register is spilt
+    warps = getattr(flow_cuda_kernels, f"{kernel.upper()}_WARPS")
+    if dtype == "fp32":
+        assert found["REG"] * 32 * warps <= 65536
+    assert found["REG"] * threads <= 65536
+
+
+def test_memory_of_the_backward() -> None:
+    """At the paper's size: beside the gradients, 1/20 of what autograd keeps, or less."""
+    kernels = pytest.importorskip("repflow_pl.ops.flow_cuda_kernels", exc_type=ImportError)
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    kept: list[Tensor] = []  # no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return note(tensor)
+
+    case = spatial_case((2, 1, 28, 28), 20).to(torch.float32)
+    leaves = [t.requires_grad_() for t in case.tensors]
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        reference(leaves, 20)
+    autograd = sum(sizes.values()) * 120 * 32 // 2
+
+    frame = torch.empty(120, 32, 28, 28, device="meta")
+    tile = kernels._tile_of(28, 28)
+    scratch, _ = kernels._backward_scratch(frame, 20, tile, H100_MULTIPROCESSORS)
+    sums = 120 * 32 * 29 * 8
+    assert scratch.nbytes + sums <= autograd / 20
+
+
+def test_scratch_is_bounded() -> None:
+    kernels = pytest.importorskip("repflow_pl.ops.flow_cuda_kernels", exc_type=ImportError)
+    frame = torch.empty(120, 32, 256, 256, dtype=torch.float64, device="meta")
+    tile = kernels._tile_of(256, 256)
+    scratch, segment = kernels._backward_scratch(frame, 100, tile, H100_MULTIPROCESSORS)
+    assert segment == 10
+    assert 2**29 < scratch.nbytes <= 2**30
+    few, segment = kernels._backward_scratch(frame[:1, :1], 3, tile, H100_MULTIPROCESSORS)
+    assert segment == 3 and len(few) == 1
+
+
+def test_refusals() -> None:
+    assert "it needs tensors on a CUDA GPU" in str(flow_cuda.refusal(torch.zeros(1, 1, 4, 4)))
+    with FakeTensorMode():
+        for shape in ((1, 1, 257, 256), (1, 1, 2, 1025)):
+            large = torch.empty(shape, device="cuda")
+            assert "it takes planes up to 65536 pixels" in str(flow_cuda.refusal(large))
+
+
+WITHOUT_TRITON = """
+import sys, torch
+from repflow_pl.ops import flow_cuda
+assert "repflow_pl.ops.flow_cuda_kernels" not in sys.modules
+sys.modules["triton"] = None  # an import of it fails
+print(flow_cuda._import_error())
+"""
+
+
+def test_triton_is_imported_late_and_may_be_missing() -> None:
+    command = [sys.executable, "-c", WITHOUT_TRITON]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("triton cannot be imported (")
+
+
+# --- on a GPU ------------------------------------------------------------------------------------
+
+on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
+
+
+def _results(
+    case: Case, run: Callable[[list[Tensor], int], tuple[Tensor, Tensor]] = fused
+) -> list[Tensor]:
+    return results_of(run, case, "cuda")
+
+
+@on_gpu
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 2, 2), (2, 3, 7, 7), (4, 8, 28, 28), (1, 2, 45, 67), (2, 2, 112, 112), (1, 1, 2, 1024)],
+)
+@pytest.mark.parametrize("n_iter", [1, 2, 20])
+def test_gpu_agrees_with_the_reference(shape: tuple[int, int, int, int], n_iter: int) -> None:
+    case = spatial_case(shape, n_iter)
+    wanted = _results(case, reference)
+    for name, ours, theirs in zip(RESULTS, _results(case), wanted, strict=True):
+        assert relative(ours, theirs) < 1e-9, name
+    limits = [1e-5] * 2 + [5e-3] * 11  # flow, gradients
+    single = _results(case.to(torch.float32))
+    for name, ours, theirs, limit in zip(RESULTS, single, wanted, limits, strict=True):
+        assert relative(ours, theirs) < limit, name
+
+
+@on_gpu
+def test_gpu_gives_the_same_bits_again() -> None:
+    case = spatial_case((40, 32, 28, 28), 20).to(torch.float32)
+    found = _results(case)
+    for _ in range(5):
+        assert all(map(torch.equal, found, _results(case)))
+
+
+@on_gpu
+def test_gpu_nan_stays_in_its_plane() -> None:
+    case = spatial_case((2, 3, 28, 28), 20).to(torch.float32)
+    clean = _results(case)
+    case.tensors[0][1, 2, 3, 10] = torch.nan
+    dirty = _results(case)
+    assert dirty[0][1, 2].isnan().any()
+    others = torch.ones(2, 3, dtype=torch.bool)
+    others[1, 2] = False
+    for k in range(4):
+        assert torch.equal(dirty[k][others.cuda()], clean[k][others.cuda()])
+
+
+@on_gpu
+def test_gpu_memory() -> None:
+    def peak(run: Callable[..., tuple[Tensor, Tensor]], planes: int) -> int:
+        case = spatial_case((planes, 32, 28, 28), 20).to(torch.float32)
+        leaves = [t.cuda().requires_grad_() for t in case.tensors]
+        cotangents = [c.cuda() for c in case.cotangents]
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        torch.autograd.grad(run(leaves, 20), leaves, cotangents)
+        return torch.cuda.max_memory_allocated() - before
+
+    assert peak(fused, 120) < 12 * peak(reference, 10) / 20
+
+
+@on_gpu
+def test_gpu_compiles_in_one_graph() -> None:
+    case = spatial_case((2, 2, 9, 8), 3).to(torch.float32)
+    compiled = torch.compile(lambda tensors: fused(tensors, 3), fullgraph=True)
+    wanted = _results(case)
+    for ours, theirs in zip(
+        _results(case, lambda leaves, _: compiled(leaves)), wanted, strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
