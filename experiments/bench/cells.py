@@ -26,8 +26,8 @@ BACKENDS = ("baseline", "eager", "compile", "fused")
 #: Channels of the flow layer's bottleneck, which the flow of every block but the input is taken on.
 BOTTLENECK = 32
 
-#: Side of a feature map over that of the input, after block 0 (the RGB input) to 5, in torchvision's
-#: ResNets: a stem of two strides, layer1 without any, layer2 to layer4.
+#: Side of the input over that of a feature map, after block 0 (the RGB input) to 5, in
+#: torchvision's ResNets: a stem of two strides, layer1 without any, layer2 to layer4.
 STRIDES = (1, 4, 4, 8, 16, 32)
 
 
@@ -100,7 +100,10 @@ def _with(name: str) -> Flow:
 
 
 def frames_of(cell: Cell, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A smooth texture over 0..255 and the same moved by a pixel: OpenCV stops early on nonsense."""
+    """A smooth texture over 0..255, and the same moved by a pixel.
+
+    What OpenCV's time depends on, for it may stop early.
+    """
     make = torch.Generator().manual_seed(0)
     coarse = torch.rand(cell.pairs, cell.channels, *[cell.side // 4 + 2] * 2, generator=make)
     first = 255 * F.interpolate(coarse, [cell.side] * 2, mode="bilinear", align_corners=True)

@@ -61,12 +61,12 @@ def measure(
     device: torch.device,
     threads: int,
     limit: float,
-    cache: Path,
+    cache: Path | None,
 ) -> Outcome:
     """Run all passes of the cells in a fresh process, at most `limit` seconds long.
 
-    The process starts with compilers' caches at `cache`. It is a group of its own, so that at the
-    limit a compiler's processes end with it.
+    Numba finds its compiled code in the folder `cache`, empty at first, or where it always is. The
+    process is a group of its own, so that at the limit a compiler's processes end with it.
     """
     job = {
         "backend": backend,
@@ -80,8 +80,9 @@ def measure(
         **os.environ,
         **MALLOC,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "NUMBA_CACHE_DIR": str(cache / "numba"),
     }
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = str(cache / "numba")
     with subprocess.Popen(
         [sys.executable, "-m", "bench.memory", json.dumps(job)],
         env=environment,
@@ -130,7 +131,9 @@ def main(job: str) -> None:
         sys.exit(str(error))
     why = untrusted(device)
     compiles = wanted["backend"] == "compile"
-    first = {} if compiles else {p: _first(call_of(flow, _SMALL, p, device), device) for p in PASSES}
+    first = (
+        {} if compiles else {p: _first(call_of(flow, _SMALL, p, device), device) for p in PASSES}
+    )
     for fields in wanted["cells"]:
         cell = Cell(**fields)
         for which in PASSES:
