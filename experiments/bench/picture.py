@@ -42,7 +42,8 @@ def picture_of(results: Results, context: Context) -> bytes:
         right.set_xticks(counts, [str(count) for count in counts])
         right.minorticks_off()
         right.set_xlabel(f"iterations, at {plan.headline}", color=FAINT)
-        title = f"The flow op's speed over the released way of writing it, {context.device.type.upper()}"
+        device = context.device.type.upper()
+        title = f"The flow op's speed over the released way of writing it, {device}"
         figure.text(0.012, 0.955, title + (" (quick run)" * context.quick), weight="bold", size=12)
         handles, labels = left.get_legend_handles_labels()
         others = right.get_legend_handles_labels()

@@ -48,9 +48,9 @@ def build_plan(device: torch.device, quick: bool) -> Plan:
     """
     if quick:
         headline = Cell(2, 4, 7, 3)
-        rgb = Cell(1, 3, 16, 3)
+        frames = Cell(1, 3, 16, 3)
         few = Cell(2, 4, 7, 1)
-        return Plan(headline, (rgb, headline), (few, headline), (few,), quick)
+        return Plan(headline, (frames, headline), (few, headline), (few,), quick)
     pairs = 14 if device.type == "cpu" else 120
     headline = Cell(pairs, BOTTLENECK, 28, N_ITER)
     sides = {side_after(block, size) for block in range(1, 6) for size in (112, 224)}
