@@ -189,7 +189,7 @@ def test_a_backend_that_is_not_there_says_so() -> None:
 
 
 def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cv2", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ValueError, match="cv2 cannot be imported"):
         opencv.opencv_calls(Cell(1, 3, 16, 1), 1)
 
