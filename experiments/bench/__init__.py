@@ -1,0 +1,1 @@
+"""Parts of experiments/bench_flow.py: one job a file."""

@@ -1,0 +1,214 @@
+"""Peak memory of a call beyond its inputs, measured in a fresh process for each backend.
+
+On a GPU: torch's own count. On a CPU there is none that sees torch's allocator, autograd's graph,
+oneDNN and NumPy's scratch alike, so it is the process's resident memory: the kernel's high-water
+mark (VmHWM) is reset, the call made, and what it rose by is read. Blocks of 64 KiB and more are
+made to come from and go back to the system at once, or freed memory would hide what a call takes.
+
+    python -m bench.memory JOB    # JOB as written by `measure`; a line of JSON for each pass
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_RESET_HIGH_WATER = "5"  # proc(5)
+_KNOWN = 64 * 2**20
+_SMALL = Cell(pairs=1, channels=2, side=8, n_iter=2)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One pass of one cell; `extra_bytes` is None where `why` says so."""
+
+    cell: Cell
+    which: Pass
+    first_seconds: float
+    """The first call, compilation included."""
+    extra_bytes: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a backend's process came to; `why` says what is missing and is empty if nothing is."""
+
+    measured: tuple[Measured, ...]
+    why: str = ""
+
+
+def measure(
+    backend: str,
+    cells: Sequence[Cell],
+    device: torch.device,
+    threads: int,
+    limit: float,
+    cache: Path | None,
+) -> Outcome:
+    """Run all passes of the cells in a fresh process, at most `limit` seconds long.
+
+    Numba finds its compiled code in the folder `cache`, empty at first, or where it always is. The
+    process is a group of its own, so that at the limit a compiler's processes end with it.
+    """
+    job = {
+        "backend": backend,
+        "cells": [dataclasses.asdict(cell) for cell in cells],
+        "device": device.type,
+        "threads": threads,
+    }
+    here = Path(__file__).parents[1]
+    paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        **MALLOC,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = str(cache / "numba")
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.memory", json.dumps(job)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        why = ""
+        try:
+            printed, complaint = process.communicate(timeout=limit)
+            if process.returncode != 0:
+                lines = complaint.strip().splitlines()
+                why = lines[-1] if lines else f"its process ended with {process.returncode}"
+        except subprocess.TimeoutExpired:
+            _end(process)
+            printed, _ = process.communicate()
+            why = f"it took longer than {limit:.0f} s"
+        except BaseException:
+            _end(process)
+            raise
+    return Outcome(tuple(_read(line) for line in printed.splitlines() if line[:1] == "{"), why)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _read(line: str) -> Measured:
+    fields = json.loads(line)
+    return Measured(**{**fields, "cell": Cell(**fields["cell"])})
+
+
+# --- in the fresh process ------------------------------------------------------------------------
+
+
+def main(job: str) -> None:
+    """Print a line of JSON for each pass of each cell."""
+    wanted = json.loads(job)
+    torch.set_num_threads(wanted["threads"])
+    device = torch.device(wanted["device"])
+    try:
+        flow = flow_of(wanted["backend"], device)
+    except ValueError as error:
+        sys.exit(str(error))
+    why = untrusted(device)
+    compiles = wanted["backend"] == "compile"
+    first = (
+        {} if compiles else {p: _first(call_of(flow, _SMALL, p, device), device) for p in PASSES}
+    )
+    for fields in wanted["cells"]:
+        cell = Cell(**fields)
+        for which in PASSES:
+            call = call_of(flow, cell, which, device)
+            try:
+                # Code compiled for one shape must be there before that shape is measured; the
+                # others do with a small call.
+                seconds = _first(call, device) if compiles else first[which]
+                extra = None if why else extra_bytes(call, device)
+            except Exception as error:
+                sys.exit(_sentence(error))
+            result = Measured(cell, which, seconds, extra, why)
+            print(json.dumps(dataclasses.asdict(result)), flush=True)
+
+
+def untrusted(device: torch.device) -> str:
+    """Why memory cannot be measured here; empty where a known amount is measured as such."""
+    if device.type == "cuda":
+        return ""
+    try:
+        extra_bytes(lambda: None, device)
+        seen = extra_bytes(lambda: torch.ones(_KNOWN // 4).sum().item(), device)
+    except (OSError, ValueError):
+        return "the system has no high-water mark of memory that can be reset"
+    if not 0.95 * _KNOWN < seen < 1.1 * _KNOWN:
+        return f"the high-water mark is off: 64 MiB were seen as {seen / 2**20:.0f}"
+    return ""
+
+
+def extra_bytes(call: Callable[[], object], device: torch.device) -> int:
+    """Peak bytes during a call beyond those held before it."""
+    gc.collect()
+    with _peak(device) as peak:
+        call()
+        synchronise(device)
+    return peak[1] - peak[0]
+
+
+@contextmanager
+def _peak(device: torch.device) -> Iterator[list[int]]:
+    """A list that receives the bytes held at the start and the most held until the end."""
+    if device.type == "cuda":
+        synchronise(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        found = [torch.cuda.memory_allocated(device)]
+        yield found
+        found.append(torch.cuda.max_memory_allocated(device))
+        return
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    _CLEAR_REFS.write_text(_RESET_HIGH_WATER)
+    found = [_status("VmRSS")]
+    yield found
+    found.append(_status("VmHWM"))
+
+
+def _status(name: str) -> int:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    raise ValueError(f"{_STATUS} has no {name}")
+
+
+def _first(call: Callable[[], None], device: torch.device) -> float:
+    begin = time.perf_counter()
+    call()
+    synchronise(device)
+    return time.perf_counter() - begin
+
+
+def _sentence(error: Exception) -> str:
+    """An exception in a line: a compiler's complaint fills pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:160] if lines else 'without a message'}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,195 @@
+"""Run a plan: peaks, memory in fresh processes, then time, cell by cell."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.cells import BACKENDS, PASSES, Cell, Flow, Pass, call_of, flow_of, synchronise
+from bench.floor import Peaks, floor_of, measure_peaks
+from bench.memory import Measured, Outcome, measure
+from bench.opencv import SETTINGS, opencv_calls
+from bench.plan import Plan
+from bench.timing import FEWEST_TURNS, Quartiles, in_turns, quartiles
+
+Say = Callable[[str], None]
+
+NOT_TRIED = "not tried at every size and count, for each of which it compiles anew"
+
+#: Shares of a run's time: of each process for memory, and of a pass of a cell. The headline gets
+#: four times as much as other cells.
+MEMORY_SHARE, PASS_SHARE, HEADLINE = 0.35, 0.008, 4
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one call in each turn, by backend; `why` for the backends without."""
+
+    cell: Cell
+    which: Pass
+    seconds: Mapping[str, list[float]]
+    why: Mapping[str, str]
+
+    def ratio(self, backend: str) -> Quartiles | None:
+        """How many times as fast as the baseline, turn by turn; OpenCV's for a pair of frames."""
+        if backend not in self.seconds:
+            return None
+        calls = self.cell.pairs if backend in SETTINGS else 1
+        pairs = zip(self.seconds["baseline"], self.seconds[backend], strict=True)
+        return quartiles([ours / (calls * theirs) for ours, theirs in pairs])
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a run measured."""
+
+    plan: Plan
+    peaks: Peaks
+    timed: tuple[Timed, ...]
+    memory: Mapping[str, Outcome]
+    """By backend; for "compile" the first calls are whole compilations."""
+    seconds: float
+    """What the run took."""
+
+    def of(self, cell: Cell) -> tuple[Timed, ...]:
+        """A cell's passes."""
+        return tuple(timed for timed in self.timed if timed.cell == cell)
+
+    def measured(self, backend: str, cell: Cell, which: Pass) -> Measured | None:
+        """What a backend's own process measured."""
+        for measured in self.memory[backend].measured:
+            if (measured.cell, measured.which) == (cell, which):
+                return measured
+        return None
+
+    def floor_ratio(self, timed: Timed) -> float | None:
+        """The fused backend's median time over the floor."""
+        if "fused" not in timed.seconds:
+            return None
+        floor = floor_of(timed.cell, timed.which, self.peaks)
+        return quartiles(timed.seconds["fused"]).median / floor.seconds
+
+
+def run(
+    plan: Plan, device: torch.device, threads: int, minutes: float, patience: float, say: Say
+) -> Results:
+    """Measure the plan in about so many minutes; what does not fit is left out and says so.
+
+    `patience`: seconds that torch.compile may take in all.
+    """
+    begin = time.perf_counter()
+    total = 60 * minutes
+    torch.set_num_threads(threads)
+    say("the machine's bandwidth and peak")
+    peaks = measure_peaks(device, plan.quick)
+    with _compiler_cache() as cache:
+        memory = {}
+        for backend in ("fused", "eager", "baseline"):
+            say(f"memory: {backend}")
+            limit = MEMORY_SHARE * total
+            memory[backend] = measure(
+                backend, plan.for_memory, device, threads, limit, None if plan.quick else cache
+            )
+        memory["compile"] = _compile(plan, device, threads, patience, cache, say)
+        flows, missing = _flows(device)
+        timed: list[Timed] = []
+        for cell in plan.cells:
+            left = total - (time.perf_counter() - begin)
+            if timed and _least_seconds(cell, timed) > left:
+                why = dict.fromkeys(BACKENDS, f"the run's {minutes:g} minutes were over")
+                timed += [Timed(cell, which, {}, why) for which in PASSES]
+                continue
+            say(f"time: {cell}, {cell.n_iter} iterations")
+            for which in PASSES:
+                budget = PASS_SHARE * total * (HEADLINE if cell == plan.headline else 1)
+                calls, why = _calls(plan, cell, which, device, threads, flows, memory["compile"])
+                seconds = in_turns(calls, budget, lambda: synchronise(device))
+                timed.append(Timed(cell, which, seconds, {**missing, **why}))
+                del calls
+    return Results(plan, peaks, tuple(timed), memory, time.perf_counter() - begin)
+
+
+def _compile(
+    plan: Plan, device: torch.device, threads: int, patience: float, cache: Path, say: Say
+) -> Outcome:
+    """Compile cell by cell until the time is up; the first that fails ends it.
+
+    What is compiled lies in the cache, where this process finds it when it comes to timing.
+    """
+    end = time.perf_counter() + patience
+    done: tuple[Measured, ...] = ()
+    for cell in plan.compiled:
+        say(f"torch.compile: {cell}, n_iter {cell.n_iter}")
+        left = max(1.0, end - time.perf_counter())
+        outcome = measure("compile", [cell], device, threads, left, cache)
+        done += outcome.measured
+        if outcome.why:
+            return Outcome(done, f"compiling n_iter {cell.n_iter}: {outcome.why}")
+    return Outcome(done)
+
+
+def _flows(device: torch.device) -> tuple[dict[str, Flow], dict[str, str]]:
+    flows, missing = {}, {}
+    for backend in BACKENDS:
+        try:
+            flows[backend] = flow_of(backend, device)
+        except ValueError as error:
+            missing[backend] = str(error)
+    return flows, missing
+
+
+def _calls(
+    plan: Plan,
+    cell: Cell,
+    which: Pass,
+    device: torch.device,
+    threads: int,
+    flows: Mapping[str, Flow],
+    compiled: Outcome,
+) -> tuple[dict[str, Callable[[], None]], dict[str, str]]:
+    """The calls that can be made for a pass of a cell, and why others cannot."""
+    calls, why = {}, {}
+    for backend, flow in flows.items():
+        if backend == "compile" and (cell, which) not in [
+            (m.cell, m.which) for m in compiled.measured
+        ]:
+            tried = cell in plan.compiled
+            why[backend] = (compiled.why if tried else "") or NOT_TRIED
+            continue
+        calls[backend] = call_of(flow, cell, which, device)
+    if cell.channels == 3 and which == "forward":
+        try:
+            calls.update(opencv_calls(cell, threads))
+        except ValueError as error:
+            why.update(dict.fromkeys(SETTINGS, str(error)))
+    return calls, why
+
+
+def _least_seconds(cell: Cell, timed: list[Timed]) -> float:
+    """The least time that a cell takes, guessed from the first one's by elements and iterations."""
+    both = [t for t in timed if t.cell == timed[0].cell]
+    turn = sum(min(seconds) for t in both for seconds in t.seconds.values())
+    work = cell.elements * cell.n_iter
+    return turn * (FEWEST_TURNS + 1) * work / (timed[0].cell.elements * timed[0].cell.n_iter)
+
+
+@contextmanager
+def _compiler_cache() -> Iterator[Path]:
+    """An empty folder for what compilers keep, shared with the processes that are started."""
+    name = "TORCHINDUCTOR_CACHE_DIR"
+    before = os.environ.get(name)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ[name] = str(Path(folder) / "inductor")
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before

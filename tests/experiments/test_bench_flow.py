@@ -1,0 +1,269 @@
+"""The benchmark's yardstick is right, its clockwork is fair, and its script writes its page."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models import resnet18
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "tests")]
+
+import bench_flow  # noqa: E402
+from bench import memory, opencv, timing  # noqa: E402
+from bench.baseline import baseline_flow  # noqa: E402
+from bench.cells import Cell, call_of, flow_of, side_after, where  # noqa: E402
+from bench.floor import Peaks, floor_of  # noqa: E402
+from bench.plan import build_plan  # noqa: E402
+from bench.run import Timed  # noqa: E402
+from ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results  # noqa: E402
+
+from repflow_pl.ops import FlowKernels  # noqa: E402
+from repflow_pl.report.join import join  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def baseline_results(case: Case) -> list[Tensor]:
+    """Flow and all gradients of the baseline, in the order of RESULTS."""
+    leaves = [t.detach().clone().requires_grad_() for t in case.tensors]
+    frame1, frame2, *kernels, theta, lam, tau = leaves
+    flow = baseline_flow(frame1, frame2, kernels, theta, lam, tau, case.n_iter)
+    gradients = torch.autograd.grad(
+        flow, leaves, case.cotangents, allow_unused=True, materialize_grads=True
+    )
+    return [f.detach() for f in flow] + list(gradients)
+
+
+# --- the baseline --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_baseline_is_the_released_layer(number: int) -> None:
+    case, expected = golden_case(number)
+    for name, ours, wanted in zip(RESULTS, baseline_results(case), expected, strict=True):
+        assert relative(ours, wanted) < 1e-9, name
+
+
+def test_baseline_and_the_op_agree_on_other_cases() -> None:
+    case = random_case((2, 3, 6, 9), 7, seed=3)
+    wanted = results(case, "eager")
+    for name, ours, theirs in zip(RESULTS, baseline_results(case), wanted, strict=True):
+        assert relative(ours, theirs) < 1e-9, name
+
+
+def test_baseline_owes_nothing_to_the_package() -> None:
+    tree = ast.parse((ROOT / "experiments" / "bench" / "baseline.py").read_text(encoding="utf-8"))
+    found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    found |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    assert found == {"__future__", "collections.abc", "torch", "torch.nn"}
+
+
+# --- sizes and calls -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [112, 224])
+def test_sizes_are_those_of_torchvisions_resnet(size: int) -> None:
+    with torch.device("meta"):
+        network, x = resnet18(), torch.empty(1, 3, size, size)
+    stages = [network.conv1, network.maxpool, *(getattr(network, f"layer{k}") for k in range(1, 5))]
+    sides = []
+    for stage in stages:
+        x = stage(x)
+        sides.append(x.shape[-1])
+    assert [side_after(block, size) for block in range(1, 6)] == sides[1:]
+
+
+def test_the_plan_has_every_block_and_the_ends_of_the_iterations() -> None:
+    plan = build_plan(CPU, quick=False)
+    assert plan.headline == Cell(14, 32, 28, 20)
+    assert build_plan(torch.device("cuda"), quick=False).headline == Cell(120, 32, 28, 20)
+    assert {c.side for c in plan.sizes if c.channels == 32} == {56, 28, 14, 7, 4}
+    assert {c.side for c in plan.sizes if c.channels == 3} == {112, 224}
+    counts = [c.n_iter for c in plan.iterations_in_order]
+    assert counts == sorted(counts) and (counts[0], counts[-1]) == (1, 100)
+    assert where(plan.headline) == "blocks 1, 2 at 112; block 3 at 224"
+    assert plan.cells[0] == plan.headline
+
+
+@pytest.mark.parametrize("backend", ["baseline", "eager", "fused"])
+def test_a_call_takes_every_gradient(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    taken: list[int] = []
+    original = torch.autograd.grad
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        gradients = original(*arguments, **options)
+        taken.append(sum(g is not None for g in gradients))
+        return gradients
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    call_of(flow_of(backend, CPU), Cell(1, 2, 5, 3), "forward", CPU)()
+    assert taken == []
+    call_of(flow_of(backend, CPU), Cell(1, 2, 5, 3), "forward + backward", CPU)()
+    assert taken == [2 + len(FlowKernels._fields) + 3]
+
+
+# --- time, floor, memory -------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes only inside calls; `slow` slows the machine down from a moment on."""
+
+    def __init__(self) -> None:
+        self.now, self.calls = 0.0, ""
+
+    def call(self, name: str, seconds: float) -> None:
+        self.calls += name
+        self.now += seconds * (2 if self.now > 10 else 1)
+
+
+def test_turns_are_taken_and_disturbances_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    calls = {"a": lambda: clock.call("a", 1.0), "b": lambda: clock.call("b", 0.01)}
+    times = timing.in_turns(calls, 12.0, lambda: None)
+    # Warm-ups; then a once a turn, and b once untimed and for 0.03 seconds.
+    assert clock.calls.startswith("abb" + "abbbb" * 3)
+    assert len(times["a"]) == len(times["b"]) >= timing.FEWEST_TURNS
+    assert max(times["a"]) > 1.5 * min(times["a"])  # the machine did slow down
+    ratio = Timed(Cell(1, 1, 2, 1), "forward", {"baseline": times["a"], "b": times["b"]}, {}).ratio
+    found = ratio("b")
+    assert found is not None and found.median == pytest.approx(100) and found.low > 90
+
+
+def test_the_budget_decides_on_the_number_of_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for budget, turns in ((0.0, timing.FEWEST_TURNS), (6.5, 6), (1e9, timing.MOST_TURNS)):
+        clock = Clock()
+        monkeypatch.setattr(timing.time, "perf_counter", lambda clock=clock: clock.now)
+        times = timing.in_turns({"a": lambda: clock.call("a", 1.0)}, budget, lambda: None)  # noqa: B023
+        assert len(times["a"]) == turns
+
+
+def test_opencv_is_compared_by_the_pair() -> None:
+    setting = opencv.SETTINGS[0]
+    timed = Timed(Cell(4, 3, 8, 1), "forward", {"baseline": [8.0, 16.0], setting: [1.0, 2.0]}, {})
+    ratio = timed.ratio(setting)
+    assert ratio is not None and (ratio.median, ratio.low, ratio.high) == (2.0, 2.0, 2.0)
+    assert timed.ratio("fused") is None
+
+
+def test_floor() -> None:
+    cell = Cell(2, 3, 4, n_iter=10)  # 96 pixels of 14 + 10 x 66 operations
+    floor = floor_of(cell, "forward", Peaks(bytes_per_second=96.0, flops_per_second=96 * 67.4))
+    assert (floor.bytes, floor.operations) == (16.0, pytest.approx(10.0))
+    assert floor.seconds == 16.0
+    both = floor_of(cell, "forward + backward", Peaks(96.0, 96 * 67.4))
+    assert (both.bytes, both.operations) == (40.0, pytest.approx(30.0))
+
+
+def test_memory_in_a_fresh_process() -> None:
+    if memory.untrusted(CPU):
+        pytest.skip(memory.untrusted(CPU))
+    few, many = Cell(2, 8, 64, 1), Cell(2, 8, 64, 5)
+    outcome = memory.measure("eager", [few, many], CPU, 1, 100, None)
+    assert outcome.why == ""
+    forward_few, both_few, forward_many, both_many = (m.extra_bytes for m in outcome.measured)
+    assert forward_few and both_few and forward_many and both_many
+    tensor = 4 * few.elements  # 256 KiB
+    # A graph grows with every iteration, by ten tensors at the least; without one nothing grows.
+    assert both_many - both_few > 4 * 10 * tensor
+    assert abs(forward_many - forward_few) < 8 * tensor
+
+
+def test_a_process_that_takes_too_long_is_ended() -> None:
+    outcome = memory.measure("eager", [Cell(1, 1, 8, 1)], CPU, 1, 0.2, None)
+    assert outcome.measured == () and "took longer than" in outcome.why
+
+
+def test_a_backend_that_is_not_there_says_so() -> None:
+    outcome = memory.measure("nonsense", [Cell(1, 1, 8, 1)], CPU, 1, 100, None)
+    assert outcome.measured == () and "There is no flow backend 'nonsense'" in outcome.why
+
+
+def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ValueError, match="cv2 cannot be imported"):
+        opencv.opencv_calls(Cell(1, 3, 16, 1), 1)
+
+
+# --- the script ----------------------------------------------------------------------------------
+
+
+def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("numba")
+    threads = torch.get_num_threads()
+    quick = ["--device", "cpu", "--quick", "--threads", "1", "--patience", "0.1"]
+    try:
+        assert bench_flow.main([*quick, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+    finally:
+        torch.set_num_threads(threads)
+    folder = tmp_path / "tables" / "bench"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        f"flow_cpu.{e}" for e in ("csv", "md", "png")
+    ]
+    page = (folder / "flow_cpu.md").read_text(encoding="utf-8")
+    assert "figures mean nothing" in page and str(tmp_path) not in page
+    assert "- not measured: torch.compile: compiling n_iter 1: it took longer than 1 s" in page
+    assert f"torch {torch.__version__}" in page and "CPU threads: 1" in page
+    assert (
+        "`python experiments/bench_flow.py --device cpu --threads 1 --patience 0.1 --quick`" in page
+    )
+    assert ", ms" not in page  # milliseconds of a CPU are no claim
+    with (folder / "flow_cpu.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    fused = [line for line in lines if line["backend"] == "fused"]
+    assert len(fused) == 2 * len(build_plan(CPU, quick=True).cells)
+    for line in fused:
+        assert float(line["seconds_median"]) > 0 and float(line["ratio_median"]) > 0
+        assert int(line["n"]) >= timing.FEWEST_TURNS and not line["not_measured"]
+    compiled = [line for line in lines if line["backend"] == "compile"]
+    assert compiled and all(line["not_measured"] and not line["ratio_median"] for line in compiled)
+    join(tmp_path / "tables")
+    joined = (tmp_path / "tables" / "README.md").read_text(encoding="utf-8")
+    assert "(bench/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
+
+
+def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    threads = torch.get_num_threads()
+    hurried = ["--device", "cpu", "--quick", "--threads", "1", "--patience", "0.1"]
+    try:
+        assert bench_flow.main([*hurried, "--minutes", "0.01", "--out", str(tmp_path)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    page = (tmp_path / "tables" / "bench" / "flow_cpu.md").read_text(encoding="utf-8")
+    assert "- not measured: fused: the run's 0.01 minutes were over" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--threads", "0"], "--threads is a count of 1 or more."),
+        (["--minutes", "0"], "--minutes and --patience must be more than 0."),
+        (["--device", "tpu"], "tpu"),
+        (["--treads", "2"], "--treads"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench_flow.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error
+
+
+def test_a_gpu_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench_flow.main(["--device", "cuda"]) == 2
+    assert "take --device cpu" in capsys.readouterr().err
+    assert bench_flow.chosen_device("auto") == CPU
