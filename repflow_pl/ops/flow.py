@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repflow_pl.ops import flow_cpu
+from repflow_pl.ops import flow_cpu, flow_cuda
 
 #: Added to |grad F2|^2, to rho and under the square root (released code).
 EPS = 1e-12
@@ -284,6 +284,7 @@ class _Backend(NamedTuple):
 
 
 _BACKENDS = {  # fastest first; eager, which runs everywhere, last
+    "cuda": _Backend(flow_cuda.run, flow_cuda.refusal),
     "cpu": _Backend(flow_cpu.run, flow_cpu.refusal),
     "eager": _Backend(_eager, lambda frame: None),
 }

@@ -129,7 +129,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "devices": ({"tau": torch.zeros(1, device="meta")}, "cpu and meta"),
     "n_iter": ({"n_iter": -1}, "n_iter must be 0 or more; it is -1"),
     "unknown backend": ({"backend": "eagre"}, "no flow backend 'eagre'.*Did you mean 'eager'"),
-    "no close match": ({"backend": "xyz"}, r"there are \['auto', 'cpu'.*'eager'\]\.$"),
+    "no close match": ({"backend": "xyz"}, r"there are \['auto', 'cuda', 'cpu', 'eager'\]\.$"),
 }
 
 
