@@ -34,8 +34,10 @@ def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Fa
     """
     failures = []
     left = [job for job in jobs if not is_finished(machine.out, job)]
+    several = len({job.table for job in jobs}) > 1
     for number, job in enumerate(left, start=1):
-        label = f"[{number}/{len(left)}] {job.row} · seed {job.seed}"
+        table = f"{job.table}: " if several else ""
+        label = f"[{number}/{len(left)}] {table}{job.row} · seed {job.seed}"
         log = run_folder(machine.out, job.spec, job.seed) / "error.txt"
         log.unlink(missing_ok=True)
         try:
