@@ -130,7 +130,7 @@ def run_tables(
     builders: Sequence[TableBuilder], options: Options, console: Console, readme: bool = False
 ) -> int:
     """Run what is missing of the chosen rows of all tables, then write them and their page."""
-    setting = Setting(options.data, options.profile, options.backbone)
+    setting = setting_of(options)
     if options.from_results is not None:
         facts, tables = kept_tables(builders, setting, options.from_results)
         if options.list:
@@ -164,6 +164,11 @@ def run_tables(
     return 1 if failures else 0
 
 
+def setting_of(options: Options) -> Setting:
+    """The options that decide what a table shows."""
+    return Setting(options.data, options.profile, options.backbone)
+
+
 def _write(
     tables: Sequence[Table],
     facts: DataFacts,
@@ -173,7 +178,7 @@ def _write(
     readme: bool,
 ) -> None:
     """Write the tables and their page; say so, and show a single table."""
-    setting = Setting(options.data, options.profile, options.backbone)
+    setting = setting_of(options)
     out = options.out / "tables"
     for table in tables:
         files = write_table(table, facts, setting, runs, options.seeds, out)

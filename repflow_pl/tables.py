@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ TableBuilder = Callable[[Profile, DataSpec], Table]
 
 @dataclass(frozen=True)
 class Setting:
-    """What tables are made with."""
+    """The options that decide what a table shows; the others decide how it is come by."""
 
     data: str = "motion_shapes"
     profile: ProfileName = "demo"
@@ -27,10 +28,17 @@ class Setting:
     """None for the profile's own."""
 
     @property
-    def other_backbone(self) -> str | None:
-        """The backbone, where it is not the profile's own."""
-        own = build_profile(self.profile, self.data).backbone
-        return None if self.backbone == own else self.backbone
+    def folder(self) -> str:
+        """Folder of the tables, another for each setting: `<data>` for the demo profile, then
+        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50`."""
+        parts = [self.data, None if self.profile == "demo" else self.profile, self.backbone]
+        return "-".join(part for part in parts if part)
+
+
+def plain_setting(setting: Setting) -> Setting:
+    """The same setting, without a backbone that is the profile's own anyway."""
+    own = build_profile(setting.profile, setting.data).backbone
+    return dataclasses.replace(setting, backbone=None) if setting.backbone == own else setting
 
 
 def build_tables(
@@ -72,6 +80,7 @@ def write_table(
 
     Its seeds are 0 to `seeds` - 1 and those that earlier calls finished: no result is left out.
     """
+    setting = plain_setting(setting)
     shown = sorted({*range(seeds), *_seeds(table, runs)})
     context = context_of(facts, setting, shown_command(table, setting, max(shown) + 1))
     files = render(table, context, runs, shown, out)
@@ -99,7 +108,8 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         metadata=MetadataBaseline(facts.metadata_accuracy, facts.metadata_half_width, facts.chance),
         ceiling=ceiling,
         notes=notes,
-        backbone=setting.other_backbone,
+        backbone=setting.backbone,
+        folder=setting.folder,
     )
 
 
@@ -108,13 +118,11 @@ def shown_command(table: Table, setting: Setting, seeds: int) -> str:
     parts = ["python", f"experiments/table_{table.name}.py"]
     if seeds > 1:
         parts += ["--seeds", str(seeds)]
-    for option, value, default in (
-        ("--data", setting.data, Setting.data),
-        ("--profile", setting.profile, Setting.profile),
-        ("--backbone", setting.other_backbone, None),
-    ):
-        if value is not None and value != default:
-            parts += [option, value]
+    for field in dataclasses.fields(setting):
+        value = getattr(setting, field.name)
+        if value != field.default:
+            option = f"--{field.name.replace('_', '-')}"
+            parts += [option] if value is True else [option, str(value)]
     return shlex.join(parts)
 
 

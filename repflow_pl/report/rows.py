@@ -119,10 +119,5 @@ class Context:
     """Sentences about the data: its protocol, its preparation."""
     backbone: str | None = None
     """The backbone, where it is not the profile's own."""
-
-    @property
-    def folder(self) -> str:
-        """Where the tables of this data set, profile and backbone stand, so that none overwrites
-        another's: `<data>`, `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50`."""
-        parts = [self.data, None if self.profile == "demo" else self.profile, self.backbone]
-        return "-".join(part for part in parts if part)
+    folder: str | None = None
+    """Where its tables stand, so that none overwrites another's; None for the data set's name."""

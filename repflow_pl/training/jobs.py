@@ -53,13 +53,15 @@ def stream_runs(job: Job) -> tuple[Job, ...]:
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:
-    """Every run once, the runs that another one builds on before it.
+    """Every run once, where it is first asked for, the runs that another one builds on before it.
 
-    A run that a row of its own asks for keeps that row's name.
+    A run that rows of its own ask for keeps the first one's name.
     """
-    asked = {(spec_hash(job.spec), job.seed): job for job in reversed(list(jobs))}
+    asked: dict[tuple[str, int], Job] = {}
+    for job in jobs:
+        asked.setdefault((spec_hash(job.spec), job.seed), job)
     in_order: dict[tuple[str, int], Job] = {}
-    for job in reversed(asked.values()):
+    for job in asked.values():
         for needed in (*stream_runs(job), job):
             key = (spec_hash(needed.spec), needed.seed)
             in_order.setdefault(key, asked.get(key, needed))

@@ -55,3 +55,9 @@ def test_finished_means_a_result(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "result.json").touch()
     assert is_finished(tmp_path, rgb)
+
+
+def test_a_shared_run_stands_where_it_is_first_asked_for() -> None:
+    again = Job("another table", "the same", job("rgb").spec, 0)
+    assert ordered([job("rgb"), job("flow"), again]) == [job("rgb"), job("flow")]
+    assert ordered([again, job("flow"), job("rgb")]) == [again, job("flow")]
