@@ -22,7 +22,7 @@ from repflow_pl.report.join import join
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import spec_hash
 from repflow_pl.tables import Setting, TableBuilder, build_tables, kept_tables, write_table
-from repflow_pl.training.jobs import Job, is_finished, is_main_process, ordered
+from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered
 
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
@@ -50,9 +50,9 @@ class Options:
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
-    """Folder that gets runs/, wandb/ and tables/. Another profile or backbone than the demo's makes
-    the tables' folder tables/<data>-<profile>-<backbone>/; the results that tables rest on are
-    kept in tables/runs/."""
+    """Folder that gets runs/, wandb/ and tables/. Tables are in tables/<data>/; the paper profile
+    and another backbone have folders of their own, tables/<data>-<profile>-<backbone>/. The
+    results that tables rest on are kept in tables/runs/."""
     list: bool = False
     from_results: Path | None = None
 
@@ -153,7 +153,7 @@ def run_tables(
     if is_main_process():
         facts = facts_of(video_set, runs)  # before the runs, whose results need them to be shown
     failures = 0
-    left = [job for job in jobs if not is_finished(options.out, job)]
+    left = left_to_do(options.out, jobs)
     if left:
         console.print(
             f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left."

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,11 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
     assert "[1/1]" in output and "FAILED" not in output
     published = {path.parts[-3] for path in (tables / "runs").glob("*/seed*/result.json")}
     assert published == both.results() and len(published) == 3
+
+    later = both.out / "later"
+    shutil.copytree(tables / "runs", later / "runs")
+    status, output = both.run(out=later)
+    assert status == 0 and "left" not in output, "published results are not trained again"
 
 
 def test_rows_are_chosen_over_all_tables() -> None:
