@@ -1,11 +1,11 @@
-"""The command line that every table's script shares: run what is missing, write the table."""
+"""The command line that the tables' scripts share: run what is missing, write the tables."""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
-import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,20 +13,21 @@ from typing import Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
+from repflow_pl.data.facts import DataFacts, facts_of
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.files import check_writable
-from repflow_pl.profiles import Profile, ProfileName, build_profile
+from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
-from repflow_pl.report.table import Context, MetadataBaseline, Row, Table, render
-from repflow_pl.specs import DataSpec, spec_hash
-from repflow_pl.training.jobs import Job, is_finished, is_main_process, ordered
-
-TableBuilder = Callable[[Profile, DataSpec], Table]
+from repflow_pl.report.table import Row, Table
+from repflow_pl.specs import spec_hash
+from repflow_pl.tables import Setting, TableBuilder, build_tables, kept_tables, write_table
+from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered
 
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
+OWN_RUNS = Path("OUT/runs")
+"""Stands for the folder of results that --from-results means without a name."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +50,27 @@ class Options:
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
-    """Folder that gets runs/, wandb/ and tables/."""
+    """Folder that gets runs/, wandb/ and tables/. Tables are in tables/<data>/; the paper profile
+    and another backbone have folders of their own, tables/<data>-<profile>-<backbone>/. The
+    results that tables rest on are kept in tables/runs/."""
     list: bool = False
+    from_results: Path | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.devices < 1:
             raise UserError("--seeds and --devices are counts of 1 or more.")
 
 
-def main(build: TableBuilder, arguments: Sequence[str] | None = None) -> int:
-    """Run a table's script; returns the exit status: 0, 1 where a run failed, 2 for a mistake."""
+def main(
+    *builders: TableBuilder, arguments: Sequence[str] | None = None, readme: bool = False
+) -> int:
+    """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake.
+
+    `readme`: renew the README's block too.
+    """
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     try:
-        options = parse(arguments)
-        command = shown_command(Path(sys.argv[0]), options)
-        return run_table(build, options, command, console)
+        return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -87,7 +94,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list"})
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list", "from_results"})
     parser.add_argument(
         "--data-root",
         type=Path | None,
@@ -98,49 +105,89 @@ def parse(arguments: Sequence[str] | None) -> Options:
         action="store_true",
         help="Show the rows, which runs are done and what is left; run nothing.",
     )
+    parser.add_argument(
+        "--from-results",
+        nargs="?",
+        type=Path | None,
+        const=OWN_RUNS,
+        metavar="FOLDER",
+        help="Write the tables from the results in FOLDER alone; nothing is run and no video is "
+        "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs.",
+    )
     try:
         parsed = parser.parse_args(arguments)
     except (UserError, SystemExit):
         raise
     except Exception as error:
         raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
-    return Options(**parsed.as_dict())
+    options = Options(**parsed.as_dict())
+    if options.from_results == OWN_RUNS:
+        options = dataclasses.replace(options, from_results=options.out / "runs")
+    return options
 
 
-def run_table(build: TableBuilder, options: Options, command: str, console: Console) -> int:
-    """Open the data, run what is missing of the chosen rows, write the table and its page."""
-    profile = build_profile(options.profile, options.data, options.backbone)
-    check_writable(options.out / "runs")
+def run_tables(
+    builders: Sequence[TableBuilder], options: Options, console: Console, readme: bool = False
+) -> int:
+    """Run what is missing of the chosen rows of all tables, then write them and their page."""
+    setting = setting_of(options)
+    if options.from_results is not None:
+        facts, tables = kept_tables(builders, setting, options.from_results)
+        if options.list:
+            show_list(console, tables, options.seeds, options.from_results)
+        else:
+            _write(tables, facts, options.from_results, options, console, readme)
+        return 0
+    runs = options.out / "runs"
+    check_writable(runs)
     video_set = open_set(options.data, options.data_root)
-    data = DataSpec(options.data, profile.clip, video_set.fingerprint)
-    table = build(profile, data)
-    chosen = choose_rows(table, options.rows)
+    tables = build_tables(builders, setting, video_set.fingerprint)
     jobs = ordered(
-        Job(table.name, row.name, row.spec, seed) for seed in range(options.seeds) for row in chosen
+        Job(table.name, row.name, row.spec, seed)
+        for seed in range(options.seeds)
+        for table, row in choose_rows(tables, options.rows)
     )
     if options.list:
-        show_list(console, table, options)
+        show_list(console, tables, options.seeds, runs)
         return 0
+    if is_main_process():
+        facts = facts_of(video_set, runs)  # before the runs, whose results need them to be shown
     failures = 0
-    left = [job for job in jobs if not is_finished(options.out, job)]
+    left = left_to_do(options.out, jobs)
     if left:
         console.print(
             f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left."
         )
         failures = _train(left, video_set, options, console)
-    if not is_main_process():
-        return 0
-    files = render(
-        table,
-        context_of(video_set, options, command),
-        options.out / "runs",
-        seeds_found(table, options),
-        options.out / "tables",
-    )
-    join(options.out / "tables")
-    console.print(files.markdown.read_text(), markup=False)
-    console.print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}", markup=False)
+    if is_main_process():
+        _write(tables, facts, runs, options, console, readme)
     return 1 if failures else 0
+
+
+def setting_of(options: Options) -> Setting:
+    """The options that decide what a table shows."""
+    return Setting(options.data, options.profile, options.backbone)
+
+
+def _write(
+    tables: Sequence[Table],
+    facts: DataFacts,
+    runs: Path,
+    options: Options,
+    console: Console,
+    readme: bool,
+) -> None:
+    """Write the tables and their page; say so, and show a single table."""
+    setting = setting_of(options)
+    out = options.out / "tables"
+    for table in tables:
+        files = write_table(table, facts, setting, runs, options.seeds, out)
+        if len(tables) == 1:
+            console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
+        names = f"{files.markdown}, {files.csv.name} and {files.png.name}"
+        console.print(f"wrote {names}", markup=False)
+    for path in join(out, options.out / "README.md" if readme else None):
+        console.print(f"wrote {path}", markup=False)
 
 
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
@@ -166,68 +213,26 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     return len(failures)
 
 
-def choose_rows(table: Table, rows: str) -> tuple[Row, ...]:
-    """The table's rows of these names, separated by commas; letters' case does not matter."""
+def choose_rows(tables: Sequence[Table], rows: str) -> list[tuple[Table, Row]]:
+    """The tables' rows of these names, separated by commas; letters' case does not matter."""
+    every = [(table, row) for table in tables for row in table.rows]
     if rows == "all":
-        return table.rows
-    by_name = {row.name.lower(): row for row in table.rows}
-    chosen = []
-    for name in rows.split(","):
-        if name.strip().lower() not in by_name:
-            raise unknown("row", name.strip(), [row.name for row in table.rows])
-        chosen.append(by_name[name.strip().lower()])
-    return tuple(chosen)
+        return every
+    names = [name.strip().lower() for name in rows.split(",")]
+    known = {row.name.lower(): row.name for _, row in every}
+    for name, written in zip(names, rows.split(","), strict=True):
+        if name not in known:
+            raise unknown("row", written.strip(), known.values())
+    return [(table, row) for name in names for table, row in every if row.name.lower() == name]
 
 
-def show_list(console: Console, table: Table, options: Options) -> None:
+def show_list(console: Console, tables: Sequence[Table], seeds: int, runs: Path) -> None:
     """A line a row: its name, its run's folder, and which seeds are done."""
-    for row in table.rows:
-        done = [
-            is_finished(options.out, Job(table.name, row.name, row.spec, seed))
-            for seed in range(options.seeds)
-        ]
-        state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
-        console.print(f"{row.name:32} runs/{spec_hash(row.spec)}  {state}", markup=False)
-
-
-def seeds_found(table: Table, options: Options) -> list[int]:
-    """The seeds asked for and those that earlier calls finished: no result is left out."""
-    seeds = set(range(options.seeds))
-    for row in table.rows:
-        for path in (options.out / "runs" / spec_hash(row.spec)).glob("seed*/result.json"):
-            seeds.add(int(path.parent.name.removeprefix("seed")))
-    return sorted(seeds)
-
-
-def context_of(video_set: VideoSet, options: Options, command: str) -> Context:
-    """What the table says about the data beside the runs' own figures."""
-    baseline = metadata_baseline(video_set)
-    ceiling = None
-    notes: tuple[str, ...] = ()
-    if video_set.name == "motion_shapes":
-        from repflow_pl.data.motion_shapes import DIRECTIONS
-
-        ceiling = 1 / len(DIRECTIONS)
-        notes = (
-            "Shuffled frames still show the line along which a shape moves, but not which way: "
-            f"they allow at most {2 * ceiling:.0%}.",
-        )
-    return Context(
-        data=video_set.name,
-        profile=options.profile,
-        command=command,
-        chance=baseline.chance,
-        metadata=MetadataBaseline(baseline.accuracy_mean, baseline.half_width, baseline.chance),
-        ceiling=ceiling,
-        notes=notes,
-    )
-
-
-def shown_command(script: Path, options: Options) -> str:
-    """The command that makes the same table; folders of the user are not shown."""
-    parts = ["python", f"{script.parent.name}/{script.name}"]
-    for name, default in vars(Options()).items():
-        value = getattr(options, name)
-        if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
-            parts += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(parts)
+    for table in tables:
+        if len(tables) > 1:
+            console.print(f"{table.name}: {table.title}", markup=False)
+        for row in table.rows:
+            folder = runs / spec_hash(row.spec)
+            done = [(folder / f"seed{seed}" / "result.json").is_file() for seed in range(seeds)]
+            state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
+            console.print(f"{row.name:32} runs/{folder.name}  {state}", markup=False)

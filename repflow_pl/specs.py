@@ -130,8 +130,8 @@ class LateSpec:
     members: tuple[RunSpec, ...]
 
     def __post_init__(self) -> None:
-        if len(self.members) < 2:
-            raise ValueError("late fusion is of two runs or more")
+        if len(self.members) < 2 or any(isinstance(m.model, LateSpec) for m in self.members):
+            raise ValueError("late fusion is of two trained runs or more")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ ORDER = (
     ("training",),
     ("report",),
     ("profiles",),
+    ("tables",),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from repflow_pl.cli import Options, parse, shown_command
+from repflow_pl.cli import Options, parse
 from repflow_pl.errors import UserError
 
 CHECKOUT = Path(__file__).parents[1]
@@ -209,7 +210,81 @@ def test_options_are_typed() -> None:
         parse(["--seeds", "three"])
 
 
-def test_the_shown_command_has_no_folder_of_the_user() -> None:
-    options = Options(seeds=3, data="folder", data_root=Path("/home/me/v"), out=Path("/home/me/o"))
-    shown = shown_command(Path("/home/me/experiments/table_placement.py"), options)
-    assert shown == "python experiments/table_placement.py --seeds 3 --data folder"
+def test_results_without_a_name_are_those_of_out() -> None:
+    assert parse([]).from_results is None
+    assert parse(["--from-results"]).from_results == Path("runs")
+    assert parse(["--from-results", "--out", "o"]).from_results == Path("o/runs")
+    assert parse(["--out", "o", "--from-results", "runs"]).from_results == Path("runs")
+
+
+TRAINERS = {"torch", "torchvision", "lightning", "pytorch_lightning", "wandb", "numba", "sklearn"}
+DECODERS = {"decord", "av", "cv2"}
+
+
+def render_alone(name: str, *options: str) -> tuple[int, set[str], str]:
+    """A script in a fresh interpreter: its status, the heavy modules it loaded, its stderr.
+
+    There is neither a cache nor a data set.
+    """
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = {['experiments/' + name, '--data', 'folder', *options]!r}\n"
+        "try:\n"
+        f"    runpy.run_path({str(CHECKOUT / 'experiments' / name)!r}, run_name='__main__')\n"
+        "except SystemExit as ended:\n"
+        "    print('STATUS', ended.code, *{name.split('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "REPFLOW_CACHE": "/nowhere"},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    status, *modules = done.stdout.splitlines()[-1].removeprefix("STATUS ").split()
+    return int(status), (TRAINERS | DECODERS) & set(modules), done.stderr
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
+    """The same bytes, from the runs and from what was published of them, without a trainer."""
+    assert script.run("--rows", RGB)[0] == 0
+    made = files_below(script.out / "tables")
+    (result,) = (name for name in made if name.endswith("result.json"))
+    assert set(made) == {
+        "README.md",
+        "folder/placement.md",
+        "folder/placement.csv",
+        "folder/placement.png",
+        result,
+        result.replace("result", "spec"),
+        next(name for name in made if re.fullmatch(r"runs/data/folder-\w{12}\.json", name)),
+    }
+    for name, content in made.items():
+        if name.endswith((".json", ".md", ".csv")):
+            for own in (str(tmp_path), str(Path.home()), os.sep + "tmp", platform.node()):
+                assert own.encode() not in content, f"{own} is in {name}"
+
+    own = ("--out", str(script.out), "--from-results")
+    assert render_alone("table_placement.py", *own) == (0, set(), "")
+    assert files_below(script.out / "tables") == made
+    elsewhere = tmp_path / "elsewhere"
+    published = ("--from-results", str(script.out / "tables" / "runs"), "--out", str(elsewhere))
+    status, loaded, errors = render_alone("all_tables.py", *published)
+    assert (status, loaded, errors) == (0, set(), "")
+    copied = files_below(elsewhere / "tables")
+    assert {name: copied[name] for name in made if name != "README.md"} == {
+        name: content for name, content in made.items() if name != "README.md"
+    }
+    assert not (elsewhere / "runs").exists()
+
+
+def test_no_results_is_one_sentence(tmp_path: Path) -> None:
+    status, loaded, errors = render_alone("all_tables.py", "--from-results", str(tmp_path))
+    assert (status, loaded) == (2, set())
+    assert one_error(errors).startswith(f"error: there are no results on folder in {tmp_path}")

@@ -95,8 +95,10 @@ def test_late_fusion_is_named_by_its_members() -> None:
     rgb = dataclasses.replace(SPEC, model=ModelSpec("narrow"))
     hashes = {spec_hash(s) for s in (SPEC, rgb, late(SPEC, rgb), late(SPEC, SPEC))}
     assert len(hashes) == 4
-    with pytest.raises(ValueError, match="two runs"):
+    with pytest.raises(ValueError, match="two trained runs"):
         late(SPEC)
+    with pytest.raises(ValueError, match="two trained runs"):
+        late(SPEC, late(SPEC, rgb))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Page:
     """A rendered table: `<data>/<name>.md`."""
 
     data: str
+    """Its folder: the data set, and the profile and backbone where they are not the demo's."""
     name: str
     text: str
 
@@ -61,9 +63,15 @@ def join(tables: Path, readme: Path | None = None) -> tuple[Path, ...]:
 def find_pages(tables: Path) -> tuple[Page, ...]:
     """All rendered tables, by data set, in the paper's order."""
     files = [f for f in tables.glob("*/*.md") if f.parent.name != "paper" and f.name != "README.md"]
-    rank = {name: index for index, name in enumerate(PAPER_ORDER)}
-    files.sort(key=lambda f: (f.parent.name, rank.get(f.stem, len(rank)), f.stem))
+    order = in_papers_order({f.stem for f in files})
+    files.sort(key=lambda f: (f.parent.name, order.index(f.stem)))
     return tuple(Page(f.parent.name, f.stem, f.read_text(encoding="utf-8")) for f in files)
+
+
+def in_papers_order(names: Iterable[str]) -> list[str]:
+    """Names of tables as the paper orders them; any others after them, by name."""
+    rank = {name: index for index, name in enumerate(PAPER_ORDER)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def joined(pages: tuple[Page, ...]) -> str:

@@ -30,6 +30,12 @@ PROFILES = {
     "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
     "paper": "paper profile: the paper's backbone, clip and recipe",
 }
+PLOTS = {
+    "bars": "Top-1 of each row, with 95 % intervals",
+    "curve": "Top-1 over {x}, with 95 % intervals",
+    "scatter": "Top-1 over time per clip, with 95 % intervals",
+}
+"""What a picture shows, for who cannot see it."""
 
 _MEASURED = (
     "top-1 (video)",
@@ -49,9 +55,13 @@ def markdown(
     """The whole page. What stands before its first `##` can be shown alone."""
     main = [entry for entry in collected if not entry.row.control]
     profile = PROFILES.get(context.profile, f"{context.profile} profile")
+    if context.backbone is not None:
+        rest = "small clips" if context.profile == "demo" else "the paper's clip and recipe"
+        profile = f"{context.profile} profile with the backbone {context.backbone}: {rest}"
+    shown = PLOTS[table.plot].format(x=table.x_title or "x")
     parts = [
         f"# {table.title}: {context.data} ({profile})",
-        f"![Top-1 of each row, with 95 % intervals]({table.name}.png)",
+        f"![{shown}]({table.name}.png)",
         *_best(main, paper),
         _main_table(table, main, paper),
         *_absences(collected),
@@ -68,7 +78,12 @@ def _main_table(table: Table, main: Sequence[Collected], paper: PaperTable | Non
     columns = paper_columns(table, paper)
     best = ranked(main)[0].row if ranked(main) else None
     lines = []
+    group = None
     for entry in main:
+        if entry.row.group != group:
+            group = entry.row.group
+            heading = f"*{group}*" if group else ""
+            lines.append([heading, *[""] * (len(_MEASURED) + len(columns))])
         name = f"**{entry.row.name}**" if entry.row is best else entry.row.name
         lines.append([name, *_measured_cells(entry), *_paper_cells(entry.row, paper, columns)])
     titles = [c if c == PAPER_COLUMN else f"paper: {column_title(c)}" for c in columns]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
 
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.specs import RunSpec
+
+PlotKind = Literal["bars", "curve", "scatter"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,12 @@ class Row:
     The table then has a single column for the paper."""
     control: bool = False
     """A control goes into a table of its own: it tests the data, not the method."""
+    group: str | None = None
+    """Heading under which the row stands; rows of one group follow one another."""
+    series: str | None = None
+    """Which line of a curve the row's point is on."""
+    x: float | None = None
+    """Where on a curve's logarithmic axis it is; a row without one is a level line."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,10 @@ class Table:
     """Stem of the CSV in tables/paper; None where the paper has no such table."""
     orderings: tuple[Ordering, ...] = ()
     notes: tuple[str, ...] = ()
+    plot: PlotKind = "bars"
+    """`bars`: top-1 of each row; `curve`: top-1 over the rows' `x`; `scatter`: top-1 over time."""
+    x_title: str = ""
+    """What a curve's `x` is: `iterations`."""
 
     def __post_init__(self) -> None:
         names = [row.name for row in self.rows]
@@ -56,6 +70,21 @@ class Table:
                     raise unknown(f"row in an ordering of table {self.name}", name, names)
         if self.paper_csv is None and any(row.paper for row in self.rows):
             raise UserError(f"table {self.name} names rows of the paper but no CSV of it.")
+        groups = [group for group, _ in groupby(row.group for row in self.main_rows)]
+        for group in groups:
+            if groups.count(group) > 1:
+                raise UserError(
+                    f"table {self.name}: the rows of group {group!r} are apart; put them together."
+                )
+        if self.plot == "curve" and not any(row.x is not None for row in self.main_rows):
+            raise UserError(f"table {self.name} is a curve, and no row of it has an x: give some.")
+        if any(row.x is not None and row.x <= 0 for row in self.rows):
+            raise UserError(f"table {self.name}: an x is on a logarithmic axis, so more than 0.")
+
+    @property
+    def main_rows(self) -> tuple[Row, ...]:
+        """The rows that are no controls."""
+        return tuple(row for row in self.rows if not row.control)
 
 
 @dataclass(frozen=True)
@@ -73,7 +102,7 @@ class Context:
     """Where a table was measured: what its result files do not say. Accuracies are fractions."""
 
     data: str
-    """The data set's name, also the folder of its tables."""
+    """The data set's name."""
     profile: str
     """`demo` or `paper`."""
     command: str
@@ -88,3 +117,7 @@ class Context:
     """How the checkpoint was chosen."""
     notes: tuple[str, ...] = ()
     """Sentences about the data: its protocol, its preparation."""
+    backbone: str | None = None
+    """The backbone, where it is not the profile's own."""
+    folder: str | None = None
+    """Where its tables stand, so that none overwrites another's; None for the data set's name."""

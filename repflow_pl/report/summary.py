@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repflow_pl.report.collect import Collected
-from repflow_pl.report.paper import PaperFigure, PaperTable
+from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
 from repflow_pl.report.rows import Row, Table
 from repflow_pl.report.stats import Estimate, Verdict, mean_interval, paired_difference, verdict
 
@@ -93,3 +93,21 @@ def paper_cell(row: Row, paper: PaperTable, column: str) -> PaperFigure | None:
     if column == PAPER_COLUMN:
         return paper.figure(row.paper, row.paper_column) if row.paper_column else None
     return paper.figure(row.paper, column)
+
+
+def figured_columns(
+    table: Table, entries: Sequence[Collected], paper: PaperTable | None
+) -> tuple[str, ...]:
+    """The paper's accuracy columns with a figure for at least one row."""
+    if paper is None:
+        return ()
+    columns = filter(is_accuracy, paper_columns(table, paper))
+    return tuple(column for column in columns if paper_values(entries, paper, column))
+
+
+def paper_values(
+    entries: Sequence[Collected], paper: PaperTable, column: str
+) -> list[tuple[Collected, PaperFigure, float]]:
+    """The rows of which the paper has a number in a column."""
+    cells = [(entry, paper_cell(entry.row, paper, column)) for entry in entries]
+    return [(entry, c, c.value) for entry, c in cells if c is not None and c.value is not None]

@@ -45,14 +45,14 @@ def render(
     out: Path = Path("tables"),
     paper_folder: Path = PAPER_FOLDER,
 ) -> Rendered:
-    """Write `<out>/<data>/<table>.{md,csv,png}` from the results in `runs`.
+    """Write `<out>/<folder>/<table>.{md,csv,png}` from the results in `runs`.
 
     Each file is written whole or not at all. Rows without results are printed as missing or FAILED.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
     collected = [collect(runs, row, seeds) for row in table.rows]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
-    stem = out / context.data / table.name
+    stem = out / (context.folder or context.data) / table.name
     files = Rendered(stem.with_suffix(".md"), stem.with_suffix(".csv"), stem.with_suffix(".png"))
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown(table, context, collected, paper)

@@ -31,6 +31,7 @@ def _line(
         "table": table.name,
         "data": context.data,
         "profile": context.profile,
+        **_places(table, context, entry),
         "row": entry.row.name,
         "control": entry.row.control,
         "state": entry.state,
@@ -65,6 +66,20 @@ def _line(
         status = status if cell is None else cell.status
     if paper is not None:
         line["paper_status"] = status
+    return line
+
+
+def _places(table: Table, context: Context, entry: Collected) -> dict[str, object]:
+    """What a row may have beside its name; a column only where the table has it."""
+    line: dict[str, object] = {}
+    if context.backbone is not None:
+        line["backbone"] = context.backbone
+    if any(row.group for row in table.rows):
+        line["group"] = entry.row.group
+    if any(row.series for row in table.rows):
+        line["series"] = entry.row.series
+    if any(row.x is not None for row in table.rows):
+        line["x"] = None if entry.row.x is None else f"{entry.row.x:g}"
     return line
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +47,36 @@ def member_runs(job: Job) -> tuple[Job, ...]:
 
 
 def ordered(jobs: Iterable[Job]) -> list[Job]:
-    """Every run once, the runs that another one builds on before it.
+    """Every run once, where it is first asked for, the runs that another one builds on before it.
 
-    A run that a row of its own asks for keeps that row's name.
+    A run that rows of its own ask for keeps the first one's name.
     """
-    asked = {(spec_hash(job.spec), job.seed): job for job in reversed(list(jobs))}
+    asked: dict[tuple[str, int], Job] = {}
+    for job in jobs:
+        asked.setdefault((spec_hash(job.spec), job.seed), job)
     in_order: dict[tuple[str, int], Job] = {}
-    for job in reversed(asked.values()):
+    for job in asked.values():
         for needed in (*member_runs(job), job):
             key = (spec_hash(needed.spec), needed.seed)
             in_order.setdefault(key, asked.get(key, needed))
     return list(in_order.values())
+
+
+def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without a result, and those whose weights one of them needs and are not there.
+
+    Results travel without checkpoints: copied from elsewhere, they are enough for a row of their
+    own but not for one that builds on them.
+    """
+    needed = {
+        run_folder(out, part.spec, part.seed)
+        for job in jobs
+        if not is_finished(out, job)
+        for part in member_runs(job)
+    }
+    without_weights = {folder for folder in needed if not (folder / "last.ckpt").is_file()}
+    return [
+        job
+        for job in jobs
+        if not is_finished(out, job) or run_folder(out, job.spec, job.seed) in without_weights
+    ]

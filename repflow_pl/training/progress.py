@@ -68,8 +68,8 @@ class EpochLines(L.Callback):
             parts.append(f"val {metrics['val/top1']:.1%}")
         parts.append(f"{clock(left)} left")
         if self.runs_after:
-            table = left + self.runs_after * each * trainer.max_epochs
-            parts.append(f"about {clock(table)} for the table")
+            everything = left + self.runs_after * each * trainer.max_epochs
+            parts.append(f"about {clock(everything)} for all runs")
         # Lightning runs this hook before the module's own, which computes the epoch's mean loss.
         parts[2:2] = [
             f"loss {pl_module.train_loss.compute():.3f}",

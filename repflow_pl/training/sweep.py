@@ -15,7 +15,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import streams_of
-from repflow_pl.training.jobs import Job, is_finished, run_folder
+from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.run import Machine, WandbMode, run
 
 
@@ -29,18 +29,22 @@ class Failed:
 
 
 def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
-    """Make every run that has no result yet, in the order given; returns those that failed.
+    """Make every run, in the order given; returns those that failed.
+
+    A result that is there already goes: its run has to be made again.
 
     Errors: KeyboardInterrupt on Ctrl-C; UserError where nothing can be written.
     """
     failures = []
-    left = [job for job in jobs if not is_finished(machine.out, job)]
-    for number, job in enumerate(left, start=1):
-        label = f"[{number}/{len(left)}] {job.row} · seed {job.seed}"
+    several = len({job.table for job in jobs}) > 1
+    for number, job in enumerate(jobs, start=1):
+        table = f"{job.table}: " if several else ""
+        label = f"[{number}/{len(jobs)}] {table}{job.row} · seed {job.seed}"
         log = run_folder(machine.out, job.spec, job.seed) / "error.txt"
         log.unlink(missing_ok=True)
+        log.with_name("result.json").unlink(missing_ok=True)
         try:
-            result = run(job, video_set, machine, label, runs_after=len(left) - number)
+            result = run(job, video_set, machine, label, runs_after=len(jobs) - number)
         except Exception as error:
             reason = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

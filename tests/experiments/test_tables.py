@@ -1,19 +1,28 @@
-"""Every row of every script is found, built, and fits its data set, in both profiles."""
+"""Every row of every script is found by itself, trained for a step, tested and rendered."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import io
+import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
+from repflow_pl.cli import Options, run_tables
 from repflow_pl.models.build import build_model
-from repflow_pl.profiles import build_profile
+from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
-from repflow_pl.specs import DataSpec, spec_hash, streams_of
+from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec, spec_hash
+from repflow_pl.tables import Setting, TableBuilder, build_tables
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -26,40 +35,117 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def placement(profile: str, data: str) -> Table:
-    chosen = build_profile(profile, data)  # type: ignore[arg-type]
-    table: Table = script("table_placement").placement(chosen, DataSpec(data, chosen.clip))
-    return table
+ALL_TABLES = script("all_tables")
+NAMES: list[str] = ALL_TABLES.table_names()
+builder: Callable[[str], TableBuilder] = ALL_TABLES.builder
+
+PROFILES: tuple[ProfileName, ...] = ("demo", "paper")
+CASES = [
+    (name, profile, data)
+    for name in NAMES
+    for profile in PROFILES
+    for data in ("motion_shapes", "ut_interaction", "folder")
+]
+
+TINY = ClipSpec(frames=8, size=64, crop=(64, 64), views=1, short="hold")
 
 
-CASES = [(p, d) for p in ("demo", "paper") for d in ("motion_shapes", "ut_interaction", "folder")]
+def test_every_script_of_a_table_is_found() -> None:
+    assert NAMES[0] == "placement"
+    scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
+    assert {p.stem for p in scripts} == {"all_tables", *(f"table_{name}" for name in NAMES)}
 
 
-@pytest.mark.parametrize(("profile", "data"), CASES)
-def test_rows_are_different_runs_of_known_models(profile: str, data: str) -> None:
-    table = placement(profile, data)
+@pytest.mark.parametrize(("name", "profile", "data"), CASES)
+def test_rows_are_different_runs_of_known_models(
+    name: str, profile: ProfileName, data: str
+) -> None:
+    (table,) = build_tables([builder(name)], Setting(data, profile), fingerprint="")
+    assert table.name == name, "the table's files are named as its script"
     assert len({spec_hash(row.spec) for row in table.rows}) == len(table.rows)
-    for row in table.rows:
+    for model in {row.spec.model for row in table.rows}:
         with torch.device("meta"):
-            build_model(row.spec.model, classes=2)
+            build_model(model, classes=2)
 
 
-def test_every_row_of_the_papers_table_is_there() -> None:
-    rows = [row.paper for row in placement("demo", "motion_shapes").rows if row.paper]
+def test_every_row_of_the_papers_placement_table_is_there() -> None:
+    (table,) = build_tables([builder("placement")], Setting(), fingerprint="")
+    rows = [row.paper for row in table.rows if row.paper]
     assert rows == [row.name for row in paper_figures("placement").rows]
 
 
-@pytest.mark.parametrize("profile", ["demo", "paper"])
-def test_every_row_learns_from_a_clip(profile: str) -> None:
-    """One forward and backward pass of each model, the paper's at a reduced size."""
-    frames = 12
-    of = {
-        "rgb": torch.randn(2, 3, frames, 64, 64),
-        "tvl1": torch.randn(2, 2, frames - 1, 64, 64),
-        "tvl1_twice": torch.randn(2, 4, frames - 2, 64, 64),
-    }
-    for row in placement(profile, "motion_shapes").rows:
-        model = build_model(row.spec.model, classes=3)
-        scores = model(*(of[stream] for stream in streams_of(row.spec.model)))
-        scores.square().sum().backward()
-        assert scores.shape == (2, 3) and scores.isfinite().all(), row.name
+@pytest.fixture(scope="module")
+def few_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes: 4 videos to train, 2 to test."""
+    root = tmp_path_factory.mktemp("few")
+    for label in ("left", "right"):
+        for part, count in (("train", 2), ("test", 1)):
+            (root / part / label).mkdir(parents=True)
+            for k in range(count):
+                shutil.copy(video_folder / part / label / f"{k}.mp4", root / part / label)
+    return root
+
+
+@pytest.fixture(scope="module")
+def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of runs, so that what several tables show is trained once."""
+    return tmp_path_factory.mktemp("out")
+
+
+def one_step(recipe: RecipeSpec) -> RecipeSpec:
+    return dataclasses.replace(recipe, epochs=1, batch=4)
+
+
+def tiny(build: TableBuilder, profile: Profile, data: DataSpec) -> Table:
+    """A table whose runs are one step on small clips; all else is as the script has it."""
+    small = dataclasses.replace(
+        profile,
+        recipe=one_step(profile.recipe),
+        baseline_recipe=one_step(profile.baseline_recipe),
+        stack=2,
+        clip=TINY,
+    )
+    return build(small, dataclasses.replace(data, clip=TINY))
+
+
+def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> None:
+    """Train, test and render a table through the scripts' own code, and look at its CSV."""
+    options = Options(data="folder", data_root=videos, profile=profile, out=out, wandb="disabled")
+    output = io.StringIO()
+    console = Console(file=output, soft_wrap=True)
+    status = run_tables([partial(tiny, builder(name))], options, console)
+    assert status == 0, output.getvalue()
+    folder = "folder" if profile == "demo" else f"folder-{profile}"
+    frame = pd.read_csv(out / "tables" / folder / f"{name}.csv")
+    table = tiny(builder(name), build_profile(profile, "folder"), DataSpec("folder"))
+    assert list(frame["row"]) == [row.name for row in table.rows]
+    assert set(frame["state"]) == {"done"}
+    assert frame["top1"].between(0, 100).all() and (frame["videos_test"] == 2).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_runs(
+    name: str,
+    few_videos: Path,
+    shared_out: Path,
+    shared_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    run_every_row(name, "demo", few_videos, shared_out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_runs_in_the_papers_profile(
+    name: str,
+    few_videos: Path,
+    shared_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    try:
+        run_every_row(name, "paper", few_videos, tmp_path)
+    finally:
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)  # gigabytes of checkpoints

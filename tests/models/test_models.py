@@ -79,14 +79,14 @@ def run_of(model: ModelSpec) -> RunSpec:
 def test_late_fusion_averages_class_probabilities() -> None:
     rgb, tvl1 = ModelSpec("narrow"), ModelSpec("narrow", stream="tvl1", stack=3)
     flow = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
-    fused = late(run_of(tvl1), late(run_of(rgb), run_of(flow)))
+    fused = late(run_of(tvl1), run_of(rgb), run_of(flow))
     model = build_model(fused.model, classes=4).eval()
     assert isinstance(model, LateFusion)
     assert streams_of(fused.model) == ("tvl1", "rgb")
     clip, fields = torch.randn(2, 3, 5, 32, 32), torch.randn(2, 2, 4, 32, 32)
-    first, pair = model.members
-    both = (pair.members[0](clip).softmax(1) + pair.members[1](clip).softmax(1)) / 2
-    expected = (first(fields).softmax(1) + both) / 2
+    inputs = (fields, clip, clip)
+    members = zip(model.members, inputs, strict=True)
+    expected = sum(member(x).softmax(1) for member, x in members) / 3
     torch.testing.assert_close(model(fields, clip).softmax(1), expected)
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, spec_hash
-from repflow_pl.training.jobs import Job, is_finished, member_runs, ordered, run_folder
+from repflow_pl.training.jobs import (
+    Job,
+    is_finished,
+    left_to_do,
+    member_runs,
+    ordered,
+    run_folder,
+)
 
 PROFILE = build_profile("demo", "motion_shapes")
 DATA = DataSpec("motion_shapes", PROFILE.clip)
@@ -55,3 +62,29 @@ def test_finished_means_a_result(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "result.json").touch()
     assert is_finished(tmp_path, rgb)
+
+
+def test_a_shared_run_stands_where_it_is_first_asked_for() -> None:
+    again = Job("another table", "the same", job("rgb").spec, 0)
+    assert ordered([job("rgb"), job("flow"), again]) == [job("rgb"), job("flow")]
+    assert ordered([again, job("flow"), job("rgb")]) == [again, job("flow")]
+
+
+def test_results_without_weights_do_for_their_own_rows_only(tmp_path: Path) -> None:
+    def keep(name: str, file: str) -> None:
+        folder = run_folder(tmp_path, job(name).spec, 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+
+    def left() -> list[str]:
+        return [j.row for j in left_to_do(tmp_path, ordered([job("flow"), job("both")]))]
+
+    rgb, tvl1 = "both: rgb stream", "both: tvl1 stream"
+    assert left() == ["flow", rgb, tvl1, "both"]
+    for name in ("flow", "rgb", "tvl1"):
+        keep(name, "result.json")
+    assert left() == [rgb, tvl1, "both"]
+    keep("rgb", "last.ckpt")
+    assert left() == [tvl1, "both"]
+    keep("both", "result.json")
+    assert left() == []

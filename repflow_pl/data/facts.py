@@ -1,0 +1,79 @@
+"""What a table says about its data set, kept beside the results it was measured with.
+
+With it a table is rendered anew without the videos: `runs/data/<name>-<fingerprint>.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from repflow_pl.data.index import VideoSet
+from repflow_pl.data.metadata import metadata_baseline
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What only the list of videos can tell. Accuracies are fractions."""
+
+    name: str
+    fingerprint: str
+    chance: float
+    """Of always naming the most frequent class of the test part."""
+    metadata_accuracy: float
+    """Of a classifier that sees no pixels, see `metadata_baseline`."""
+    metadata_half_width: float
+    """Half of its 95 % interval."""
+
+
+def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
+    """Where the facts of a list of videos are kept."""
+    return runs / "data" / f"{name}-{fingerprint}.json"
+
+
+def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
+    """The facts of an open data set: read where `runs` has them, else found out and kept there."""
+    path = facts_path(runs, video_set.name, video_set.fingerprint)
+    if path.is_file():
+        return read_facts(path)
+    baseline = metadata_baseline(video_set)
+    facts = DataFacts(
+        name=video_set.name,
+        fingerprint=video_set.fingerprint,
+        chance=baseline.chance,
+        metadata_accuracy=baseline.accuracy_mean,
+        metadata_half_width=baseline.half_width,
+    )
+    with atomic_write(path) as stream:
+        json.dump(asdict(facts), stream, indent=1)
+        stream.write("\n")
+    return facts
+
+
+def read_facts(path: Path) -> DataFacts:
+    """Read them strictly. Errors: UserError where the file is damaged or of another version."""
+    try:
+        return DataFacts(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is not what this version knows of a data set ({error}): remove it and run a "
+            "table on that data set again."
+        ) from error
+
+
+def kept_facts(runs: Path, name: str) -> tuple[DataFacts, ...]:
+    """The facts of every list of videos that runs were made with under this name.
+
+    Errors: UserError where there are none.
+    """
+    found = [read_facts(path) for path in sorted((runs / "data").glob("*.json"))]
+    found = [facts for facts in found if facts.name == name]
+    if not found:
+        raise UserError(
+            f"there are no results on {name} in {runs}: run a table on it first, or name another "
+            "folder of results or another data set."
+        )
+    return tuple(found)

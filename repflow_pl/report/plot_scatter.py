@@ -1,0 +1,229 @@
+"""Accuracy over time per clip: one point a row, its name beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+from repflow_pl.report.collect import Collected
+from repflow_pl.report.labels import Box, place_labels
+from repflow_pl.report.paper import UNVERIFIED_MARK, PaperTable, column_title
+from repflow_pl.report.plot_style import (
+    CONTROL,
+    DPI,
+    FAINT,
+    INK,
+    WIDTH_INCHES,
+    bare,
+    heading,
+    kind_colours,
+    panel_title,
+    say_missing,
+)
+from repflow_pl.report.rows import Context, Table
+from repflow_pl.report.summary import figured_columns, paper_cell, paper_values, summarise
+
+_PANEL, _HEAD, _FOOT, _GAP, _LEFT = 4.6, 0.8, 0.55, 1.0, 0.6
+_TIME, _TIME_SPREAD = "runtime_ms", "runtime_sd"
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A row at its time (ms) and accuracy (per cent), with the ends of both intervals."""
+
+    name: str
+    group: str | None
+    time: float
+    times: tuple[float, float]
+    top1: float
+    half_width: float
+
+
+def scatter(
+    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+) -> Figure:
+    """The measured rows above; below, where the paper has times, its own figures. No controls."""
+    entries = [entry for entry in collected if not entry.row.control]
+    measured = [point for entry in entries if (point := _measured(entry)) is not None]
+    column = _paper_column(table, entries, paper)
+    panels = 1 if column is None else 2
+    height = _HEAD + _FOOT + _PANEL * panels + _GAP * (panels - 1)
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
+    FigureCanvasAgg(figure)  # which knows how wide a label is
+    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
+    figure.subplots_adjust(
+        left=_LEFT / WIDTH_INCHES,
+        right=0.985,
+        top=1 - _HEAD / height,
+        bottom=_FOOT / height,
+        hspace=_GAP / _PANEL,
+    )
+    heading(figure, table, context)
+    colours = kind_colours([entry.row.group for entry in entries])
+    _panel(axes[0], measured, colours, filled=True)
+    panel_title(
+        axes[0],
+        ["top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"],
+    )
+    say_missing(axes[0], len(entries) - len(measured), len(entries))
+    if paper is not None and column is not None:
+        _panel(axes[1], _paper_points(entries, paper, column), colours, filled=False)
+        unverified = any(cell.unverified for _, cell, _ in paper_values(entries, paper, column))
+        mark = f", {UNVERIFIED_MARK} unverified" if unverified else ""
+        title = f"the paper: top-1 on {column_title(column)}, % over ms per clip (± sd){mark}"
+        panel_title(axes[1], [title])
+    return figure
+
+
+def _measured(entry: Collected) -> _Point | None:
+    summary = summarise(entry)
+    if summary is None:
+        return None
+    return _Point(
+        entry.row.name,
+        entry.row.group,
+        summary.median_ms,
+        (summary.q25_ms, summary.q75_ms),
+        100 * summary.top1.mean,
+        100 * (summary.top1.half_width or 0.0),
+    )
+
+
+def _paper_column(
+    table: Table, entries: Sequence[Collected], paper: PaperTable | None
+) -> str | None:
+    """The paper's accuracies with the most figures, if it has times too."""
+    if paper is None or _TIME not in paper.columns:
+        return None
+    columns = figured_columns(table, entries, paper)
+    return max(columns, key=lambda c: len(paper_values(entries, paper, c)), default=None)
+
+
+def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[_Point]:
+    points = []
+    for entry, _, value in paper_values(entries, paper, column):
+        time = paper_cell(entry.row, paper, _TIME)
+        spread = (
+            paper_cell(entry.row, paper, _TIME_SPREAD) if _TIME_SPREAD in paper.columns else None
+        )
+        if time is not None and time.value is not None:
+            sd = (spread.value if spread is not None else None) or 0.0
+            ends = (time.value - sd, time.value + sd)
+            points.append(_Point(entry.row.name, entry.row.group, time.value, ends, value, 0.0))
+    return points
+
+
+def _panel(
+    axis: Axes, points: Sequence[_Point], colours: dict[str | None, str], filled: bool
+) -> None:
+    for group, colour in colours.items():
+        members = [point for point in points if point.group == group]
+        axis.errorbar(
+            [point.time for point in members],
+            [point.top1 for point in members],
+            [point.half_width for point in members],
+            [
+                [point.time - point.times[0] for point in members],
+                [point.times[1] - point.time for point in members],
+            ],
+            fmt="o",
+            ms=6.5,
+            color=colour,
+            mfc=colour if filled else "white",
+            mew=1.4,
+            elinewidth=0.9,
+            label=group,
+            zorder=4,
+        )
+    _logarithmic(axis, points)
+    if any(group is not None for group in colours):
+        axis.legend(
+            frameon=False,
+            fontsize=9,
+            ncols=len(colours),
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.2,
+            handletextpad=0.1,
+            columnspacing=1.2,
+        )
+    _name(axis, points, colours)
+
+
+def _logarithmic(axis: Axes, points: Sequence[_Point]) -> None:
+    bare(axis)
+    axis.grid(axis="y", color="#edf0f2", lw=0.8)
+    axis.spines["bottom"].set_visible(True)
+    axis.spines["bottom"].set_color(CONTROL)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(which="minor", length=0)
+    axis.set_xlabel("ms per clip, logarithmic", color=FAINT, size=9)
+    if points:
+        times = [time for point in points for time in (*point.times, point.time)]
+        axis.set_xlim(min(times) / 1.5, max(times) * 1.8)  # room for names
+        low = min(point.top1 - point.half_width for point in points)
+        high = max(point.top1 + point.half_width for point in points)
+        room = 0.12 * (high - low) + 0.5
+        axis.set_ylim(max(low - room, -1.0), min(high + room, 103.0))
+
+
+def _name(axis: Axes, points: Sequence[_Point], colours: dict[str | None, str]) -> None:
+    """Each point's name where there is room, with a thin line to the point if that is far."""
+    figure = axis.figure
+    assert isinstance(figure, Figure) and isinstance(figure.canvas, FigureCanvasAgg)
+    renderer = figure.canvas.get_renderer()
+    axis.apply_aspect()
+    to_pixels = axis.transData.transform
+    places = [tuple(to_pixels((point.time, point.top1))) for point in points]
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    texts = [
+        axis.text(
+            0,
+            0,
+            point.name,
+            size=8.5,
+            color=colours[point.group],
+            transform=None,
+            path_effects=halo,
+            zorder=6,
+        )
+        for point in points
+    ]
+    sizes = []
+    for text in texts:
+        extent = text.get_window_extent(renderer)
+        sizes.append((extent.width + 4, extent.height + 4))
+    obstacles = []
+    marker = 9 * DPI / 72
+    for point, (x, y) in zip(points, places, strict=True):
+        obstacles.append(Box(x - marker / 2, y - marker / 2, marker, marker))
+        low, high = (to_pixels((point.time, point.top1 + s * point.half_width))[1] for s in (-1, 1))
+        obstacles.append(Box(x - 4, low, 8, high - low))
+        left, right = (to_pixels((time, point.top1))[0] for time in point.times)
+        obstacles.append(Box(left, y - 4, right - left, 8))
+    bounds = axis.get_window_extent(renderer)
+    frame = Box(bounds.x0, bounds.y0, bounds.width, bounds.height)
+    for text, (x, y), box in zip(
+        texts, places, place_labels(places, sizes, obstacles, frame), strict=True
+    ):
+        text.set_position((box.x + 2, box.y + 4))
+        near_x = min(max(x, box.x), box.x + box.width)
+        near_y = min(max(y, box.y), box.y + box.height)
+        if (near_x - x) ** 2 + (near_y - y) ** 2 > (1.2 * marker) ** 2:
+            back = axis.transData.inverted().transform
+            axis.plot(
+                *zip(back((x, y)), back((near_x, near_y)), strict=True),
+                color=INK,
+                alpha=0.35,
+                lw=0.7,
+                zorder=3,
+            )

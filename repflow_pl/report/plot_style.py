@@ -1,0 +1,65 @@
+"""What the pictures have in common: size, colours, bare axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from repflow_pl.report.rows import Context, Table
+
+WIDTH_INCHES = 9.0
+DPI = 200
+"""1800 pixels: twice a README's width, sharp on dense screens."""
+
+ACCENT, MUTED, CONTROL = "#c4512d", "#b4c1ca", "#dfe4e8"
+INK, FAINT = "#22292f", "#76828c"
+KINDS = (ACCENT, "#2b6a94", "#6d8a2f", "#8a5a9e", "#b98a1d", INK)
+"""Of series and groups, in the order in which they come."""
+STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}
+CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+"""A background that keeps grid and bounds out of a label."""
+
+
+def heading(figure: Figure, table: Table, context: Context) -> None:
+    """The title, at the left edge."""
+    height = figure.get_size_inches()[1]
+    profile = " ".join(filter(None, (context.profile, "profile", context.backbone)))
+    title = f"{table.title}: {context.data}, {profile}"
+    figure.text(0.012, 1 - 0.28 / height, title, weight="bold", size=12, va="center")
+
+
+def bare(axis: Axes) -> None:
+    """No frame, faint numbers, a faint grid along x."""
+    for side in axis.spines.values():
+        side.set_visible(False)
+    axis.tick_params(length=0, colors=FAINT, labelsize=9)
+    axis.grid(axis="x", color="#edf0f2", lw=0.8)
+    axis.set_axisbelow(True)
+
+
+def kind_colours(kinds: list[str | None]) -> dict[str | None, str]:
+    """A colour for each series or group."""
+    different = list(dict.fromkeys(kinds))
+    return {kind: KINDS[k % len(KINDS)] for k, kind in enumerate(different)}
+
+
+def panel_title(axis: Axes, lines: list[str]) -> None:
+    """Small and faint, above the panel's left edge."""
+    axis.set_title("\n".join(lines), size=8.5, color=FAINT, loc="left")
+
+
+def say_missing(axis: Axes, missing: int, rows: int) -> None:
+    """How many rows have no point: a picture must not pass for a whole one."""
+    if missing:
+        axis.text(
+            0.99,
+            0.02,
+            f"{missing} of {rows} rows have no result",
+            transform=axis.transAxes,
+            ha="right",
+            color=FAINT,
+            style="italic",
+            size=8.5,
+        )

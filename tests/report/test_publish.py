@@ -1,0 +1,54 @@
+"""What a table rests on is copied: no more, no less, and only once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from repflow_pl.report.publish import publish
+from repflow_pl.report.table import Context, Table, render
+from repflow_pl.specs import spec_hash
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_table_renders_alike_from_what_was_published(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    facts = runs / "data" / "motion_shapes-5f3a9c01.json"
+    facts.parent.mkdir()
+    facts.write_text("{}")
+    rgb = runs / spec_hash(table.rows[0].spec) / "seed0"
+    (rgb / "spec.json").write_text("{}")
+    (rgb / "last.ckpt").write_bytes(b"weights")
+    (runs / "0123456789ab" / "seed0").mkdir(parents=True)
+    (runs / "0123456789ab" / "seed0" / "result.json").write_text("another table's")
+    into = tmp_path / "published"
+    publish(table, runs, [0, 1, 2], facts, into)
+
+    results = {name for name in files(runs) if name.endswith("result.json")}
+    expected = results - {"0123456789ab/seed0/result.json"}
+    expected |= {f"data/{facts.name}", f"{rgb.relative_to(runs).as_posix()}/spec.json"}
+    assert files(into) == expected
+    before = {path: path.stat().st_mtime_ns for path in into.rglob("*")}
+    publish(table, runs, [0, 1, 2], facts, into)
+    publish(table, into, [0, 1, 2], into / "data" / facts.name, into)
+    assert before == {path: path.stat().st_mtime_ns for path in into.rglob("*")}
+
+    from_runs = render(table, context, runs, [0, 1, 2], tmp_path / "a", paper_folder)
+    from_published = render(table, context, into, [0, 1, 2], tmp_path / "b", paper_folder)
+    # An error's text is the user's own and not published: what failed is missing there.
+    assert from_published.csv.read_text() == from_runs.csv.read_text().replace("FAILED", "missing")
+
+
+def test_a_newer_result_replaces_the_published_one(
+    table: Table, runs: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "published"
+    facts = tmp_path / "none.json"
+    publish(table, runs, [0], facts, into)
+    place = Path(spec_hash(table.rows[0].spec)) / "seed0" / "result.json"
+    (runs / place).write_text("newer")
+    publish(table, runs, [0], facts, into)
+    assert (into / place).read_text() == "newer"

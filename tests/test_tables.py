@@ -1,0 +1,191 @@
+"""Several tables at once: runs shared and counted once; settings kept apart; results found."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repflow_pl.cli import Options, choose_rows, run_tables
+from repflow_pl.data.facts import DataFacts, facts_path
+from repflow_pl.errors import UserError
+from repflow_pl.profiles import Profile
+from repflow_pl.report.join import BEGIN, END
+from repflow_pl.report.table import Row, Table
+from repflow_pl.specs import DataSpec, RunSpec, spec_hash
+from repflow_pl.tables import (
+    Setting,
+    build_tables,
+    context_of,
+    kept_tables,
+    plain_setting,
+    shown_command,
+)
+
+
+def short(spec: RunSpec) -> RunSpec:
+    return dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, epochs=1))
+
+
+def one(profile: Profile, data: DataSpec) -> Table:
+    rows = (
+        Row("RGB", short(profile.rgb(data))),
+        Row("Block 1", short(profile.flow_after(data, 1))),
+    )
+    return Table("one", "The first", rows)
+
+
+def two(profile: Profile, data: DataSpec) -> Table:
+    rows = (
+        Row("Plain", short(profile.rgb(data))),
+        Row("Block 3", short(profile.flow_after(data, 3))),
+    )
+    return Table("two", "The second", rows)
+
+
+class Both:
+    """Both tables on the small videos of the tests."""
+
+    def __init__(self, videos: Path, out: Path) -> None:
+        self.out = out
+        self.options = Options(data="folder", data_root=videos, out=out, wandb="disabled")
+
+    def run(self, **options: object) -> tuple[int, str]:
+        changed = dataclasses.replace(self.options, **options)  # type: ignore[arg-type]
+        output = io.StringIO()
+        console = Console(file=output, soft_wrap=True)
+        return run_tables([one, two], changed, console, readme=True), output.getvalue()
+
+    def results(self) -> set[str]:
+        return {path.parts[-3] for path in self.out.glob("runs/*/seed*/result.json")}
+
+
+@pytest.fixture
+def both(
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Both:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    return Both(video_folder, tmp_path)
+
+
+def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> None:
+    (both.out / "README.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n")
+    status, output = both.run(list=True)
+    assert status == 0
+    blocked = re.search(r"Block 3 +runs/(\w{12}) ", output)
+    assert blocked is not None and "two: The second" in output
+    folder = both.out / "runs" / blocked[1] / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").write_bytes(b"no checkpoint")
+
+    status, output = both.run()
+    assert status == 1
+    assert "0 of 3 runs are done, 3 are left." in output, "four rows, one run in both tables"
+    assert re.search(r"\[1/3\] one: RGB · seed 0 · epoch 1/1 .* about \S+ for all runs", output)
+    assert "[2/3] one: Block 1 · seed 0 · done" in output
+    assert "[3/3] two: Block 3 · seed 0 · FAILED" in output
+    assert "Plain" not in output, "it is the run named RGB"
+    tables = both.out / "tables"
+    assert "| Block 3 | FAILED |" in (tables / "folder" / "two.md").read_text(encoding="utf-8")
+    assert "missing" not in (tables / "folder" / "two.md").read_text(encoding="utf-8")
+    page = (tables / "README.md").read_text(encoding="utf-8")
+    assert "### The first: folder" in page and "### The second: folder" in page
+    assert f"wrote {tables / 'README.md'}" in output
+
+    (folder / "last.ckpt").unlink()
+    status, output = both.run()
+    assert status == 0 and "2 of 3 runs are done, 1 are left." in output
+    assert "[1/1]" in output and "FAILED" not in output
+    published = {path.parts[-3] for path in (tables / "runs").glob("*/seed*/result.json")}
+    assert published == both.results() and len(published) == 3
+
+    later = both.out / "later"
+    shutil.copytree(tables / "runs", later / "runs")
+    status, output = both.run(out=later)
+    assert status == 0 and "left" not in output, "published results are not trained again"
+
+
+def test_rows_are_chosen_over_all_tables() -> None:
+    tables = build_tables([one, two], Setting("folder"), "")
+    chosen = choose_rows(tables, "block 3,RGB")
+    assert [(table.name, row.name) for table, row in chosen] == [("two", "Block 3"), ("one", "RGB")]
+    assert len(choose_rows(tables, "all")) == 4
+    with pytest.raises(UserError, match="did you mean Block"):
+        choose_rows(tables, "RGB,Blok 3")
+
+
+@pytest.mark.parametrize(
+    ("setting", "folder", "command"),
+    [
+        (Setting(), "motion_shapes", ""),
+        (Setting("folder"), "folder", " --data folder"),
+        (Setting("folder", "paper"), "folder-paper", " --data folder --profile paper"),
+        (Setting(backbone="narrow"), "motion_shapes", ""),
+        (Setting(backbone="resnet18"), "motion_shapes-resnet18", " --backbone resnet18"),
+        (Setting(profile="paper", backbone="resnet34"), "motion_shapes-paper", " --profile paper"),
+        (
+            Setting(profile="paper", backbone="resnet50"),
+            "motion_shapes-paper-resnet50",
+            " --profile paper --backbone resnet50",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_setting_has_its_folder_and_command(
+    setting: Setting, folder: str, command: str
+) -> None:
+    plain = plain_setting(setting)
+    (table,) = build_tables([one], plain, "")
+    facts = DataFacts(setting.data, "0123", 0.5, 0.5, 0.1)
+    assert context_of(facts, plain, "").folder == folder
+    assert shown_command(table, plain, 1) == f"python experiments/table_one.py{command}"
+    assert shown_command(table, plain, 3) == f"python experiments/table_one.py --seeds 3{command}"
+
+
+def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:
+    facts = DataFacts("motion_shapes", "0123", 1 / 16, 0.06, 0.01)
+    context = context_of(facts, Setting(), "")
+    assert (context.ceiling, len(context.notes)) == (0.25, 1)
+    other = context_of(dataclasses.replace(facts, name="folder"), Setting("folder"), "")
+    assert (other.ceiling, other.notes, other.chance) == (None, (), 1 / 16)
+    assert other.metadata is not None and other.metadata.accuracy == 0.06
+
+
+def keep(runs: Path, fingerprint: str) -> DataFacts:
+    facts = DataFacts("folder", fingerprint, 0.5, 0.5, 0.1)
+    path = facts_path(runs, facts.name, facts.fingerprint)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(facts)))
+    return facts
+
+
+def give_result(runs: Path, table: Table) -> None:
+    path = runs / spec_hash(table.rows[0].spec) / "seed0" / "result.json"
+    path.parent.mkdir(parents=True)
+    path.touch()
+
+
+def test_the_list_of_videos_that_has_results_is_the_one_meant(tmp_path: Path) -> None:
+    setting = Setting("folder")
+    with pytest.raises(UserError, match="no results on folder"):
+        kept_tables([one], setting, tmp_path)
+    first = keep(tmp_path, "aaaa")
+    assert kept_tables([one], setting, tmp_path)[0] == first, "without results, but the only one"
+    second = keep(tmp_path, "bbbb")
+    with pytest.raises(UserError, match=r"2 different lists .* folder-aaaa\.json, folder-bbbb\.j"):
+        kept_tables([one], setting, tmp_path)
+    give_result(tmp_path, build_tables([one], setting, "bbbb")[0])
+    facts, (table,) = kept_tables([one], setting, tmp_path)
+    assert facts == second and table.rows[0].spec.data.fingerprint == "bbbb"
+    give_result(tmp_path, build_tables([one], setting, "aaaa")[0])
+    with pytest.raises(UserError, match="move the others away") as error:
+        kept_tables([one], setting, tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="no results on motion_shapes"):
+        kept_tables([one], Setting(), tmp_path)
