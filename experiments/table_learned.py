@@ -21,7 +21,7 @@ SCALARS = ("theta", "lam", "tau")
 
 
 def learned(profile: Profile, data: DataSpec) -> Table:
-    """The rows differ in `learn`; the Sobel row, which follows the paper's text, in its kernels too."""
+    """The rows differ in `learn`; the Sobel row, as in the paper's text, in its kernels too."""
 
     def row(name: str, learn: tuple[str, ...], paper: str | None = None, **changes: str) -> Row:
         return Row(name, profile.flow_after(data, BLOCK, learn=learn, **changes), paper=paper)
