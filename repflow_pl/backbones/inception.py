@@ -105,7 +105,8 @@ def conv_separable(
 
 
 def _conv(channels_in: int, channels: int, kernel: Size, stride: Size = (1, 1, 1)) -> nn.Module:
-    padding = tuple(k // 2 for k in kernel)
+    time, height, width = kernel
+    padding = (time // 2, height // 2, width // 2)
     return nn.Sequential(
         nn.Conv3d(channels_in, channels, kernel, stride, padding, bias=False),
         nn.BatchNorm3d(channels, eps=1e-3),

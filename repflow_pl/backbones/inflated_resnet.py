@@ -81,6 +81,7 @@ def _stage(
         stage.append(Bottleneck(4 * planes, planes))
     for k, block in enumerate(stage):
         _to_3d(block)
+        assert isinstance(block.conv1, nn.Conv3d)
         block.conv1 = _conv_3d(block.conv1, times[k % len(times)])
     initialise(stage)
     return stage

@@ -19,6 +19,9 @@ State = Mapping[str, Tensor]
 _HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
 """torchvision's modules behind the features; ours are trained anew for the data set's classes."""
 
+_FAILURES = (OSError, http.client.HTTPException, RuntimeError, pickle.UnpicklingError, EOFError)
+"""What a download, a wrong hash and a damaged file raise."""
+
 NEW = "nonlocal"
 """In the name of a module that the pretrained network does not have."""
 
@@ -63,22 +66,18 @@ def fetch(weights: WeightsEnum) -> State:
         state: State = weights.get_state_dict(
             progress=True, check_hash=True, map_location="cpu", weights_only=True
         )
-    except (
-        OSError,
-        http.client.HTTPException,
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-    ) as e:
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
+    except _FAILURES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         if had:
             raise UserError(
                 f"{file} is no file of weights ({reason}): delete it, and it is downloaded again."
-            ) from e
+            ) from error
         raise UserError(
             f"the weights {weights} cannot be downloaded ({reason}): get {weights.url} on another "
             f"machine and place it in {folder}, or leave out --pretrained."
-        ) from e
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{file} is no file of weights: delete it, and it is downloaded again.")
     return state
 
 
@@ -110,7 +109,7 @@ def fit(tensor: Tensor, shape: torch.Size) -> Tensor:
     """
     if tensor.dim() == 4 and len(shape) == 5:
         tensor = inflate(tensor, shape[2])
-    if tensor.dim() >= 4 and tensor.shape[1] == 3 != shape[1]:
+    if tensor.dim() == len(shape) >= 4 and tensor.shape[1] == 3 != shape[1]:
         tensor = tensor.mean(1, keepdim=True).repeat_interleave(shape[1], 1)
     return tensor
 

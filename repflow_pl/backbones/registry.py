@@ -30,7 +30,7 @@ class Backbone(nn.Module):
 
     Block 0 is the input itself; `stages[k - 1]` is block k. `forward_block` takes and returns clips
     [B, C, T, H, W]. A 2D CNN's stages work on images [N, C, H, W] and see one frame at a time; a
-    volumetric one's work on clips, and may stride in time as well as in space.
+    volumetric one's work on clips and may stride in time as well as in space.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class Backbone(nn.Module):
         self.volumetric = volumetric
         self.input: nn.Module = nn.Identity()
         self.stages = nn.ModuleList(stages)
-        # Convolutions on the CPU and tensor cores on a GPU are faster in this layout.
-        self.to(memory_format=torch.channels_last_3d if volumetric else torch.channels_last)
+        if not volumetric:
+            # 2D convolutions on the CPU and tensor cores on a GPU are faster in this layout.
+            self.to(memory_format=torch.channels_last)
 
     def block(self, index: int) -> Block:
         """Block `index`. Errors: UserError, naming the blocks there are."""
