@@ -33,14 +33,13 @@ def architecture(profile: Profile, data: DataSpec) -> Table:
         fcf: profile.flow_after(data, BLOCK, layers=2, convolve=True),
         fcfcf: profile.flow_after(data, BLOCK, layers=3, convolve=True),
     }
-    released = profile.flow_after(data, BLOCK, layers=2, convolve=True, residual=True)
     return Table(
         name="architecture",
         title="Flow of flow",
         rows=(
             Row("TV-L1 twice", profile.tvl1_twice(data), paper="TV-L1 twice"),
             *(Row(name, spec, paper=name) for name, spec in structures.items()),
-            Row("FcF with the released residual", released),
+            Row("FcF with the released residual", profile.fcf_after(data, BLOCK)),
         ),
         paper_csv="structure",
         orderings=(

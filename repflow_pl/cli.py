@@ -44,7 +44,9 @@ class Options:
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
     backbone: str | None = None
-    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50."""
+    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
+    narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
+    pretrained: bool = False
     devices: int = 1
     """GPUs, or CPU processes where there is no GPU, for each run; the recipe stays the same."""
     wandb: Literal["offline", "online", "disabled"] | None = None
@@ -94,11 +96,17 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list", "from_results"})
+    apart = {"data_root", "list", "from_results", "pretrained"}
+    parser.add_class_arguments(Options, as_group=False, skip=apart)
     parser.add_argument(
         "--data-root",
         type=Path | None,
         help="Folder of the data set; by default its place in the user's cache.",
+    )
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="Start from torchvision's weights of the backbone, where it has any.",
     )
     parser.add_argument(
         "--list",
@@ -166,7 +174,7 @@ def run_tables(
 
 def setting_of(options: Options) -> Setting:
     """The options that decide what a table shows."""
-    return Setting(options.data, options.profile, options.backbone)
+    return Setting(options.data, options.profile, options.backbone, options.pretrained)
 
 
 def _write(

@@ -26,12 +26,19 @@ class Setting:
     profile: ProfileName = "demo"
     backbone: str | None = None
     """None for the profile's own."""
+    pretrained: bool = False
+    """Start from torchvision's weights."""
 
     @property
     def folder(self) -> str:
         """Folder of the tables, another for each setting: `<data>` for the demo profile, then
-        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50`."""
-        parts = [self.data, None if self.profile == "demo" else self.profile, self.backbone]
+        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`."""
+        parts = [
+            self.data,
+            None if self.profile == "demo" else self.profile,
+            self.backbone,
+            "pretrained" if self.pretrained else None,
+        ]
         return "-".join(part for part in parts if part)
 
 
@@ -45,7 +52,7 @@ def build_tables(
     builders: Sequence[TableBuilder], setting: Setting, fingerprint: str
 ) -> list[Table]:
     """The tables on a list of videos."""
-    profile = build_profile(setting.profile, setting.data, setting.backbone)
+    profile = build_profile(setting.profile, setting.data, setting.backbone, setting.pretrained)
     data = DataSpec(setting.data, profile.clip, fingerprint)
     return [build(profile, data) for build in builders]
 

@@ -147,6 +147,7 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
         (["--rows", "After blok 3"], "unknown row 'After blok 3': did you mean After block 3"),
         (["--data", "motion_shape"], "unknown data set 'motion_shape': did you mean motion_shapes"),
         (["--backbone", "resnet-18"], "unknown backbone 'resnet-18': did you mean resnet18"),
+        (["--pretrained"], "torchvision has no weights for backbone 'narrow': leave out"),
         (["--data-root", "nowhere"], "nowhere"),
         (["--seeds", "some"], "some"),
         (["--seeds", "0"], "--seeds and --devices are counts of 1 or more"),
@@ -204,8 +205,8 @@ def test_two_processes_train_one_run(script: Script) -> None:
 
 
 def test_options_are_typed() -> None:
-    options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x"])
-    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"))
+    options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x", "--pretrained"])
+    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"), pretrained=True)
     with pytest.raises(UserError, match="see --help"):
         parse(["--seeds", "three"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from repflow_pl.backbones import Backbone
+from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.specs import FlowSpec
@@ -13,10 +14,11 @@ from repflow_pl.specs import FlowSpec
 class ClipClassifier(nn.Module):
     """Class scores of clips: blocks 1..k, the flow layers, the other blocks, mean, linear layer.
 
-    Without a flow spec it is the plain per-frame CNN whose scores are averaged over the frames.
+    Without a flow spec it is the plain CNN; one that sees single frames has its scores averaged.
 
     Shapes: [B, C, T, H, W] -> [B, classes].
-    Errors: UserError where the backbone has no such block.
+    Errors: UserError where the backbone has no such block, and for clips of which too few frames
+    are left behind it.
     """
 
     def __init__(
@@ -24,20 +26,31 @@ class ClipClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.flow_after = None if flow is None else flow.after_block
+        self.flow_spec = flow
         self.flow = None if flow is None else place_flow(backbone, flow)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(backbone.blocks[-1].channels, classes)
 
     def forward(self, clip: Tensor) -> Tensor:
         for index in range(len(self.backbone.blocks)):
-            if index > 0:
-                clip = self.backbone.forward_block(index, clip)
-            if self.flow is not None and index == self.flow_after:
+            clip = self.backbone.forward_block(index, clip)
+            if self.flow_spec and self.flow and index == self.flow_spec.after_block:
+                check_frames(self.backbone, self.flow_spec, clip.shape[2])
                 clip = self.flow(clip)
         # The mean over frames before the linear layer is the mean of the frames' scores.
         scores: Tensor = self.head(self.dropout(clip.mean((2, 3, 4))))
         return scores
+
+
+def check_frames(backbone: Backbone, flow: FlowSpec, frames: int) -> None:
+    """Refuse flow layers where a clip has too few frames left. Errors: UserError."""
+    if frames <= flow.layers:
+        block = backbone.block(flow.after_block)
+        raise UserError(
+            f"behind block {flow.after_block} of {backbone.name!r} a clip has {frames} frames left "
+            f"(it strides by {block.stride_time} in time), and {flow.layers} flow layers need "
+            f"{flow.layers + 1}: take longer clips or an earlier block."
+        )
 
 
 def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow | FlowStack:
