@@ -47,9 +47,9 @@ def check_frames(backbone: Backbone, flow: FlowSpec, frames: int) -> None:
     if frames <= flow.layers:
         block = backbone.block(flow.after_block)
         raise UserError(
-            f"behind block {flow.after_block} of {backbone.name!r} a clip has {frames} frames left "
-            f"(it strides by {block.stride_time} in time), and {flow.layers} flow layers need "
-            f"{flow.layers + 1}: take longer clips or an earlier block."
+            f"flow after block {flow.after_block} of {backbone.name!r} needs {flow.layers + 1} "
+            f"frames or more there, and this clip has {frames} left (the block strides by "
+            f"{block.stride_time} in time): take longer clips or an earlier block."
         )
 
 
