@@ -43,7 +43,9 @@ class Options:
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
     backbone: str | None = None
-    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50."""
+    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
+    narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
+    pretrained: bool = False
     devices: int = 1
     """GPUs, or CPU processes where there is no GPU, for each run; the recipe stays the same."""
     wandb: Literal["offline", "online", "disabled"] | None = None
@@ -87,11 +89,16 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list"})
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "pretrained", "list"})
     parser.add_argument(
         "--data-root",
         type=Path | None,
         help="Folder of the data set; by default its place in the user's cache.",
+    )
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="Start from torchvision's weights of the backbone, where it has any.",
     )
     parser.add_argument(
         "--list",
@@ -109,7 +116,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 def run_table(build: TableBuilder, options: Options, command: str, console: Console) -> int:
     """Open the data, run what is missing of the chosen rows, write the table and its page."""
-    profile = build_profile(options.profile, options.data, options.backbone)
+    profile = build_profile(options.profile, options.data, options.backbone, options.pretrained)
     check_writable(options.out / "runs")
     video_set = open_set(options.data, options.data_root)
     data = DataSpec(options.data, profile.clip, video_set.fingerprint)
@@ -229,5 +236,6 @@ def shown_command(script: Path, options: Options) -> str:
     for name, default in vars(Options()).items():
         value = getattr(options, name)
         if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
-            parts += [f"--{name.replace('_', '-')}", str(value)]
+            option = f"--{name.replace('_', '-')}"
+            parts += [option] if value is True else [option, str(value)]
     return shlex.join(parts)

@@ -18,6 +18,8 @@ class Profile:
 
     name: ProfileName
     backbone: str
+    backbone_3d: str
+    backbone_2plus1d: str
     dropout: float
     """Of networks with a flow layer."""
     baseline_dropout: float
@@ -28,20 +30,22 @@ class Profile:
     recipe: RecipeSpec
     baseline_recipe: RecipeSpec
     clip: ClipSpec
+    pretrained: bool = False
+    """Start from torchvision's weights."""
 
     def rgb(self, data: DataSpec) -> RunSpec:
-        """The plain per-frame RGB network."""
-        model = ModelSpec(self.backbone, dropout=self.baseline_dropout, stack=self.stack)
+        """The plain RGB network."""
+        model = self._model(self.baseline_dropout)
         return RunSpec(model, data, self.baseline_recipe)
 
     def flow_after(self, data: DataSpec, block: int) -> RunSpec:
         """A flow layer after a block."""
         flow = FlowSpec(block, n_iter=self.n_iter, bottleneck=self.bottleneck)
-        model = ModelSpec(self.backbone, flow=flow, dropout=self.dropout, stack=self.stack)
+        model = dataclasses.replace(self._model(self.dropout), flow=flow)
         return RunSpec(model, data, self.recipe)
 
     def tvl1(self, data: DataSpec) -> RunSpec:
-        """The network on stacked TV-L1 fields."""
+        """The network on TV-L1 fields."""
         rgb = self.rgb(data)
         return dataclasses.replace(rgb, model=dataclasses.replace(rgb.model, stream="tvl1"))
 
@@ -49,6 +53,11 @@ class Profile:
         """The late average of `rgb` and `tvl1`."""
         rgb = self.rgb(data)
         return dataclasses.replace(rgb, model=dataclasses.replace(rgb.model, stream="two_stream"))
+
+    def _model(self, dropout: float) -> ModelSpec:
+        return ModelSpec(
+            self.backbone, dropout=dropout, stack=self.stack, pretrained=self.pretrained
+        )
 
 
 def demo_profile(data: str) -> Profile:
@@ -66,6 +75,8 @@ def demo_profile(data: str) -> Profile:
     return Profile(
         name="demo",
         backbone="narrow",
+        backbone_3d="narrow3d",
+        backbone_2plus1d="narrow2plus1d",
         dropout=0.0,
         baseline_dropout=0.0,
         stack=5,
@@ -80,7 +91,9 @@ def demo_profile(data: str) -> Profile:
 def paper_profile(data: str) -> Profile:
     """The recipe of the released code: 16 frames at stride 2, 112 crop, 60 epochs of SGD.
 
-    The plain networks follow the released 2D baselines, which start from ImageNet weights.
+    The plain networks follow the released 2D baselines, which start from ImageNet weights. The
+    volumetric ones are of the same depth as each other, so that a table compares kinds of
+    convolution, and of 18 layers, because of those torchvision has weights.
     """
     demo = default_clip(data)
     clip = dataclasses.replace(
@@ -95,6 +108,8 @@ def paper_profile(data: str) -> Profile:
     return Profile(
         name="paper",
         backbone="resnet34",
+        backbone_3d="r3d_18",
+        backbone_2plus1d="r2plus1d_18",
         dropout=0.3,
         baseline_dropout=0.8,
         stack=10,
@@ -106,7 +121,10 @@ def paper_profile(data: str) -> Profile:
     )
 
 
-def build_profile(name: ProfileName, data: str, backbone: str | None = None) -> Profile:
+def build_profile(
+    name: ProfileName, data: str, backbone: str | None = None, pretrained: bool = False
+) -> Profile:
     """A profile for a data set, with another backbone where one is named."""
     profile = demo_profile(data) if name == "demo" else paper_profile(data)
+    profile = dataclasses.replace(profile, pretrained=pretrained)
     return profile if backbone is None else dataclasses.replace(profile, backbone=backbone)

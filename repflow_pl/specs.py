@@ -46,7 +46,11 @@ class ModelSpec:
     flow: FlowSpec | None = None
     dropout: float = 0.3
     stack: int = 10
-    """`tvl1`: how many consecutive TV-L1 fields make one input image (2 channels each)."""
+    """`tvl1`: how many consecutive TV-L1 fields make one input image (2 channels each); a backbone
+    that sees whole clips takes the fields as a clip, whatever the stack."""
+    pretrained: bool = False
+    """Start from torchvision's weights of the backbone: ImageNet for 2D networks and those inflated
+    from them, Kinetics-400 for the other volumetric ones."""
 
     def __post_init__(self) -> None:
         if self.flow is not None and self.stream != "rgb":

@@ -146,6 +146,7 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
         (["--rows", "After blok 3"], "unknown row 'After blok 3': did you mean After block 3"),
         (["--data", "motion_shape"], "unknown data set 'motion_shape': did you mean motion_shapes"),
         (["--backbone", "resnet-18"], "unknown backbone 'resnet-18': did you mean resnet18"),
+        (["--pretrained"], "torchvision has no weights for backbone 'narrow': leave out"),
         (["--data-root", "nowhere"], "nowhere"),
         (["--seeds", "some"], "some"),
         (["--seeds", "0"], "--seeds and --devices are counts of 1 or more"),
@@ -203,13 +204,16 @@ def test_two_processes_train_one_run(script: Script) -> None:
 
 
 def test_options_are_typed() -> None:
-    options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x"])
-    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"))
+    options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x", "--pretrained"])
+    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"), pretrained=True)
     with pytest.raises(UserError, match="see --help"):
         parse(["--seeds", "three"])
 
 
 def test_the_shown_command_has_no_folder_of_the_user() -> None:
+    script = Path("/home/me/experiments/table_placement.py")
     options = Options(seeds=3, data="folder", data_root=Path("/home/me/v"), out=Path("/home/me/o"))
-    shown = shown_command(Path("/home/me/experiments/table_placement.py"), options)
+    shown = shown_command(script, options)
     assert shown == "python experiments/table_placement.py --seeds 3 --data folder"
+    shown = shown_command(script, Options(pretrained=True))
+    assert shown == "python experiments/table_placement.py --pretrained"

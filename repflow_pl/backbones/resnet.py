@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import torchvision.models
 from torch import nn
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from repflow_pl.backbones.registry import Backbone, Block, backbone
+from repflow_pl.backbones.registry import Backbone, Block, backbone, initialise
 
 
-@backbone("resnet18")
+@backbone("resnet18", weights=ResNet18_Weights.IMAGENET1K_V1)
 def resnet18(in_channels: int) -> Backbone:
     """He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), Table 1."""
     return _from_torchvision("resnet18", torchvision.models.resnet18(), in_channels)
 
 
-@backbone("resnet34")
+@backbone("resnet34", weights=ResNet34_Weights.IMAGENET1K_V1)
 def resnet34(in_channels: int) -> Backbone:
     """He et al. (CVPR 2016), Table 1; the backbone of the paper's 2D baselines."""
     return _from_torchvision("resnet34", torchvision.models.resnet34(), in_channels)
 
 
-@backbone("resnet50")
+@backbone("resnet50", weights=ResNet50_Weights.IMAGENET1K_V1)
 def resnet50(in_channels: int) -> Backbone:
     """He et al. (CVPR 2016), Table 1, with the stride in the 3x3 convolution as in torchvision."""
     return _from_torchvision("resnet50", torchvision.models.resnet50(), in_channels)
@@ -44,7 +45,9 @@ def narrow(in_channels: int) -> Backbone:
     for k, stride in enumerate(strides):
         stages.append(_basic_block(widths[k], widths[k + 1], stride))
         blocks.append(Block(f"layer{k + 1}", widths[k + 1], blocks[-1].stride * stride))
-    return _initialise(Backbone("narrow", blocks, stages))
+    net = Backbone("narrow", blocks, stages)
+    initialise(net)
+    return net
 
 
 def _basic_block(channels_in: int, channels: int, stride: int) -> BasicBlock:
@@ -57,18 +60,10 @@ def _basic_block(channels_in: int, channels: int, stride: int) -> BasicBlock:
     return BasicBlock(channels_in, channels, stride, shortcut)
 
 
-def _initialise(net: Backbone) -> Backbone:
-    """As torchvision's ResNet does: He et al. (2015), fan-out."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return net
-
-
 def _from_torchvision(name: str, net: ResNet, in_channels: int) -> Backbone:
     if in_channels != 3:
         net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(net.conv1.weight, mode="fan_out", nonlinearity="relu")
+        initialise(net.conv1)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     layers = (net.layer1, net.layer2, net.layer3, net.layer4)
     width = net.fc.in_features // 8  # channels of layer1: 64, or 256 with bottleneck blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from repflow_pl.backbones import Backbone
+from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.specs import FlowSpec
 
@@ -12,10 +13,11 @@ from repflow_pl.specs import FlowSpec
 class ClipClassifier(nn.Module):
     """Class scores of clips: blocks 1..k, the flow layer, the other blocks, mean, linear layer.
 
-    Without a flow spec it is the plain per-frame CNN whose scores are averaged over the frames.
+    Without a flow spec it is the plain CNN; one that sees single frames has its scores averaged.
 
     Shapes: [B, C, T, H, W] -> [B, classes].
-    Errors: UserError where the backbone has no such block.
+    Errors: UserError where the backbone has no such block, and for clips of which one frame is left
+    behind it.
     """
 
     def __init__(
@@ -30,13 +32,24 @@ class ClipClassifier(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         for index in range(len(self.backbone.blocks)):
-            if index > 0:
-                clip = self.backbone.forward_block(index, clip)
+            clip = self.backbone.forward_block(index, clip)
             if self.flow is not None and index == self.flow_after:
+                check_frames(self.backbone, index, clip.shape[2])
                 clip = self.flow(clip)
         # The mean over frames before the linear layer is the mean of the frames' scores.
         scores: Tensor = self.head(self.dropout(clip.mean((2, 3, 4))))
         return scores
+
+
+def check_frames(backbone: Backbone, index: int, frames: int) -> None:
+    """Refuse a flow layer where a clip has no two frames left. Errors: UserError."""
+    if frames < 2:
+        block = backbone.block(index)
+        raise UserError(
+            f"behind block {index} of {backbone.name!r} a clip has one frame left (it strides by "
+            f"{block.stride_time} in time), and flow needs two: take longer clips or an earlier "
+            "block."
+        )
 
 
 def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torchvision.models
@@ -13,14 +15,21 @@ from repflow_pl.errors import UserError
 @pytest.mark.parametrize("name", backbone_names())
 @pytest.mark.parametrize("in_channels", [3, 10])
 def test_blocks_are_as_published(name: str, in_channels: int) -> None:
-    net = build_backbone(name, in_channels).eval()
-    clip = torch.randn(1, in_channels, 2, 64, 64)
-    assert net.block(0).channels == in_channels and net.block(0).stride == 1
-    for index in range(1, len(net.blocks)):
-        clip = net.forward_block(index, clip)
-        block = net.block(index)
-        side = 64 // block.stride
-        assert clip.shape == (1, block.channels, 2, side, side), block
+    for frames, height in ((8, 64), (7, 64), (1, 32), (16, 50)):
+        with torch.device("meta"):  # sizes alone
+            net = build_backbone(name, in_channels)
+            clip = torch.empty(1, in_channels, frames, height, 64)
+        assert net.block(0).channels == in_channels and net.block(0).stride == 1
+        for index in range(len(net.blocks)):
+            clip = net.forward_block(index, clip)
+            block = net.block(index)
+            assert clip.shape == (
+                1,
+                block.channels,
+                math.ceil(frames / block.stride_time),
+                math.ceil(height / block.stride),
+                math.ceil(64 / block.stride),
+            ), block
 
 
 def test_every_backbone_has_the_papers_five_blocks() -> None:

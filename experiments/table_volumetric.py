@@ -1,0 +1,58 @@
+"""The volumetric table: does the flow layer help networks that see motion by themselves?
+
+Piergiovanni and Ryoo (CVPR 2019), Section 4: a 3D and a (2+1)D ResNet on RGB, on TV-L1 fields, and
+with the flow layer after block 3.
+
+    python experiments/table_volumetric.py                    # embedded data, two CPU cores
+    python experiments/table_volumetric.py --seeds 3
+    python experiments/table_volumetric.py --data folder --data-root VIDEOS --profile paper
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from repflow_pl.cli import main
+from repflow_pl.errors import UserError
+from repflow_pl.profiles import Profile, build_profile
+from repflow_pl.report.table import Ordering, Row, Table
+from repflow_pl.specs import DataSpec, RunSpec
+
+
+def volumetric(profile: Profile, data: DataSpec) -> Table:
+    """The rows, from a profile's two volumetric backbones."""
+    if profile.backbone != build_profile(profile.name, data.name).backbone:
+        raise UserError("this table compares two backbones of the profile: leave out --backbone.")
+    kinds = {"3D ResNet": profile.backbone_3d, "(2+1)D ResNet": profile.backbone_2plus1d}
+    rows = []
+    for kind, name in kinds.items():
+        of_kind = dataclasses.replace(profile, backbone=name)
+        rows += [
+            _row(f"{kind}: RGB", of_kind.rgb(data)),
+            _row(f"{kind}: TV-L1 flow", of_kind.tvl1(data)),
+            _row(f"{kind}: RGB + Rep. Flow", of_kind.flow_after(data, 3)),
+        ]
+    return Table(
+        name="volumetric",
+        title="Flow in volumetric networks",
+        rows=tuple(rows),
+        paper_csv="volumetric",
+        orderings=tuple(
+            Ordering(
+                f"{kind}: the flow layer beats {worse}",
+                f"{kind}: RGB + Rep. Flow",
+                f"{kind}: {worse}",
+            )
+            for kind in kinds
+            for worse in ("RGB", "TV-L1 flow")
+        ),
+    )
+
+
+def _row(name: str, spec: RunSpec) -> Row:
+    return Row(name, spec, paper=name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(volumetric))

@@ -1,0 +1,126 @@
+"""torchvision's weights for our backbones: fetched, inflated, fitted to the input's channels."""
+
+from __future__ import annotations
+
+import http.client
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import GoogLeNet_Weights, WeightsEnum
+
+from repflow_pl.errors import UserError
+
+State = Mapping[str, Tensor]
+
+_HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
+"""torchvision's modules behind the features; ours are trained anew for the data set's classes."""
+
+_FAILURES = (OSError, http.client.HTTPException, RuntimeError, pickle.UnpicklingError, EOFError)
+"""What a download, a wrong hash and a damaged file raise."""
+
+NEW = "nonlocal"
+"""In the name of a module that the pretrained network does not have."""
+
+
+class Standardise(nn.Module):
+    """Pixels in -1..1, as every network here gets them, to (p - mean) / std with p in 0..1.
+
+    Shapes: [B, C, T, H, W] -> the same, for C values of `mean` and `std`.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        m, s = torch.tensor(mean).view(-1, 1, 1, 1), torch.tensor(std).view(-1, 1, 1, 1)
+        self.register_buffer("scale", 0.5 / s, persistent=False)
+        self.register_buffer("shift", (0.5 - m) / s, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels * self.scale + self.shift
+
+
+def expected_pixels(weights: WeightsEnum) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation, of pixels in 0..1, that the weights were trained with."""
+    if isinstance(weights, GoogLeNet_Weights):
+        # Its transforms say ImageNet's, which the network itself undoes (`transform_input`).
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    transforms = weights.transforms()
+    return transforms.mean, transforms.std
+
+
+def fetch(weights: WeightsEnum) -> State:
+    """The tensors of a file of torchvision, downloaded into torch.hub's folder if it is not there.
+
+    Errors: UserError where it cannot be had or is damaged.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    file = folder / Path(urlparse(weights.url).path).name
+    had = file.exists()
+    try:
+        state: State = weights.get_state_dict(
+            progress=True, check_hash=True, map_location="cpu", weights_only=True
+        )
+    except _FAILURES as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if had:
+            raise UserError(
+                f"{file} is no file of weights ({reason}): delete it, and it is downloaded again."
+            ) from error
+        raise UserError(
+            f"the weights {weights} cannot be downloaded ({reason}): get {weights.url} on another "
+            f"machine and place it in {folder}, or leave out --pretrained."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{file} is no file of weights: delete it, and it is downloaded again.")
+    return state
+
+
+def load(stages: nn.Module, state: State, name: str) -> None:
+    """Put a pretrained network's tensors into the stages it was cut into.
+
+    Cutting a network keeps the order of its tensors, so they are matched by it; heads, and modules
+    with NEW in their name, are left out. A tensor with one dimension more than the pretrained one
+    gets it inflated, and the first convolution may have other input channels.
+
+    Errors: UserError where the numbers or shapes of the tensors do not agree.
+    """
+    ours = {key: value for key, value in stages.state_dict().items() if _counts(key)}
+    theirs = [v for key, v in state.items() if _counts(key) and not key.startswith(_HEADS)]
+    fitted = [fit(t, o.shape) for t, o in zip(theirs, ours.values(), strict=False)]
+    if len(theirs) != len(ours) or any(
+        f.shape != o.shape for f, o in zip(fitted, ours.values(), strict=True)
+    ):
+        raise UserError(f"the file of {name} does not hold that network's weights: delete it.")
+    if not any(value.is_meta for value in ours.values()):  # a network of shapes alone has no values
+        stages.load_state_dict(dict(zip(ours, fitted, strict=True)), strict=False)
+
+
+def fit(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """A pretrained tensor as ours: inflated in time, and over other input channels than RGB.
+
+    Other channels each get the mean of the RGB filters (Wang et al., "Temporal Segment Networks",
+    ECCV 2016, Section 3.3). What fits neither way comes back as it is.
+    """
+    if tensor.dim() == 4 and len(shape) == 5:
+        tensor = inflate(tensor, shape[2])
+    if tensor.dim() == len(shape) >= 4 and tensor.shape[1] == 3 != shape[1]:
+        tensor = tensor.mean(1, keepdim=True).repeat_interleave(shape[1], 1)
+    return tensor
+
+
+def inflate(kernel: Tensor, time: int) -> Tensor:
+    """[O, I, H, W] -> [O, I, time, H, W] with the same answer to a clip of equal frames.
+
+    Carreira and Zisserman, "Quo Vadis, Action Recognition?" (CVPR 2017), Section 2.4.
+    """
+    return kernel[:, :, None].repeat(1, 1, time, 1, 1) / time
+
+
+def _counts(key: str) -> bool:
+    return NEW not in key and not key.endswith("num_batches_tracked")

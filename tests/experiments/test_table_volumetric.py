@@ -1,0 +1,51 @@
+"""The volumetric table: its rows are the paper's, are different runs, and learn."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from repflow_pl.errors import UserError
+from repflow_pl.models.build import build_model
+from repflow_pl.profiles import ProfileName, build_profile
+from repflow_pl.report.paper import paper_figures
+from repflow_pl.report.table import Table
+from repflow_pl.specs import DataSpec, spec_hash
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "table_volumetric.py"
+
+
+def volumetric(profile: ProfileName, backbone: str | None = None) -> Table:
+    spec = importlib.util.spec_from_file_location("table_volumetric", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    chosen = build_profile(profile, "motion_shapes", backbone)
+    table: Table = module.volumetric(chosen, DataSpec("motion_shapes", chosen.clip))
+    return table
+
+
+def test_rows_are_the_papers_but_for_fcf() -> None:
+    rows = [row.paper for row in volumetric("demo").rows]
+    paper = [row.name for row in paper_figures("volumetric").rows]
+    assert rows == [name for name in paper if not name.endswith("FcF")]
+
+
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+def test_every_row_is_another_run_and_learns_from_a_clip(profile: ProfileName) -> None:
+    rows = volumetric(profile).rows
+    assert len({spec_hash(row.spec) for row in rows}) == len(rows)
+    for row in rows:
+        channels, frames = (2, 7) if row.spec.model.stream == "tvl1" else (3, 8)
+        model = build_model(row.spec.model, classes=3)
+        scores = model(torch.randn(2, channels, frames, 32, 32))
+        scores.square().sum().backward()
+        assert scores.shape == (2, 3) and scores.isfinite().all(), row.name
+
+
+def test_another_backbone_is_refused() -> None:
+    with pytest.raises(UserError, match="leave out --backbone"):
+        volumetric("demo", "resnet18")
