@@ -30,20 +30,19 @@ _MIXED = (
 )
 
 
-# The time extent of GoogLeNet's kernels is inflated, as Carreira and Zisserman do (Section 2.4).
 @backbone("i3d", weights=GoogLeNet_Weights.IMAGENET1K_V1)
 def i3d(in_channels: int) -> Backbone:
     """I3D of Carreira and Zisserman, "Quo Vadis, Action Recognition?" (CVPR 2017), Figure 3.
 
-    Windows of even strides are centred as in torchvision's S3D and GoogLeNet; TensorFlow's lie
-    half a step further.
+    Its weights, where asked for, are those of ImageNet inflated (Section 2.4). Windows of stride 2
+    are centred as in torchvision's S3D; TensorFlow's lie one pixel further.
     """
     return _inception("i3d", in_channels, conv_3d)
 
 
 @backbone("s3d", weights=S3D_Weights.KINETICS400_V1)
 def s3d(in_channels: int) -> Backbone:
-    """S3D of Xie et al., "Rethinking Spatiotemporal Feature Learning" (ECCV 2018), Figure 5.
+    """S3D of Xie et al., "Rethinking Spatiotemporal Feature Learning" (ECCV 2018).
 
     I3D with every 3D convolution split in two, space and then time; without their gating (S3D-G).
     """
@@ -109,6 +108,7 @@ def _conv(channels_in: int, channels: int, kernel: Size, stride: Size = (1, 1, 1
     padding = (time // 2, height // 2, width // 2)
     return nn.Sequential(
         nn.Conv3d(channels_in, channels, kernel, stride, padding, bias=False),
+        # torchvision's S3D averages over 1000 steps, which is too slow for a short training.
         nn.BatchNorm3d(channels, eps=1e-3),
         nn.ReLU(inplace=True),
     )

@@ -12,18 +12,19 @@ from repflow_pl.backbones.registry import Backbone, Block, backbone, initialise
 
 @backbone("resnet50_nonlocal", weights=ResNet50_Weights.IMAGENET1K_V1)
 def resnet50_nonlocal(in_channels: int) -> Backbone:
-    """I3D ResNet-50 with 5 non-local blocks: Wang et al. (CVPR 2018), Table 1 and Section 4.1.
+    """I3D ResNet-50 with 5 non-local blocks: Wang et al. (CVPR 2018), Table 1 and Section 4.
 
-    2 behind every other block of res3, 3 behind every other one of res4. Kernels are inflated to
-    3 x 1 x 1 in every other residual block, the first to 5 x 7 x 7. Strides in time are those of
-    the authors' code for clips of 8 frames (2 in all, in front of res3).
+    2 behind every other block of res3, 3 behind every other one of res4. 1 x 1 kernels are
+    inflated to 3 x 1 x 1 in every other residual block, the first kernel to 5 x 7 x 7. The only
+    stride in time is the 2 in front of res3, as in the authors' code for clips of 8 and 32 frames;
+    Table 1, for 32, has two more.
     """
     return _inflated("resnet50_nonlocal", in_channels, (3, 4, 6, 3))
 
 
 @backbone("resnet101_nonlocal", weights=ResNet101_Weights.IMAGENET1K_V1)
 def resnet101_nonlocal(in_channels: int) -> Backbone:
-    """I3D ResNet-101 with 5 non-local blocks: Wang et al. (CVPR 2018), the best of Table 2f.
+    """I3D ResNet-101 with 5 non-local blocks: the network of Wang et al., Table 3.
 
     Its res4 has 23 blocks; the 3 non-local ones are behind every seventh, as in the authors' code.
     """

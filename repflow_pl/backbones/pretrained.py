@@ -105,7 +105,7 @@ def fit(tensor: Tensor, shape: torch.Size) -> Tensor:
     """A pretrained tensor as ours: inflated in time, and over other input channels than RGB.
 
     Other channels each get the mean of the RGB filters (Wang et al., "Temporal Segment Networks",
-    ECCV 2016, Section 3.3). What fits neither way comes back as it is.
+    ECCV 2016, Section 3.2). What fits neither way comes back as it is.
     """
     if tensor.dim() == 4 and len(shape) == 5:
         tensor = inflate(tensor, shape[2])

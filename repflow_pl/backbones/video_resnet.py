@@ -31,7 +31,7 @@ def r2plus1d_18(in_channels: int) -> Backbone:
 
 @backbone("r2plus1d_34")
 def r2plus1d_34(in_channels: int) -> Backbone:
-    """R(2+1)D-34 of Tran et al. (CVPR 2018), Sections 3.5 and 4, with all its channels."""
+    """R(2+1)D-34 of Tran et al. (CVPR 2018), Section 3.5, with all its channels."""
     return _cut("r2plus1d_34", _r2plus1d_34(), in_channels)
 
 

@@ -77,13 +77,10 @@ def test_parameters_of_r2plus1d_34() -> None:
     total = 3 * 49 * 45 + 2 * 45 + 45 * 3 * 64 + 2 * 64  # the stem has 45 between
     before = 64
     for channels, depth in ((64, 3), (128, 4), (256, 6), (512, 3)):
-        # torchvision's builder and the authors' code give both convolutions' norms their channels
         total += two(before, channels) + (2 * depth - 1) * two(channels, channels)
         total += 2 * depth * 2 * channels
         total += before * channels + 2 * channels if before != channels else 0
         before = channels
-    # Nowhere is the floor taken of another number: but for layer2 to layer4's first convolutions,
-    # which have the published channels, all are of equal inputs and outputs.
     assert parameters("r2plus1d_34") == total + 512 * CLASSES + CLASSES
 
 
@@ -100,7 +97,7 @@ def test_parameters_of_nonlocal_resnets(name: str, depth: int) -> None:
     The 2D networks' are torchvision's documentation, with 1000 classes.
     """
     images = {6: 25_557_032, 23: 44_549_160}[depth] - 2048 * 1000 - 1000
-    # Section 4.1: the first kernel becomes 5 x 7 x 7, and 1 x 1 ones 3 x 1 x 1 in every other block
+    # Section 4: the first kernel becomes 5 x 7 x 7, and 1 x 1 ones 3 x 1 x 1 in every other block
     first = 4 * 3 * 64 * 7 * 7
     res2 = 64 * 64 + 2 * 256 * 64
     res3 = 256 * 128 + 512 * 128
