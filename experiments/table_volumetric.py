@@ -38,7 +38,7 @@ def volumetric(profile: Profile, data: DataSpec) -> Table:
         title="Flow in volumetric networks",
         rows=tuple(rows),
         paper_csv="volumetric",
-        # As its table of the state of the art has it; no other ordering of these rows is established.
+        # By the paper's table of the state of the art; no other ordering here is established.
         orderings=(
             Ordering(
                 "the flow layer helps a (2+1)D network",
