@@ -28,10 +28,10 @@ def volumetric(profile: ProfileName, backbone: str | None = None) -> Table:
     return table
 
 
-def test_rows_are_the_papers_but_for_fcf() -> None:
+def test_rows_are_the_papers() -> None:
     rows = [row.paper for row in volumetric("demo").rows]
     paper = [row.name for row in paper_figures("volumetric").rows]
-    assert rows == [name for name in paper if not name.endswith("FcF")]
+    assert rows == paper
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper"])
