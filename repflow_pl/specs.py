@@ -13,7 +13,12 @@ from typing import Any, Literal
 
 FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
-Stream = Literal["rgb", "tvl1", "two_stream"]
+Stream = Literal["rgb", "tvl1", "two_stream", "rgb_diff"]
+
+
+def has_fields(stream: Stream) -> bool:
+    """Whether a stream needs TV-L1 fields beside or instead of frames."""
+    return stream in ("tvl1", "two_stream")
 
 
 @dataclass(frozen=True)
@@ -37,20 +42,91 @@ class FlowSpec:
 
 
 @dataclass(frozen=True)
+class TVNetSpec:
+    """TVNet (Fan et al., CVPR 2018): unrolled TV-L1, whose fields a CNN classifies.
+
+    The defaults are those of the authors' release, "TVNet-50" of their paper.
+    """
+
+    scales: int = 1
+    """Of factor 2; the coarsest first."""
+    warps: int = 1
+    """Of each scale."""
+    n_iter: int = 50
+    """Of each warp."""
+    name: Literal["tvnet"] = "tvnet"
+
+    def __post_init__(self) -> None:
+        if self.scales < 1 or self.warps < 1 or self.n_iter * self.warps < 2:
+            raise ValueError("TVNet needs a scale, a warp and two iterations, or more")
+
+
+@dataclass(frozen=True)
+class OFFSpec:
+    """OFF (Sun et al., CVPR 2018): gradients of features in space and time, in a branch beside.
+
+    Widths are those of the authors' release.
+    """
+
+    temporal: int = 128
+    """Channels whose differences in time are taken."""
+    spatial: int = 32
+    """Channels whose Sobel gradients are taken, in x and in y."""
+    width: int = 128
+    """Of the units that carry the features from depth to depth."""
+    name: Literal["off"] = "off"
+
+
+@dataclass(frozen=True)
+class MotionFilterSpec:
+    """MFNet (Lee et al., ECCV 2018): differences of shifted features, added between the stages."""
+
+    reduction: int = 4
+    """Channels of a stage per channel of the filter."""
+    name: Literal["motion_filter"] = "motion_filter"
+
+
+@dataclass(frozen=True)
+class ActionFlowNetSpec:
+    """ActionFlowNet (Ng et al., WACV 2018): the network also learns to predict the TV-L1 fields."""
+
+    flow_weight: float = 1.0
+    """Of the end-point error, in pixels, beside the cross-entropy."""
+    width: int = 64
+    """Of the decoder; it has no part in the scores."""
+    name: Literal["actionflownet"] = "actionflownet"
+
+
+Motion = TVNetSpec | OFFSpec | MotionFilterSpec | ActionFlowNetSpec
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A classifier: a backbone, what it sees, and the flow layer in it, if any."""
+    """A classifier: a backbone, what it sees, and what in it represents motion, if anything."""
 
     backbone: str
     stream: Stream = "rgb"
-    """`two_stream` averages the class probabilities of a trained `rgb` and a trained `tvl1` run."""
+    """`two_stream` averages the class probabilities of a trained `rgb` and a trained `tvl1` run;
+    `rgb_diff` sees the differences between consecutive frames."""
     flow: FlowSpec | None = None
+    motion: Motion | None = None
+    """Another representation of motion than the flow layer's."""
     dropout: float = 0.3
     stack: int = 10
-    """`tvl1`: how many consecutive TV-L1 fields make one input image (2 channels each)."""
+    """`tvl1`, TVNet: how many consecutive fields make one input image (2 channels each)."""
 
     def __post_init__(self) -> None:
         if self.flow is not None and self.stream != "rgb":
             raise ValueError("a flow layer goes into the rgb stream")
+        if self.flow is not None and self.motion is not None:
+            raise ValueError("a model has one representation of motion, a flow layer or another")
+        if isinstance(self.motion, TVNetSpec | ActionFlowNetSpec) and self.stream != "rgb":
+            raise ValueError(f"{self.motion.name} goes into the rgb stream")
+
+    @property
+    def train_stream(self) -> Stream:
+        """What training loads: more than evaluation where the fields teach the network."""
+        return "two_stream" if isinstance(self.motion, ActionFlowNetSpec) else self.stream
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from repflow_pl.data.cache import open_frames, prepared_shape
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec, Stream
+from repflow_pl.specs import ClipSpec, Stream, has_fields
 
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
@@ -54,7 +54,8 @@ class ClipDataset(Dataset[Sample]):
     `clip.flip` says so. In evaluation it is `clip.views` views, spread uniformly over the video,
     centre crop.
 
-    Streams: `rgb` gives (frames,), `tvl1` gives (fields,), `two_stream` gives (frames, fields).
+    Streams: `rgb` gives (frames,), `tvl1` gives (fields,), `two_stream` gives (frames, fields), and
+    `rgb_diff` gives (frames,), whose differences the model takes.
 
     Args:
         seed: of the random draws of training.
@@ -78,7 +79,7 @@ class ClipDataset(Dataset[Sample]):
         self.training = training
         self.seed = seed
         self.frames = open_frames(video_set, clip)
-        self.fields = None if stream == "rgb" else open_fields(video_set, clip)
+        self.fields = open_fields(video_set, clip) if has_fields(stream) else None
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -192,11 +193,11 @@ def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> N
     name = video_set.name
     if clip.flip and not video_set.mirror_safe:
         raise UserError(f"{name}: mirrored clips may change their class here; set flip to false.")
-    if stream != "rgb" and clip.order == "shuffled":
+    if has_fields(stream) and clip.order == "shuffled":
         raise UserError(
             f"{name}: shuffled frames have no TV-L1 fields; the shuffled control is for 'rgb' only."
         )
-    if stream != "rgb" and clip.frames < 2:
+    if has_fields(stream) and clip.frames < 2:
         raise UserError(f"{name}: TV-L1 needs clips of two frames or more, not {clip.frames}.")
     for video in video_set.videos:
         height, width = prepared_shape(video, clip)

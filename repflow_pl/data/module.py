@@ -29,6 +29,7 @@ class ClipModule(LightningDataModule):
         seed: of the order of the videos and of the clips that are drawn from them.
         workers: processes that load; None takes none where the frames are memory-mapped, since
             reading them costs less than sending them between processes, and else the cores.
+        train_stream: which inputs a training batch has, where it needs more than an evaluation's.
 
     Errors: UserError as `check_clip` says; when the loaders are asked for, where the batch does not
     divide by the devices or is larger than the training part.
@@ -42,12 +43,15 @@ class ClipModule(LightningDataModule):
         batch: int,
         seed: int,
         workers: int | None = None,
+        train_stream: Stream | None = None,
     ) -> None:
         super().__init__()
         check_clip(video_set, clip, stream)
+        check_clip(video_set, clip, train_stream or stream)
         self.video_set = video_set
         self.clip = clip
         self.stream: Stream = stream
+        self.train_stream: Stream = train_stream or stream
         self.batch = batch
         self.seed = seed
         self.workers = workers
@@ -55,6 +59,7 @@ class ClipModule(LightningDataModule):
     def prepare(self) -> None:
         """Decode into the cache and compute TV-L1 where this was not done yet, with all cores."""
         self._dataset("test")
+        self._dataset("train", training=True)
 
     def prepare_data(self) -> None:
         """Lightning's hook: one process per node prepares, the others wait."""
@@ -80,7 +85,8 @@ class ClipModule(LightningDataModule):
         return self._loader(self._dataset("test"), self._evaluation_batch())
 
     def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
-        return ClipDataset(self.video_set, split, self.clip, self.stream, training, self.seed)
+        stream = self.train_stream if training else self.stream
+        return ClipDataset(self.video_set, split, self.clip, stream, training, self.seed)
 
     def _share(self, batch: int) -> int:
         """A device's part of a global batch."""

@@ -29,7 +29,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import TwoStream
-from repflow_pl.specs import RunSpec, spec_hash, to_dict
+from repflow_pl.specs import RunSpec, has_fields, spec_hash, to_dict
 from repflow_pl.training.checkpoint import AtomicCheckpointIO
 from repflow_pl.training.jobs import Job, is_main_process, run_folder, stream_runs
 from repflow_pl.training.measure import count_flops, measure_latency
@@ -64,7 +64,12 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
     data = ClipModule(
-        video_set, job.spec.data.clip, job.spec.model.stream, job.spec.recipe.batch, job.seed
+        video_set,
+        job.spec.data.clip,
+        job.spec.model.stream,
+        job.spec.recipe.batch,
+        job.seed,
+        train_stream=job.spec.model.train_stream,
     )
     module = VideoClassifier(
         job.spec,
@@ -229,7 +234,7 @@ def _latency(
     spec: RunSpec, module: VideoClassifier, video_set: VideoSet, examples: tuple[Tensor, ...]
 ) -> Latency:
     """The model against the plain RGB network of the same backbone and clip, in turns."""
-    rgb_model = dataclasses.replace(spec.model, stream="rgb", flow=None)
+    rgb_model = dataclasses.replace(spec.model, stream="rgb", flow=None, motion=None)
     rgb_spec = dataclasses.replace(spec, model=rgb_model)
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = _examples(video_set, rgb_spec)
@@ -239,7 +244,7 @@ def _latency(
         _one_clip(examples, module.device),
         reference,
         _one_clip(rgb_examples, module.device),
-        tvl1_ms=[] if spec.model.stream == "rgb" else time_tvl1(frames, repeats=10),
+        tvl1_ms=time_tvl1(frames, repeats=10) if has_fields(spec.model.stream) else [],
     )
 
 

@@ -65,12 +65,12 @@ def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
     for job in jobs:
         with torch.device("meta"):
             build_model(job.spec.model, len(video_set.classes))
-        check_clip(video_set, job.spec.data.clip, job.spec.model.stream)
+        check_clip(video_set, job.spec.data.clip, job.spec.model.train_stream)
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
     """Decode, and compute TV-L1 where a run needs it, once and before any training."""
-    for clip, stream in {(job.spec.data.clip, job.spec.model.stream): None for job in jobs}:
+    for clip, stream in {(job.spec.data.clip, job.spec.model.train_stream): None for job in jobs}:
         ClipDataset(video_set, "test", clip, stream)
 
 
