@@ -62,9 +62,12 @@ class VideoClassifier(L.LightningModule):
 
     # --- training
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Dropout is the only draw made here; the loader's are functions of (seed, epoch) as well.
-        torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
+        # Not at the epoch's start: a loader draws from torch's generator when it begins, which in
+        # a resumed run's first epoch is after that start and in an undisturbed one before it.
+        if batch_index == 0:
+            torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         labels = batch.label.repeat_interleave(batch.inputs[0].shape[1])
