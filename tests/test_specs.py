@@ -41,8 +41,8 @@ def variants() -> list[RunSpec]:
                     dataclasses.replace(value, **{f.name: changed(getattr(value, f.name))})
                     for f in dataclasses.fields(value)
                 ]
-            elif field.name == "stream":
-                continue  # is not free to change beside a flow layer
+            elif field.name in ("stream", "motion"):
+                continue  # are not free to change beside a flow layer
             else:
                 news = [changed(value)]
             found += [

@@ -48,7 +48,8 @@ class FieldStack(nn.Module):
 class TVNetStack(nn.Module):
     """A CNN on stacked optical flow that TVNet finds between the frames, trained as one network.
 
-    Fan et al. (CVPR 2018), Section 3.3: TVNet ahead of the flow stream of a two-stream network.
+    Fan et al. (CVPR 2018): TVNet in the place of the flow that a two-stream network's second CNN
+    is given.
 
     Shapes: RGB [B, 3, T, H, W] with T > stack -> [B, classes].
     """
