@@ -16,7 +16,8 @@ class MotionBlock(nn.Module):
     Lee et al., "Motion Feature Network: Fixed Motion Filter for Action Recognition" (ECCV 2018),
     Section 3: 1x1 reduction, filter, 1x1 expansion with batch norm, element-wise sum with the
     appearance (the paper's MFNet-S; MFNet-C concatenates). The last frame has no next one and goes
-    on as it is. No released code is known; the batch norm and the ratio of the reduction are ours.
+    on as it is. No released code is known: the batch norm, the ratio of the reduction and the
+    centre with its four neighbours as the set of directions are our reading.
 
     Shapes: [B, C, T, H, W] -> the same.
     """

@@ -92,6 +92,7 @@ class TVNet(nn.Module):
             if i == 0:
                 u = v
                 continue
+            # The dual variable follows the flow of the iteration before.
             flow_x, flow_y, div_x, div_y = (kernel[i - 1] for kernel in kernels)
             d_x, d_y = forward_x(u, flow_x), forward_y(u, flow_y)
             shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + EPS)
