@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from repflow_pl.data.clips import Batch
+from repflow_pl.data.clips import Batch, ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.module import ClipModule
 from repflow_pl.models.build import build_model
@@ -131,6 +131,13 @@ def test_fields_are_loaded_to_train_and_not_to_test(videos: VideoSet) -> None:
         for loader in (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
     ]
     assert shapes == [[(3, 4), (2, 3)], [(3, 4)], [(3, 4)]]
+
+
+def test_differences_are_taken_of_the_frames_that_rgb_sees(videos: VideoSet) -> None:
+    differences, rgb = (
+        ClipDataset(videos, "test", CLIP, stream)[0].inputs for stream in ("rgb_diff", "rgb")
+    )
+    assert len(differences) == 1 and torch.equal(differences[0], rgb[0])
 
 
 def result_of(out: Path, videos: VideoSet, run_spec: RunSpec) -> RunResult:
