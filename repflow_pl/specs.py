@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
-Stream = Literal["rgb", "tvl1", "tvl1_twice"]
-"""What a network sees: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
+DataStream = Literal["rgb", "tvl1", "tvl1_twice"]
+"""What is loaded: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
+Stream = Literal["rgb", "rgb_diff", "tvl1", "tvl1_twice"]
+"""What a network sees; `rgb_diff` are the differences between consecutive frames."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,76 @@ class FlowSpec:
 
 
 @dataclass(frozen=True)
+class TVNetSpec:
+    """TVNet (Fan et al., CVPR 2018): unrolled TV-L1, whose fields a CNN classifies.
+
+    The defaults are those of the authors' release, "TVNet-50" of their paper.
+    """
+
+    scales: int = 1
+    """Of factor 2; the coarsest first."""
+    warps: int = 1
+    """Of each scale."""
+    n_iter: int = 50
+    """Of each warp."""
+    kind: Literal["tvnet"] = "tvnet"
+
+    def __post_init__(self) -> None:
+        if self.scales < 1 or self.warps < 1 or self.n_iter * self.warps < 2:
+            raise ValueError("TVNet needs a scale, a warp and two iterations, or more")
+
+
+@dataclass(frozen=True)
+class OFFSpec:
+    """OFF (Sun et al., CVPR 2018): gradients of features in space and time, in a branch beside.
+
+    Widths are those of the authors' release.
+    """
+
+    temporal: int = 128
+    """Channels whose differences in time are taken."""
+    spatial: int = 32
+    """Channels whose Sobel gradients are taken, in x and in y."""
+    width: int = 128
+    """Of the units that carry the features from depth to depth."""
+    kind: Literal["off"] = "off"
+
+
+@dataclass(frozen=True)
+class MotionFilterSpec:
+    """MFNet (Lee et al., ECCV 2018): differences of shifted features, added between the stages."""
+
+    reduction: int = 4
+    """Channels of a stage per channel of the filter."""
+    kind: Literal["motion_filter"] = "motion_filter"
+
+
+@dataclass(frozen=True)
+class ActionFlowNetSpec:
+    """ActionFlowNet (Ng et al., WACV 2018): the network also learns to predict the TV-L1 fields."""
+
+    flow_weight: float = 1.0
+    """Of the end-point error, in pixels, beside the cross-entropy."""
+    width: int = 64
+    """Of the decoder; it has no part in the scores."""
+    kind: Literal["actionflownet"] = "actionflownet"
+
+
+Motion = TVNetSpec | OFFSpec | MotionFilterSpec | ActionFlowNetSpec
+
+
+@dataclass(frozen=True)
 class ModelSpec:
-    """A classifier: a backbone, what it sees, and the flow layer in it, if any."""
+    """A classifier: a backbone, what it sees, and what in it represents motion, if anything."""
 
     backbone: str
     stream: Stream = "rgb"
     flow: FlowSpec | None = None
+    motion: Motion | None = None
+    """Another representation of motion than the flow layer's."""
     dropout: float = 0.3
     stack: int = 10
-    """How many consecutive TV-L1 fields make one input image (2 channels each, 4 of twice); a
+    """How many consecutive flow fields make one input image (2 channels each, 4 of twice); a
     backbone that sees whole clips takes the fields as a clip, whatever the stack."""
     pretrained: bool = False
     """Start from torchvision's weights of the backbone: ImageNet for 2D networks and those inflated
@@ -69,6 +132,10 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if self.flow is not None and self.stream != "rgb":
             raise ValueError("a flow layer goes into the rgb stream")
+        if self.flow is not None and self.motion is not None:
+            raise ValueError("a model has one representation of motion, a flow layer or another")
+        if isinstance(self.motion, TVNetSpec | ActionFlowNetSpec) and self.stream != "rgb":
+            raise ValueError(f"{self.motion.kind} goes into the rgb stream")
 
 
 @dataclass(frozen=True)
@@ -152,12 +219,19 @@ def late(*members: RunSpec) -> RunSpec:
     return RunSpec(LateSpec(members), members[0].data, members[0].recipe)
 
 
-def streams_of(model: ModelSpec | LateSpec) -> tuple[Stream, ...]:
-    """What a network takes, in the order in which it takes it."""
+def streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:
+    """What a network is given, in the order in which it takes it."""
     if isinstance(model, ModelSpec):
-        return (model.stream,)
+        return ("rgb",) if model.stream == "rgb_diff" else (model.stream,)
     found = (stream for member in model.members for stream in streams_of(member.model))
     return tuple(dict.fromkeys(found))
+
+
+def training_streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:
+    """What training loads: more than evaluation where the fields teach the network."""
+    if isinstance(model, ModelSpec) and isinstance(model.motion, ActionFlowNetSpec):
+        return ("rgb", "tvl1")
+    return streams_of(model)
 
 
 def to_dict(spec: Any) -> dict[str, Any]:
@@ -169,8 +243,9 @@ def to_dict(spec: Any) -> dict[str, Any]:
 def spec_hash(spec: RunSpec) -> str:
     """12 hexadecimal digits that name a spec: SHA-256 of its canonical JSON.
 
-    Fields at their default are left out. So a new option whose default means "as before" leaves
-    every finished run its name; and a published default must never change.
+    Fields at their default are left out, but for `kind`, which tells specs apart. So a new option
+    whose default means "as before" leaves every finished run its name; and a published default must
+    never change.
     """
     canonical = json.dumps(_without_defaults(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
@@ -184,5 +259,7 @@ def _without_defaults(value: Any) -> Any:
     return {
         f.name: _without_defaults(getattr(value, f.name))
         for f in dataclasses.fields(value)
-        if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
+        if f.name == "kind"
+        or f.default is dataclasses.MISSING
+        or getattr(value, f.name) != f.default
     }

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from repflow_pl.specs import (
+    ActionFlowNetSpec,
     ClipSpec,
     DataSpec,
     FlowSpec,
     ModelSpec,
+    MotionFilterSpec,
+    OFFSpec,
     RecipeSpec,
     RunSpec,
+    TVNetSpec,
     late,
     spec_hash,
 )
@@ -52,7 +56,7 @@ def variants() -> list[RunSpec]:
                     for f in dataclasses.fields(value)
                     if f.name != "fuse"  # not beside several layers
                 ]
-            elif field.name == "stream":
+            elif field.name in ("stream", "motion"):
                 continue  # not beside a flow layer
             else:
                 news = [changed(value)]
@@ -118,3 +122,9 @@ def test_a_flow_layer_belongs_to_the_rgb_stream() -> None:
 
 def test_span_counts_both_ends() -> None:
     assert ClipSpec(frames=8, stride=4).span == 29
+
+
+def test_the_kind_of_motion_counts_where_nothing_else_differs() -> None:
+    motions = (TVNetSpec(), OFFSpec(), MotionFilterSpec(), ActionFlowNetSpec(), None)
+    models = [ModelSpec("narrow", motion=motion) for motion in motions]
+    assert len({spec_hash(dataclasses.replace(SPEC, model=model)) for model in models}) == 5

@@ -20,7 +20,7 @@ from repflow_pl.data.cache import open_frames, prepared_shape
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec, Stream
+from repflow_pl.specs import ClipSpec, DataStream
 
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
@@ -67,7 +67,7 @@ class ClipDataset(Dataset[Sample]):
         video_set: VideoSet,
         split: Split,
         clip: ClipSpec,
-        streams: Sequence[Stream] = ("rgb",),
+        streams: Sequence[DataStream] = ("rgb",),
         training: bool = False,
         seed: int = 0,
     ) -> None:
@@ -189,7 +189,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
-def check_clip(video_set: VideoSet, clip: ClipSpec, streams: Sequence[Stream] = ("rgb",)) -> None:
+def check_clip(
+    video_set: VideoSet, clip: ClipSpec, streams: Sequence[DataStream] = ("rgb",)
+) -> None:
     """Refuse clips that the set cannot give, before anything is computed.
 
     Errors: UserError for mirroring where left and right are classes, shuffled flow, flow of one

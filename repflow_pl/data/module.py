@@ -14,7 +14,7 @@ from repflow_pl.data.cache import MappedFrames
 from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec, Stream
+from repflow_pl.specs import ClipSpec, DataStream
 
 TIMEOUT = 300
 """Seconds after which a silent worker is given up: a decoder that hangs must not hang the run."""
@@ -30,6 +30,7 @@ class ClipModule(LightningDataModule):
         seed: of the order of the videos and of the clips that are drawn from them.
         workers: processes that load; None takes none where the frames are memory-mapped, since
             reading them costs less than sending them between processes, and else the cores.
+        train_streams: which inputs a training batch has, where it needs more than an evaluation's.
 
     Errors: UserError as `check_clip` says; when the loaders are asked for, where the batch does not
     divide by the devices or is larger than the training part.
@@ -39,16 +40,19 @@ class ClipModule(LightningDataModule):
         self,
         video_set: VideoSet,
         clip: ClipSpec,
-        streams: Sequence[Stream],
+        streams: Sequence[DataStream],
         batch: int,
         seed: int,
         workers: int | None = None,
+        train_streams: Sequence[DataStream] | None = None,
     ) -> None:
         super().__init__()
+        train_streams = train_streams or streams
         check_clip(video_set, clip, streams)
+        check_clip(video_set, clip, train_streams)
         self.video_set = video_set
         self.clip = clip
-        self.streams = streams
+        self.streams, self.train_streams = streams, train_streams
         self.batch = batch
         self.seed = seed
         self.workers = workers
@@ -56,6 +60,7 @@ class ClipModule(LightningDataModule):
     def prepare(self) -> None:
         """Decode into the cache and compute TV-L1 where this was not done yet, with all cores."""
         self._dataset("test")
+        self._dataset("train", training=True)
 
     def prepare_data(self) -> None:
         """Lightning's hook: one process per node prepares, the others wait."""
@@ -81,7 +86,8 @@ class ClipModule(LightningDataModule):
         return self._loader(self._dataset("test"), self._evaluation_batch())
 
     def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
-        return ClipDataset(self.video_set, split, self.clip, self.streams, training, self.seed)
+        streams = self.train_streams if training else self.streams
+        return ClipDataset(self.video_set, split, self.clip, streams, training, self.seed)
 
     def _share(self, batch: int) -> int:
         """A device's part of a global batch."""

@@ -5,9 +5,22 @@ from __future__ import annotations
 from torch import nn
 
 from repflow_pl.backbones import build_backbone, is_volumetric
+from repflow_pl.errors import UserError
+from repflow_pl.layers.tvnet import TVNet
+from repflow_pl.models.actionflownet import ActionFlowNet
+from repflow_pl.models.motion_filter import MotionFilterNet
+from repflow_pl.models.off import OFFNet
 from repflow_pl.models.placement import ClipClassifier
-from repflow_pl.models.streams import FieldStack, LateFusion
-from repflow_pl.specs import LateSpec, ModelSpec, streams_of
+from repflow_pl.models.streams import FieldStack, FrameDifferences, LateFusion, TVNetStack
+from repflow_pl.specs import (
+    ActionFlowNetSpec,
+    LateSpec,
+    ModelSpec,
+    MotionFilterSpec,
+    OFFSpec,
+    TVNetSpec,
+    streams_of,
+)
 
 
 def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
@@ -24,12 +37,39 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
             [build_model(member.model, classes) for member in spec.members],
             [[inputs.index(s) for s in streams_of(member.model)] for member in spec.members],
         )
-    if spec.stream == "rgb":
-        backbone = build_backbone(spec.backbone, pretrained=spec.pretrained)
-        return ClipClassifier(backbone, classes, spec.dropout, spec.flow)
-    channels = 2 if spec.stream == "tvl1" else 4
-    if is_volumetric(spec.backbone):  # the fields are a clip
-        backbone = build_backbone(spec.backbone, channels, spec.pretrained)
-        return ClipClassifier(backbone, classes, spec.dropout)
-    backbone = build_backbone(spec.backbone, channels * spec.stack, spec.pretrained)
-    return FieldStack(ClipClassifier(backbone, classes, spec.dropout), spec.stack)
+    if spec.motion is not None and is_volumetric(spec.backbone):
+        raise UserError(
+            f"{spec.motion.kind} is for 2D backbones, and {spec.backbone!r} sees whole clips: "
+            "take another --backbone."
+        )
+    if spec.stream in ("tvl1", "tvl1_twice"):
+        return _of_fields(spec, 2 if spec.stream == "tvl1" else 4, classes)
+    if spec.stream == "rgb_diff":
+        return FrameDifferences(_classifier(spec, 3, classes))
+    if isinstance(spec.motion, TVNetSpec):
+        tvnet = TVNet(spec.motion.scales, spec.motion.warps, spec.motion.n_iter)
+        return TVNetStack(tvnet, FieldStack(_classifier(spec, 2 * spec.stack, classes), spec.stack))
+    if isinstance(spec.motion, ActionFlowNetSpec):
+        return _classifier(spec, 6, classes)
+    return _classifier(spec, 3, classes)
+
+
+def _of_fields(spec: ModelSpec, channels: int, classes: int) -> nn.Module:
+    """A volumetric network takes the fields as a clip, a 2D one as stacks."""
+    if is_volumetric(spec.backbone):
+        return _classifier(spec, channels, classes)
+    return FieldStack(_classifier(spec, channels * spec.stack, classes), spec.stack)
+
+
+def _classifier(spec: ModelSpec, channels: int, classes: int) -> nn.Module:
+    """The spec's backbone and what belongs into it, for clips of so many channels."""
+    backbone = build_backbone(spec.backbone, channels, spec.pretrained)
+    match spec.motion:
+        case OFFSpec():
+            return OFFNet(backbone, classes, spec.dropout, spec.motion)
+        case MotionFilterSpec():
+            return MotionFilterNet(backbone, classes, spec.dropout, spec.motion)
+        case ActionFlowNetSpec():
+            return ActionFlowNet(backbone, classes, spec.dropout, spec.motion)
+        case _:
+            return ClipClassifier(backbone, classes, spec.dropout, spec.flow)

@@ -12,24 +12,25 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.training.result import Latency
 
 
 @torch.no_grad()
 def count_flops(model: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Floating-point operations of model(*inputs): PyTorch's count of convolutions and products,
-    and the iterations of every flow layer, which that count does not know."""
+    and the iterations of every flow layer and TVNet, which that count does not know."""
     iterations = 0
 
     def add(layer: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal iterations
-        assert isinstance(layer, FlowIteration)
+        assert isinstance(layer, FlowIteration | TVNet)
         iterations += layer.flops(args[0])
 
     handles = [
         layer.register_forward_pre_hook(add)
         for layer in model.modules()
-        if isinstance(layer, FlowIteration)
+        if isinstance(layer, FlowIteration | TVNet)
     ]
     was_training = model.training
     model.eval()

@@ -16,13 +16,15 @@ from torchmetrics.classification import MulticlassAccuracy
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.tvl1 import STEP, ZERO
 from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
+from repflow_pl.models.loss import training_loss
 from repflow_pl.specs import RunSpec
 from repflow_pl.training.metrics import Accuracies, VideoAccuracy
 
 
 class VideoClassifier(L.LightningModule):
-    """Cross-entropy on clips; accuracy on videos.
+    """Cross-entropy on clips, or the model's own loss; accuracy on videos.
 
     Every epoch draws its random numbers from (seed, epoch) alone, so a resumed run ends with the
     numbers of an uninterrupted one.
@@ -60,14 +62,17 @@ class VideoClassifier(L.LightningModule):
 
     # --- training
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Dropout is the only draw made here; the loader's are functions of (seed, epoch) as well.
-        torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
+        # Not at the epoch's start: a loader draws from torch's generator when it begins, which in
+        # a resumed run's first epoch is after that start and in an undisturbed one before it.
+        if batch_index == 0:
+            torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        scores = self.scores(batch).flatten(0, 1)
-        labels = batch.label.repeat_interleave(len(scores) // len(batch.label))
-        loss = F.cross_entropy(scores, labels)
+        labels = batch.label.repeat_interleave(batch.inputs[0].shape[1])
+        inputs = [to_float(stream.flatten(0, 1)) for stream in batch.inputs]
+        scores, loss = training_loss(self.model, inputs, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_top1.update(scores.detach(), labels)
         return loss
@@ -165,11 +170,11 @@ def to_float(stream: Tensor) -> Tensor:
 
 
 def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[str, Any]]:
-    """All trained parameters, those of Alg. 1 in a group of their own (the last, if any)."""
+    """All trained parameters; those of Alg. 1 and of TVNet in a group of their own (the last)."""
     flow = [
         parameter
         for layer in model.modules()
-        if isinstance(layer, FlowIteration)
+        if isinstance(layer, FlowIteration | TVNet)
         for parameter in layer.parameters()
         if parameter.requires_grad
     ]

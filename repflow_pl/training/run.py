@@ -31,7 +31,15 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import LateFusion
-from repflow_pl.specs import LateSpec, ModelSpec, RunSpec, spec_hash, streams_of, to_dict
+from repflow_pl.specs import (
+    LateSpec,
+    ModelSpec,
+    RunSpec,
+    spec_hash,
+    streams_of,
+    to_dict,
+    training_streams_of,
+)
 from repflow_pl.training.checkpoint import AtomicCheckpointIO
 from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
 from repflow_pl.training.measure import count_flops, measure_latency
@@ -66,7 +74,12 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
     data = ClipModule(
-        video_set, job.spec.data.clip, streams_of(job.spec.model), job.spec.recipe.batch, job.seed
+        video_set,
+        job.spec.data.clip,
+        streams_of(job.spec.model),
+        job.spec.recipe.batch,
+        job.seed,
+        train_streams=training_streams_of(job.spec.model),
     )
     module = VideoClassifier(
         job.spec,
@@ -231,7 +244,7 @@ def _latency(
     spec: RunSpec, module: VideoClassifier, video_set: VideoSet, examples: tuple[Tensor, ...]
 ) -> Latency:
     """The model against the plain RGB network of the same backbone and clip, in turns."""
-    rgb_model = dataclasses.replace(_first_model(spec.model), stream="rgb", flow=None)
+    rgb_model = dataclasses.replace(_first_model(spec.model), stream="rgb", flow=None, motion=None)
     rgb_spec = dataclasses.replace(spec, model=rgb_model)
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = _examples(video_set, rgb_spec)

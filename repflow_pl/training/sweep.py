@@ -14,7 +14,7 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import streams_of
+from repflow_pl.specs import training_streams_of
 from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.run import Machine, WandbMode, run
 
@@ -70,12 +70,13 @@ def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
     for job in jobs:
         with torch.device("meta"):
             build_model(job.spec.model, len(video_set.classes))
-        check_clip(video_set, job.spec.data.clip, streams_of(job.spec.model))
+        check_clip(video_set, job.spec.data.clip, training_streams_of(job.spec.model))
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
     """Decode, and compute TV-L1 where a run needs it, once and before any training."""
-    for clip, streams in {(job.spec.data.clip, streams_of(job.spec.model)): None for job in jobs}:
+    wanted = {(job.spec.data.clip, training_streams_of(job.spec.model)): None for job in jobs}
+    for clip, streams in wanted:
         ClipDataset(video_set, "test", clip, streams)
 
 

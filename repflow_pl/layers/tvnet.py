@@ -1,0 +1,172 @@
+"""TVNet: the iterations of TV-L1 optical flow as the layers of a network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import to_255
+from repflow_pl.ops import flow_flops
+
+THETA, LAMBDA, TAU = 0.3, 0.15, 0.25
+"""Tightness of the coupling, weight of the data term, step of the dual variable: not trained."""
+EPS = 1e-12
+SMALLEST = 4
+"""Pixels of the coarsest scale's shorter side."""
+
+
+class TVNet(nn.Module):
+    """Optical flow between consecutive frames, by TV-L1 with trained kernels.
+
+    Fan et al., "End-to-End Learning of Motion Representation for Video Understanding" (CVPR 2018),
+    Section 3; github.com/LijieFan/tvnet, `tvnet.py`, was read for what the paper leaves open. At
+    every scale, from coarse to fine: frame 2 and its gradient are warped by the flow so far, the
+    brightness is linearised there, and `n_iter` iterations of Zach et al. (DAGM 2007) refine it.
+
+    Trained, from the values of TV-L1 on: the kernels of the flow's gradient and of the divergence,
+    of every iteration and each of the flow's two components on their own, and the flow that the
+    coarsest scale starts from. As in the released code the image gradient, theta, lambda and tau
+    stay fixed. Unlike there, the start is one vector and not a field of one image size, frames are
+    scaled to 0..255 per clip and not per pair, and borders are replicated where it pads with zeros.
+    The paper's second loss, the energy of TV-L1 itself, is left out.
+
+    Shapes: RGB [B, 3, T, H, W] -> [B, 2, T - 1, H, W], right and down in pixels per frame.
+    Errors: UserError for a clip of one frame, or too small for the scales.
+    """
+
+    def __init__(self, scales: int = 1, warps: int = 1, n_iter: int = 50) -> None:
+        super().__init__()
+        self.scales, self.warps, self.n_iter = scales, warps, n_iter
+        # The dual variable starts at zero, so smoothing begins with the second iteration.
+        between = (scales, warps * n_iter - 1, 2, 1)  # ..., component of the flow, tap
+        difference = torch.tensor([-1.0, 1.0])
+        self.flow_x = nn.Parameter(difference.repeat(between))
+        self.flow_y = nn.Parameter(difference.repeat(between))
+        self.div_x = nn.Parameter(difference.repeat(between))
+        self.div_y = nn.Parameter(difference.repeat(between))
+        self.start = nn.Parameter(torch.zeros(2))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        b, _, t, h, w = clip.shape
+        if t < 2:
+            raise UserError("TVNet needs clips of two frames or more; these have one.")
+        if min(h, w) < SMALLEST * 2 ** (self.scales - 1):
+            raise UserError(
+                f"TVNet of {self.scales} scales needs frames of {SMALLEST * 2 ** (self.scales - 1)}"
+                f" pixels or more; these are {h} x {w} (height x width)."
+            )
+        pyramid = [smooth(to_255(grey(clip)))]
+        for _ in range(self.scales - 1):
+            pyramid.append(F.avg_pool2d(pyramid[-1], 2))
+        flow = self.start.to(pyramid[0].dtype).reshape(1, 2, 1, 1)
+        flow = flow.expand(b * (t - 1), 2, *pyramid[-1].shape[-2:])
+        for scale, frames in enumerate(reversed(pyramid)):
+            if scale > 0:
+                flow = 2 * F.interpolate(flow, size=frames.shape[-2:], mode="bilinear")
+            first, second = (
+                pair.flatten(0, 1)[:, None] for pair in (frames[:, :-1], frames[:, 1:])
+            )
+            flow = self._refine(scale, first, second, flow)
+        return flow.reshape(b, t - 1, 2, h, w).transpose(1, 2).to(clip.dtype)
+
+    def _refine(self, scale: int, first: Tensor, second: Tensor, u: Tensor) -> Tensor:
+        """The flow u [N, 2, h, w] after all warps and iterations at one scale."""
+        kernels = [kernel[scale] for kernel in (self.flow_x, self.flow_y, self.div_x, self.div_y)]
+        of_second = torch.cat([second, *image_gradient(second)], 1)
+        limit, rate = LAMBDA * THETA, TAU / THETA
+        p_x = p_y = torch.zeros_like(u)
+        for i in range(self.warps * self.n_iter):
+            if i % self.n_iter == 0:
+                warped = warp(of_second, u)
+                image, grad = warped[:, :1], warped[:, 1:]
+                grad_sq = grad.square().sum(1, keepdim=True) + EPS
+                rho_c = image - first - (grad * u).sum(1, keepdim=True)
+            rho = rho_c + (grad * u).sum(1, keepdim=True)
+            v = u + torch.clamp(-rho / grad_sq, -limit, limit) * grad
+            if i == 0:
+                u = v
+                continue
+            # The dual variable follows the flow of the iteration before.
+            flow_x, flow_y, div_x, div_y = (kernel[i - 1] for kernel in kernels)
+            d_x, d_y = forward_x(u, flow_x), forward_y(u, flow_y)
+            shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + EPS)
+            p_x, p_y = (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
+            u = v + THETA * (backward_x(p_x, div_x) + backward_y(p_y, div_y))
+        return u
+
+    def flops(self, clip: Tensor) -> int:
+        """Operations of warps and iterations on clips like this one, smoothing not counted.
+
+        The iterations count as in `flow_flops`; the warp of three planes 29 for a pixel: two
+        coordinates, four weights (8), and four products and three sums a plane (21).
+        """
+        b, _, t, h, w = clip.shape
+        sizes = [(h >> scale, w >> scale) for scale in range(self.scales)]
+        return sum(
+            flow_flops(b * (t - 1), height, width, self.warps * self.n_iter)
+            + 29 * self.warps * b * (t - 1) * height * width
+            for height, width in sizes
+        )
+
+
+def grey(clip: Tensor) -> Tensor:
+    """Brightness of RGB by ITU-R BT.601: [B, 3, T, H, W] -> [B, T, H, W]."""
+    red, green, blue = clip.unbind(1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def smooth(frames: Tensor) -> Tensor:
+    """A Gaussian of 5 x 5 pixels and deviation 0.85, the released code's. [B, T, H, W]."""
+    steps = torch.arange(-2, 3, dtype=frames.dtype, device=frames.device)
+    taps = torch.exp(-steps.square() / (2 * 0.85**2))
+    taps = taps / taps.sum()
+    planes = F.pad(frames.flatten(0, 1)[:, None], (2, 2, 2, 2), mode="replicate")
+    planes = F.conv2d(F.conv2d(planes, taps.reshape(1, 1, 1, 5)), taps.reshape(1, 1, 5, 1))
+    return planes.reshape(frames.shape)
+
+
+def image_gradient(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Central differences in x and y, half a difference at the border: [..., H, W] each."""
+    wide = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    d_x = 0.5 * (wide[..., 1:-1, 2:] - wide[..., 1:-1, :-2])
+    d_y = 0.5 * (wide[..., 2:, 1:-1] - wide[..., :-2, 1:-1])
+    return d_x, d_y
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """image(x + flow(x)), bilinear, borders held; differentiable in both.
+
+    Shapes: [N, C, H, W] and [N, 2, H, W] (right, down, in pixels) -> [N, C, H, W]; H, W >= 2.
+    """
+    height, width = image.shape[-2:]
+    x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0]
+    y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 1]
+    # grid_sample wants -1..1 from the first pixel's centre to the last one's.
+    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], -1)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def forward_x(u: Tensor, kernel: Tensor) -> Tensor:
+    """kernel [2, 2] (component, tap) on a pixel and the next; zero in the last column."""
+    here, after = kernel[:, :, None, None].unbind(1)
+    return F.pad(here * u[..., :-1] + after * u[..., 1:], (0, 1))
+
+
+def forward_y(u: Tensor, kernel: Tensor) -> Tensor:
+    """As `forward_x`, downwards; zero in the last row."""
+    here, after = kernel[:, :, None, None].unbind(1)
+    return F.pad(here * u[..., :-1, :] + after * u[..., 1:, :], (0, 0, 0, 1))
+
+
+def backward_x(p: Tensor, kernel: Tensor) -> Tensor:
+    """kernel [2, 2] on a pixel's left neighbour and itself; zeros outside."""
+    before, here = kernel[:, :, None, None].unbind(1)
+    return here * p + before * F.pad(p[..., :-1], (1, 0))
+
+
+def backward_y(p: Tensor, kernel: Tensor) -> Tensor:
+    """As `backward_x`, on the neighbour above."""
+    before, here = kernel[:, :, None, None].unbind(1)
+    return here * p + before * F.pad(p[..., :-1, :], (0, 0, 1, 0))

@@ -1,0 +1,40 @@
+"""MFNet: a backbone with motion blocks between its stages."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from repflow_pl.backbones import Backbone
+from repflow_pl.errors import UserError
+from repflow_pl.layers.motion_filter import MotionBlock
+from repflow_pl.specs import MotionFilterSpec
+
+
+class MotionFilterNet(nn.Module):
+    """Class scores of clips: a MotionBlock behind every block but the last, the mean over frames.
+
+    Lee et al., "Motion Feature Network: Fixed Motion Filter for Action Recognition" (ECCV 2018).
+
+    Shapes: [B, C, T, H, W] with T >= 2 -> [B, classes].
+    Errors: UserError for a clip of one frame.
+    """
+
+    def __init__(
+        self, backbone: Backbone, classes: int, dropout: float, spec: MotionFilterSpec
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.motion = nn.ModuleList(
+            MotionBlock(block.channels, spec.reduction) for block in backbone.blocks[1:-1]
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(backbone.blocks[-1].channels, classes)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        if clip.shape[2] < 2:
+            raise UserError("the motion filter needs clips of two frames or more; these have one.")
+        for index, motion in enumerate(self.motion, start=1):
+            clip = motion(self.backbone.forward_block(index, clip))
+        clip = self.backbone.forward_block(len(self.motion) + 1, clip)
+        scores: Tensor = self.head(self.dropout(clip.mean((2, 3, 4))))
+        return scores
