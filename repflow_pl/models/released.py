@@ -61,13 +61,10 @@ def load_released(path: str | Path, iterations: int | None = None) -> ReleasedNe
 
 
 def convert(source: Path, target: Path, iterations: int | None = None) -> ReleasedNetwork:
-    """Write released weights as a file of ours, and return the network.
+    """Write released weights as a file of ours, plain values and tensors; return the network.
 
-    Args:
-        source: state dict of the authors' code, as they publish it or as their training saves it.
-        target: file to write, for repflow_pl.models.released.load_released.
-        iterations: of the flow layers. The source does not tell them; not needed for the network
-            of kinetics_2p1d_model.py, which has 10.
+    Arguments and errors are those of :func:`load_released`.
+    Errors: UserError, too, where the target cannot be written; it is whole or left as it was.
     """
     net = load_released(source, iterations)
     whole = io.BytesIO()
@@ -81,10 +78,12 @@ def convert(source: Path, target: Path, iterations: int | None = None) -> Releas
 def _read(path: Path) -> Mapping[str, Any]:
     """The dictionary in a file of torch.save. Errors: UserError."""
     try:
-        with path.open("rb") as stream:
-            content = torch.load(stream, map_location="cpu", weights_only=True)
+        stream = path.open("rb")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    try:
+        with stream:
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     # A damaged or hostile file makes the reader fail in any way: there is no list of them.
     except Exception as error:
         raise UserError(
@@ -130,6 +129,8 @@ def _from_ours(content: Mapping[str, Any], path: Path, n_iter: int | None) -> Re
 
 
 def _tensors(content: Mapping[str, Any], path: Path) -> State:
+    if not content:
+        raise UserError(f"{path} holds no weights: get it again.")
     for name, value in content.items():
         if not isinstance(value, Tensor):
             raise UserError(
@@ -139,7 +140,7 @@ def _tensors(content: Mapping[str, Any], path: Path) -> State:
 
 
 def _filled(spec: ReleasedSpec, tensors: State) -> ReleasedNetwork:
-    """The network with these tensors, in their order of elements; what is absent stays initial."""
+    """The network with these tensors; what is absent keeps its initial value."""
     net = ReleasedNetwork(spec)
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         net.double()
@@ -152,12 +153,23 @@ def _filled(spec: ReleasedSpec, tensors: State) -> ReleasedNetwork:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2."""
     try:
-        spec = CLI(convert, args=arguments).spec
+        CLI(_convert, args=arguments)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"wrote {spec.name}: {spec.classes} classes, {spec.n_iter} iterations")
     return 0
+
+
+def _convert(source: Path, target: Path, iterations: int | None = None) -> None:
+    """Write released weights as a file of repflow_pl.
+
+    Args:
+        source: state dict of the authors' code, as they publish it or as their training saves it.
+        target: file to write, for repflow_pl.models.released.load_released.
+        iterations: of the flow layers; needed for flow_2p1d_resnets, whose files do not tell them.
+    """
+    spec = convert(source, target, iterations).spec
+    print(f"wrote {target}: {spec.name}, {spec.classes} classes, {spec.n_iter} iterations")
 
 
 if __name__ == "__main__":

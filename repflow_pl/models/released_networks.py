@@ -135,7 +135,7 @@ class Residual(nn.Module):
         return torch.relu(self.branch(x) + self.shortcut(x))
 
 
-class Same(nn.Module):
+class PadSame(nn.Module):
     """TensorFlow's "same" padding in front of an unpadded 3 x 3 (x 3) module of stride 1 or 2.
 
     The output has ceil(size / stride) pixels; what cannot be halved is padded at the end.
@@ -219,7 +219,7 @@ def _kinetics_stem(channels: int) -> nn.Sequential:
         nn.Conv3d(channels, 64, 7, stride=2, bias=False),
         nn.BatchNorm3d(64, eps=1e-3, momentum=0.01),
         nn.ReLU(inplace=True),
-        Same(stride=2, time=True),
+        PadSame(stride=2, time=True),
         nn.MaxPool3d(3, stride=2),
     )
 
@@ -233,7 +233,7 @@ def _kinetics_bottleneck(channels: int, planes: int, stride: int, number: int) -
         nn.BatchNorm3d(planes),
         nn.ReLU(inplace=True),
         nn.Sequential(
-            Same(stride),
+            PadSame(stride),
             nn.Conv3d(planes, planes, (1, 3, 3), (1, stride, stride), bias=False),
         ),
         nn.BatchNorm3d(planes),
