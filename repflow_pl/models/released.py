@@ -101,15 +101,16 @@ def _from_released(content: Mapping[str, Any], path: Path, n_iter: int | None) -
         content = {name.removeprefix(prefix): value for name, value in content.items()}
     state = _tensors(content, path)
     spec = recognise(state, str(path), KINETICS_ITERATIONS if n_iter is None else n_iter)
-    with torch.device("meta"):
-        expected = released_names(ReleasedNetwork(spec))
-    tensors = matched(expected, state, f"{path} looks like {spec.name} ({spec.source}), but")
+    net = ReleasedNetwork(spec)
+    tensors = matched(
+        released_names(net), state, f"{path} looks like {spec.name} ({spec.source}), but"
+    )
     if n_iter is None and spec.family == "fcf":
         raise UserError(
             f"{path} is {spec.name} ({spec.source}), whose files do not tell the iterations of the "
             "flow layers: give those of its training (--iterations)."
         )
-    return _filled(spec, tensors)
+    return _filled(net, tensors)
 
 
 def _from_ours(content: Mapping[str, Any], path: Path, n_iter: int | None) -> ReleasedNetwork:
@@ -122,10 +123,9 @@ def _from_ours(content: Mapping[str, Any], path: Path, n_iter: int | None) -> Re
         raise UserError(
             f"{path} was written by another version of repflow_pl: convert its source again."
         ) from error
-    with torch.device("meta"):
-        expected = own_names(ReleasedNetwork(spec))
-    tensors = matched(expected, state, f"{path} should hold {spec.name}, but")
-    return _filled(spec if n_iter is None else dataclasses.replace(spec, n_iter=n_iter), tensors)
+    net = ReleasedNetwork(spec if n_iter is None else dataclasses.replace(spec, n_iter=n_iter))
+    tensors = matched(own_names(net), state, f"{path} should hold {spec.name}, but")
+    return _filled(net, tensors)
 
 
 def _tensors(content: Mapping[str, Any], path: Path) -> State:
@@ -139,9 +139,8 @@ def _tensors(content: Mapping[str, Any], path: Path) -> State:
     return content
 
 
-def _filled(spec: ReleasedSpec, tensors: State) -> ReleasedNetwork:
+def _filled(net: ReleasedNetwork, tensors: State) -> ReleasedNetwork:
     """The network with these tensors; what is absent keeps its initial value."""
-    net = ReleasedNetwork(spec)
     if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
         net.double()
     state = net.state_dict()

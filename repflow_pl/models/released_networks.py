@@ -72,8 +72,8 @@ class ReleasedNetwork(nn.Module):
 
     `stages[k - 1]` is block k, the stem first. All of a batch's clips are normalised together in
     front of a flow, so for a score that depends on its own clip alone pass one clip at a time. The
-    mean is over all of time and space; the released code of "fcf" pools a fixed window first,
-    which for the clips of 112 pixels that it was written for is the same.
+    mean is over all of time and space. The released "fcf" first pools a window that is fixed when
+    it is built: the same for its 112 pixels and, in time, for its default window of one frame.
 
     Shapes: [B, C, T, H, W] -> [B, classes], with T >= MIN_FRAMES.
     Errors: ValueError for shorter clips.
