@@ -10,7 +10,6 @@ with the flow layer after block 3.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 
 from repflow_pl.cli import main
@@ -29,14 +28,14 @@ def volumetric(profile: Profile, data: DataSpec) -> Table:
     kinds = {"3D ResNet": profile.backbone_3d, "(2+1)D ResNet": profile.backbone_2plus1d}
     rows = []
     for kind, name in kinds.items():
-        of_kind = dataclasses.replace(profile, backbone=name)
+        of_kind = profile.on(name)
         rows += [
             _row(f"{kind}: RGB", of_kind.rgb(data)),
             _row(f"{kind}: TV-L1 flow", of_kind.tvl1(data)),
             _row(f"{kind}: RGB + Rep. Flow", of_kind.flow_after(data, BLOCK)),
         ]
-    of_2plus1d = dataclasses.replace(profile, backbone=profile.backbone_2plus1d)
-    rows.append(_row("(2+1)D ResNet: RGB + FcF", of_2plus1d.fcf_after(data, BLOCK)))
+    fcf = profile.on(profile.backbone_2plus1d).fcf_after(data, BLOCK)
+    rows.append(_row("(2+1)D ResNet: RGB + FcF", fcf))
     return Table(
         name="volumetric",
         title="Flow in volumetric networks",

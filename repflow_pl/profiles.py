@@ -34,6 +34,11 @@ class Profile:
     backbone: str
     backbone_3d: str
     backbone_2plus1d: str
+    backbone_nonlocal_2plus1d: str
+    backbone_s3d: str
+    backbone_i3d: str
+    backbone_nonlocal: str
+    """The 3D ResNet with non-local blocks."""
     dropout: float
     """Of networks with a flow layer or another representation of motion."""
     baseline_dropout: float
@@ -50,6 +55,10 @@ class Profile:
     actionflownet: ActionFlowNetSpec
     pretrained: bool = False
     """Start from torchvision's weights."""
+
+    def on(self, backbone: str) -> Profile:
+        """The same profile with another backbone."""
+        return dataclasses.replace(self, backbone=backbone)
 
     def rgb(self, data: DataSpec) -> RunSpec:
         """The plain RGB network."""
@@ -117,6 +126,10 @@ def demo_profile(data: str) -> Profile:
         backbone="narrow",
         backbone_3d="narrow3d",
         backbone_2plus1d="narrow2plus1d",
+        backbone_nonlocal_2plus1d="narrow2plus1d_nonlocal",
+        backbone_s3d="s3d_narrow",
+        backbone_i3d="i3d_narrow",
+        backbone_nonlocal="nonlocal_narrow",
         dropout=0.0,
         baseline_dropout=0.0,
         stack=5,
@@ -157,6 +170,10 @@ def paper_profile(data: str) -> Profile:
         backbone="resnet34",
         backbone_3d="r3d_18",
         backbone_2plus1d="r2plus1d_18",
+        backbone_nonlocal_2plus1d="r2plus1d_18_nonlocal",
+        backbone_s3d="s3d",
+        backbone_i3d="i3d",
+        backbone_nonlocal="resnet101_nonlocal",
         dropout=0.3,
         baseline_dropout=0.8,
         stack=10,

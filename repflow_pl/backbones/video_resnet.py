@@ -60,6 +60,16 @@ def narrow2plus1d(in_channels: int) -> Backbone:
     return _narrow("narrow2plus1d", in_channels, conv_2plus1d)
 
 
+@backbone("narrow2plus1d_nonlocal")
+def narrow2plus1d_nonlocal(in_channels: int) -> Backbone:
+    """`narrow2plus1d` with a non-local block behind `layer2` and `layer3`."""
+    net = _narrow("narrow2plus1d_nonlocal", in_channels, conv_2plus1d)
+    for block in (3, 4):
+        stage = nn.Sequential(net.stages[block - 1])
+        net.stages[block - 1] = with_nonlocal(stage, net.block(block).channels, every=1)
+    return net
+
+
 def conv_3d(
     channels_in: int, channels: int, between: int, stride: tuple[int, int] = (1, 1)
 ) -> nn.Module:
