@@ -67,7 +67,7 @@ def markdown_of(results: Results, context: Context) -> str:
         f"## Sizes, at {plan.headline.n_iter} iterations",
         _ratios(results, plan.sizes, context),
         *_absences(results, plan.sizes),
-        f"## Iterations, at {plan.headline}",
+        f"## Iterations, at {plan.iterations[0]}",
         _ratios(results, plan.iterations_in_order, context),
         *_absences(results, plan.iterations),
         "## OpenCV's TV-L1, a pair of frames",

@@ -1,4 +1,4 @@
-"""Run a plan: peaks, memory in fresh processes, then time, cell by cell."""
+"""Run a plan: peaks, time, cell by cell, then memory in fresh processes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ Say = Callable[[str], None]
 
 NOT_TRIED = "not tried at every size and count, for each of which it compiles anew"
 
-#: Shares of a run's time: of each process for memory, and of a pass of a cell. The headline gets
-#: four times as much as other cells.
-MEMORY_SHARE, PASS_SHARE, HEADLINE = 0.35, 0.008, 4
+#: Shares of a run's time: of all that comes before memory, and of a pass of a cell. The headline
+#: gets four times as much as other cells.
+TIMING_SHARE, PASS_SHARE, HEADLINE = 0.7, 0.008, 4
+
+
+#: Of a run's time, what each process for memory may take at the least.
+LEAST_MEMORY = 0.15
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,11 @@ def run(
     say("the machine's bandwidth and peak")
     peaks = measure_peaks(device, plan.quick)
     with _compiler_cache() as cache:
-        memory = {}
-        for backend in ("fused", "eager", "baseline"):
-            say(f"memory: {backend}")
-            limit = MEMORY_SHARE * total
-            memory[backend] = measure(
-                backend, plan.for_memory, device, threads, limit, None if plan.quick else cache
-            )
-        memory["compile"] = _compile(plan, device, threads, patience, cache, say)
+        memory = {"compile": _compile(plan, device, threads, patience, cache, say)}
         flows, missing = _flows(device)
         timed: list[Timed] = []
         for cell in plan.cells:
-            left = total - (time.perf_counter() - begin)
+            left = TIMING_SHARE * total - (time.perf_counter() - begin)
             if timed and _least_seconds(cell, timed) > left:
                 why = dict.fromkeys(BACKENDS, f"the run's {minutes:g} minutes were over")
                 timed += [Timed(cell, which, {}, why) for which in PASSES]
@@ -113,6 +110,17 @@ def run(
                 seconds = in_turns(calls, budget, lambda: synchronise(device))
                 timed.append(Timed(cell, which, seconds, {**missing, **why}))
                 del calls
+        for number, backend in enumerate(("fused", "eager", "baseline")):
+            say(f"memory: {backend}")
+            left = total - (time.perf_counter() - begin)
+            memory[backend] = measure(
+                backend,
+                plan.for_memory,
+                device,
+                threads,
+                max(left / (3 - number), LEAST_MEMORY * total),
+                None if plan.quick else cache,
+            )
     return Results(plan, peaks, tuple(timed), memory, time.perf_counter() - begin)
 
 

@@ -71,6 +71,8 @@ def _image_row(frame: Array, kernel: Array, i: int, out: Array) -> None:
         if row < 0 or row >= height:
             continue
         a, b, c = kernel[3 * di], kernel[3 * di + 1], kernel[3 * di + 2]
+        if a == zero and b == zero and c == zero:
+            continue  # as with central differences along x
         source = frame[row]
         left, mid, right, inner = source[: width - 2], source[1 : width - 1], source[2:], out[1:]
         for j in range(width - 2):
