@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import shlex
 import sys
@@ -13,7 +14,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import VideoSet, fold_count, open_set
 from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.files import check_writable
@@ -38,7 +39,12 @@ class Options:
     seeds: int = 1
     """How many seeds for each row: 0 to SEEDS - 1."""
     data: str = "motion_shapes"
-    """Data set: motion_shapes (embedded), ut_interaction, or folder."""
+    """Data set: motion_shapes (embedded), ut_interaction, hmdb51, ucf101, kinetics400,
+    tiny_kinetics, or folder."""
+    split: Literal["1", "2", "3", "all"] = "1"
+    """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
+    low_res: bool = False
+    """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
@@ -87,11 +93,16 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "list"})
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root", "low_res", "list"})
     parser.add_argument(
         "--data-root",
         type=Path | None,
         help="Folder of the data set; by default its place in the user's cache.",
+    )
+    parser.add_argument(
+        "--low-res",
+        action="store_true",
+        help="The paper's low-resolution clips: frames halved, then a crop of 112 x 112.",
     )
     parser.add_argument(
         "--list",
@@ -109,15 +120,24 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 def run_table(build: TableBuilder, options: Options, command: str, console: Console) -> int:
     """Open the data, run what is missing of the chosen rows, write the table and its page."""
-    profile = build_profile(options.profile, options.data, options.backbone)
+    profile = build_profile(options.profile, options.data, options.backbone, options.low_res)
     check_writable(options.out / "runs")
-    video_set = open_set(options.data, options.data_root)
-    data = DataSpec(options.data, profile.clip, video_set.fingerprint)
-    table = build(profile, data)
-    chosen = choose_rows(table, options.rows)
-    jobs = ordered(
-        Job(table.name, row.name, row.spec, seed) for seed in range(options.seeds) for row in chosen
-    )
+    video_sets = [open_set(options.data, options.data_root, fold=k) for k in splits_of(options)]
+    tables = [
+        build(profile, DataSpec(opened.name, profile.clip, opened.fingerprint, opened.fold))
+        for opened in video_sets
+    ]
+    table = average_of(tables)
+    chosen = [choose_rows(each, options.rows) for each in tables]
+    jobs_of = [
+        ordered(
+            Job(each.name, row.name, row.spec, seed)
+            for seed in range(options.seeds)
+            for row in rows
+        )
+        for each, rows in zip(tables, chosen, strict=True)
+    ]
+    jobs = [job for split in jobs_of for job in split]
     if options.list:
         show_list(console, table, options)
         return 0
@@ -127,12 +147,16 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
         console.print(
             f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left."
         )
-        failures = _train(left, video_set, options, console)
+        for video_set, split in zip(video_sets, jobs_of, strict=True):
+            if len(video_sets) > 1:
+                console.print(f"split {video_set.fold} of {len(video_sets)}")
+            todo = [job for job in split if not is_finished(options.out, job)]
+            failures += _train(todo, video_set, options, console) if todo else 0
     if not is_main_process():
         return 0
     files = render(
         table,
-        context_of(video_set, options, command),
+        context_of(video_sets, options, command),
         options.out / "runs",
         seeds_found(table, options),
         options.out / "tables",
@@ -141,6 +165,22 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
     console.print(files.markdown.read_text(), markup=False)
     console.print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}", markup=False)
     return 1 if failures else 0
+
+
+def splits_of(options: Options) -> list[int]:
+    """The official splits that are asked for."""
+    count = fold_count(options.data)
+    return list(range(1, count + 1)) if options.split == "all" else [int(options.split)]
+
+
+def average_of(tables: Sequence[Table]) -> Table:
+    """One table whose rows stand for the same rows of all `tables`, one for each split."""
+    first, *others = tables
+    rows = tuple(
+        dataclasses.replace(row, other_splits=tuple(other.rows[k].spec for other in others))
+        for k, row in enumerate(first.rows)
+    )
+    return dataclasses.replace(first, rows=rows)
 
 
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
@@ -183,7 +223,10 @@ def show_list(console: Console, table: Table, options: Options) -> None:
     """A line a row: its name, its run's folder, and which seeds are done."""
     for row in table.rows:
         done = [
-            is_finished(options.out, Job(table.name, row.name, row.spec, seed))
+            all(
+                is_finished(options.out, Job(table.name, row.name, spec, seed))
+                for spec in (row.spec, *row.other_splits)
+            )
             for seed in range(options.seeds)
         ]
         state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
@@ -199,21 +242,36 @@ def seeds_found(table: Table, options: Options) -> list[int]:
     return sorted(seeds)
 
 
-def context_of(video_set: VideoSet, options: Options, command: str) -> Context:
-    """What the table says about the data beside the runs' own figures."""
+def context_of(video_sets: Sequence[VideoSet], options: Options, command: str) -> Context:
+    """What the table says about the data beside the runs' own figures.
+
+    The bounds are those of the first split.
+    """
+    video_set = video_sets[0]
     baseline = metadata_baseline(video_set)
     ceiling = None
     notes: tuple[str, ...] = ()
+    data = video_set.name
+    if len(video_sets) > 1:
+        notes = (
+            f"Every figure is the average of the {len(video_sets)} official splits; counts of "
+            "videos are sums over them, speed and the bounds are those of split 1.",
+        )
+    elif fold_count(data) > 1:
+        notes = (f"Official split {video_set.fold} of {fold_count(data)}.",)
+        data = f"{data}_split{video_set.fold}"
+    if options.low_res:
+        data = f"{data}_lowres"
     if video_set.name == "motion_shapes":
         from repflow_pl.data.motion_shapes import DIRECTIONS
 
         ceiling = 1 / len(DIRECTIONS)
-        notes = (
+        notes += (
             "Shuffled frames still show the line along which a shape moves, but not which way: "
             f"they allow at most {2 * ceiling:.0%}.",
         )
     return Context(
-        data=video_set.name,
+        data=data,
         profile=options.profile,
         command=command,
         chance=baseline.chance,
@@ -229,5 +287,7 @@ def shown_command(script: Path, options: Options) -> str:
     for name, default in vars(Options()).items():
         value = getattr(options, name)
         if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
-            parts += [f"--{name.replace('_', '-')}", str(value)]
+            parts.append(f"--{name.replace('_', '-')}")
+            if value is not True:
+                parts.append(str(value))
     return shlex.join(parts)

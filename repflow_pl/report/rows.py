@@ -21,6 +21,8 @@ class Row:
     The table then has a single column for the paper."""
     control: bool = False
     """A control goes into a table of its own: it tests the data, not the method."""
+    other_splits: tuple[RunSpec, ...] = ()
+    """The same on the data set's other official splits; the row's figures are the averages."""
 
 
 @dataclass(frozen=True)
