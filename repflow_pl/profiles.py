@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from repflow_pl.data.index import default_clip
-from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.specs import (
+    ClipSpec,
+    DataSpec,
+    FlowSpec,
+    ModelSpec,
+    RecipeSpec,
+    RunSpec,
+    low_res,
+)
 
 ProfileName = Literal["demo", "paper"]
 
@@ -106,7 +114,11 @@ def paper_profile(data: str) -> Profile:
     )
 
 
-def build_profile(name: ProfileName, data: str, backbone: str | None = None) -> Profile:
-    """A profile for a data set, with another backbone where one is named."""
+def build_profile(
+    name: ProfileName, data: str, backbone: str | None = None, low_resolution: bool = False
+) -> Profile:
+    """A profile for a data set, with another backbone or the low-resolution clips where asked."""
     profile = demo_profile(data) if name == "demo" else paper_profile(data)
+    if low_resolution:
+        profile = dataclasses.replace(profile, clip=low_res(profile.clip))
     return profile if backbone is None else dataclasses.replace(profile, backbone=backbone)

@@ -15,6 +15,10 @@ FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
 Stream = Literal["rgb", "tvl1", "two_stream"]
 
+ADDED = {"added": True}
+"""Marks a field that is younger than the first runs: its default stands for what they did, and is
+left out of the hash, so that they keep their names."""
+
 
 @dataclass(frozen=True)
 class FlowSpec:
@@ -63,8 +67,9 @@ class ClipSpec:
     source_crop: tuple[int, int] | None = None
     """Centre crop (height, width) in the file's own pixels before resizing: where a set's frame
     sizes tell the class, a fixed crop hides them."""
-    size: int | tuple[int, int] = 64
-    """Resize to this short side, or to exactly (height, width)."""
+    size: int | tuple[int, int] | Literal["half"] = 64
+    """Resize to this short side, to exactly (height, width), or to half of the file's frames as in
+    the paper's low-resolution setting (but never to less than the crop)."""
     crop: tuple[int, int] = (64, 64)
     """(height, width): random place in training, centre in evaluation."""
     flip: bool = False
@@ -90,6 +95,8 @@ class DataSpec:
     clip: ClipSpec = field(default_factory=ClipSpec)
     fingerprint: str = ""
     """Hash of the list of videos, filled in when the set is opened: other videos, other run."""
+    split: int = field(default=1, metadata=ADDED)
+    """Which of the set's official splits, from 1."""
 
 
 @dataclass(frozen=True)
@@ -126,5 +133,22 @@ def to_dict(spec: Any) -> dict[str, Any]:
 
 def spec_hash(spec: RunSpec) -> str:
     """12 hexadecimal digits that name a spec: SHA-256 of its canonical JSON."""
-    canonical = json.dumps(to_dict(spec), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(_hashed(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _hashed(spec: Any) -> Any:
+    """What of a spec goes into its hash."""
+    if not dataclasses.is_dataclass(spec):
+        return spec
+    values = ((column, getattr(spec, column.name)) for column in dataclasses.fields(spec))
+    return {
+        column.name: _hashed(value)
+        for column, value in values
+        if not (column.metadata.get("added") and value == column.default)
+    }
+
+
+def low_res(clip: ClipSpec) -> ClipSpec:
+    """The paper's low-resolution setting: frames halved, then a 112 x 112 crop."""
+    return dataclasses.replace(clip, size="half", crop=(112, 112))

@@ -8,7 +8,16 @@ import sys
 
 import pytest
 
-from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
+from repflow_pl.specs import (
+    ClipSpec,
+    DataSpec,
+    FlowSpec,
+    ModelSpec,
+    RecipeSpec,
+    RunSpec,
+    low_res,
+    spec_hash,
+)
 
 SPEC = RunSpec(
     ModelSpec("narrow", flow=FlowSpec(3)),
@@ -73,3 +82,12 @@ def test_a_flow_layer_belongs_to_the_rgb_stream() -> None:
 
 def test_span_counts_both_ends() -> None:
     assert ClipSpec(frames=8, stride=4).span == 29
+
+
+def test_fields_that_came_later_leave_older_runs_their_names() -> None:
+    assert spec_hash(SPEC) == "3d209d5b021c"
+
+
+def test_the_low_resolution_clips() -> None:
+    clip = low_res(ClipSpec(frames=16, size=128, crop=(96, 96)))
+    assert (clip.size, clip.crop, clip.frames) == ("half", (112, 112), 16)
