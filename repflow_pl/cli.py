@@ -21,7 +21,14 @@ from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import spec_hash
-from repflow_pl.tables import Setting, TableBuilder, build_tables, kept_tables, write_table
+from repflow_pl.tables import (
+    Setting,
+    TableBuilder,
+    averages,
+    kept_tables,
+    split_tables,
+    write_table,
+)
 from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered
 
 INTERRUPTED = 130
@@ -39,7 +46,12 @@ class Options:
     seeds: int = 1
     """How many seeds for each row: 0 to SEEDS - 1."""
     data: str = "motion_shapes"
-    """Data set: motion_shapes (embedded), ut_interaction, or folder."""
+    """Data set: motion_shapes (embedded), ut_interaction, hmdb51, ucf101, kinetics400,
+    tiny_kinetics, or folder."""
+    split: Literal["1", "2", "3", "all"] = "1"
+    """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
+    low_res: bool = False
+    """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
@@ -96,8 +108,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    apart = {"data_root", "list", "from_results", "pretrained"}
-    parser.add_class_arguments(Options, as_group=False, skip=apart)
+    by_hand = {"data_root", "low_res", "pretrained", "list", "from_results"}
+    parser.add_class_arguments(Options, as_group=False, skip=by_hand)
     parser.add_argument(
         "--data-root",
         type=Path | None,
@@ -107,6 +119,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "--pretrained",
         action="store_true",
         help="Start from torchvision's weights of the backbone, where it has any.",
+    )
+    parser.add_argument(
+        "--low-res",
+        action="store_true",
+        help="The paper's low-resolution clips: frames halved, then a crop of 112 x 112.",
     )
     parser.add_argument(
         "--list",
@@ -148,25 +165,33 @@ def run_tables(
         return 0
     runs = options.out / "runs"
     check_writable(runs)
-    video_set = open_set(options.data, options.data_root)
-    tables = build_tables(builders, setting, video_set.fingerprint)
-    jobs = ordered(
-        Job(table.name, row.name, row.spec, seed)
-        for seed in range(options.seeds)
-        for table, row in choose_rows(tables, options.rows)
-    )
+    video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
+    by_split = [
+        split_tables(builders, setting, opened.fingerprint, opened.fold) for opened in video_sets
+    ]
+    tables = averages(by_split)
+    jobs_of = [
+        ordered(
+            Job(table.name, row.name, row.spec, seed)
+            for seed in range(options.seeds)
+            for table, row in choose_rows(split, options.rows)
+        )
+        for split in by_split
+    ]
     if options.list:
         show_list(console, tables, options.seeds, runs)
         return 0
-    if is_main_process():
-        facts = facts_of(video_set, runs)  # before the runs, whose results need them to be shown
+    if is_main_process():  # before the runs, whose results need the facts to be shown
+        facts = [facts_of(video_set, runs) for video_set in video_sets]
     failures = 0
-    left = left_to_do(options.out, jobs)
+    left_of = [left_to_do(options.out, jobs) for jobs in jobs_of]
+    count, left = sum(map(len, jobs_of)), sum(map(len, left_of))
     if left:
-        console.print(
-            f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(left)} are left."
-        )
-        failures = _train(left, video_set, options, console)
+        console.print(f"{count - left} of {count} runs are done, {left} are left.")
+        for video_set, todo in zip(video_sets, left_of, strict=True):
+            if len(video_sets) > 1:
+                console.print(f"split {video_set.fold} of {len(video_sets)}")
+            failures += _train(todo, video_set, options, console) if todo else 0
     if is_main_process():
         _write(tables, facts, runs, options, console, readme)
     return 1 if failures else 0
@@ -174,12 +199,19 @@ def run_tables(
 
 def setting_of(options: Options) -> Setting:
     """The options that decide what a table shows."""
-    return Setting(options.data, options.profile, options.backbone, options.pretrained)
+    return Setting(
+        options.data,
+        options.profile,
+        options.backbone,
+        options.pretrained,
+        options.split,
+        options.low_res,
+    )
 
 
 def _write(
     tables: Sequence[Table],
-    facts: DataFacts,
+    facts: Sequence[DataFacts],
     runs: Path,
     options: Options,
     console: Console,
@@ -240,7 +272,10 @@ def show_list(console: Console, tables: Sequence[Table], seeds: int, runs: Path)
         if len(tables) > 1:
             console.print(f"{table.name}: {table.title}", markup=False)
         for row in table.rows:
-            folder = runs / spec_hash(row.spec)
-            done = [(folder / f"seed{seed}" / "result.json").is_file() for seed in range(seeds)]
+            folders = [runs / spec_hash(spec) for spec in (row.spec, *row.other_splits)]
+            done = [
+                all((folder / f"seed{seed}" / "result.json").is_file() for folder in folders)
+                for seed in range(seeds)
+            ]
             state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
-            console.print(f"{row.name:32} runs/{folder.name}  {state}", markup=False)
+            console.print(f"{row.name:32} runs/{folders[0].name}  {state}", markup=False)

@@ -21,6 +21,7 @@ from repflow_pl.specs import (
     Stream,
     TVNetSpec,
     late,
+    low_res,
 )
 
 ProfileName = Literal["demo", "paper"]
@@ -190,9 +191,15 @@ def paper_profile(data: str) -> Profile:
 
 
 def build_profile(
-    name: ProfileName, data: str, backbone: str | None = None, pretrained: bool = False
+    name: ProfileName,
+    data: str,
+    backbone: str | None = None,
+    pretrained: bool = False,
+    low_resolution: bool = False,
 ) -> Profile:
-    """A profile for a data set, with another backbone where one is named."""
+    """A profile for a data set, with another backbone, weights or low-resolution clips if asked."""
     profile = demo_profile(data) if name == "demo" else paper_profile(data)
     profile = dataclasses.replace(profile, pretrained=pretrained)
+    if low_resolution:
+        profile = dataclasses.replace(profile, clip=low_res(profile.clip))
     return profile if backbone is None else dataclasses.replace(profile, backbone=backbone)

@@ -148,8 +148,9 @@ class ClipSpec:
     source_crop: tuple[int, int] | None = None
     """Centre crop (height, width) in the file's own pixels before resizing: where a set's frame
     sizes tell the class, a fixed crop hides them."""
-    size: int | tuple[int, int] = 64
-    """Resize to this short side, or to exactly (height, width)."""
+    size: int | tuple[int, int] | Literal["half"] = 64
+    """Resize to this short side, to exactly (height, width), or to half of the file's frames as in
+    the paper's low-resolution setting (but never to less than the crop)."""
     crop: tuple[int, int] = (64, 64)
     """(height, width): random place in training, centre in evaluation."""
     flip: bool = False
@@ -175,6 +176,8 @@ class DataSpec:
     clip: ClipSpec = field(default_factory=ClipSpec)
     fingerprint: str = ""
     """Hash of the list of videos, filled in when the set is opened: other videos, other run."""
+    split: int = 1
+    """Which of the set's official splits, from 1."""
 
 
 @dataclass(frozen=True)
@@ -263,3 +266,8 @@ def _without_defaults(value: Any) -> Any:
         or f.default is dataclasses.MISSING
         or getattr(value, f.name) != f.default
     }
+
+
+def low_res(clip: ClipSpec) -> ClipSpec:
+    """The paper's low-resolution setting: frames halved, then a 112 x 112 crop."""
+    return dataclasses.replace(clip, size="half", crop=(112, 112))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
+from repflow_pl.data.index import fold_count
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.publish import publish
@@ -28,13 +29,30 @@ class Setting:
     """None for the profile's own."""
     pretrained: bool = False
     """Start from torchvision's weights."""
+    split: str = "1"
+    """One of the data set's official splits, or `all` of them."""
+    low_res: bool = False
+
+    @property
+    def splits(self) -> list[int]:
+        """The official splits that are asked for."""
+        return (
+            list(range(1, fold_count(self.data) + 1)) if self.split == "all" else [int(self.split)]
+        )
+
+    @property
+    def shown_data(self) -> str:
+        """The data set's name, with the split where it is one of several, and `lowres`."""
+        one = self.split != "all" and fold_count(self.data) > 1
+        split = f"_split{self.split}" if one else ""
+        return f"{self.data}{split}{'_lowres' if self.low_res else ''}"
 
     @property
     def folder(self) -> str:
         """Folder of the tables, another for each setting: `<data>` for the demo profile, then
         `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`."""
         parts = [
-            self.data,
+            self.shown_data,
             None if self.profile == "demo" else self.profile,
             self.backbone,
             "pretrained" if self.pretrained else None,
@@ -48,25 +66,50 @@ def plain_setting(setting: Setting) -> Setting:
     return dataclasses.replace(setting, backbone=None) if setting.backbone == own else setting
 
 
-def build_tables(
-    builders: Sequence[TableBuilder], setting: Setting, fingerprint: str
+def split_tables(
+    builders: Sequence[TableBuilder], setting: Setting, fingerprint: str, split: int = 1
 ) -> list[Table]:
-    """The tables on a list of videos."""
-    profile = build_profile(setting.profile, setting.data, setting.backbone, setting.pretrained)
-    data = DataSpec(setting.data, profile.clip, fingerprint)
+    """The tables on a list of videos, which is one of the data set's splits."""
+    profile = build_profile(
+        setting.profile, setting.data, setting.backbone, setting.pretrained, setting.low_res
+    )
+    data = DataSpec(setting.data, profile.clip, fingerprint, split)
     return [build(profile, data) for build in builders]
+
+
+def averages(by_split: Sequence[Sequence[Table]]) -> list[Table]:
+    """Each table once, its rows standing for the same rows on all splits."""
+    return [average_of(splits) for splits in zip(*by_split, strict=True)]
+
+
+def average_of(tables: Sequence[Table]) -> Table:
+    """One table whose rows stand for the same rows of all `tables`, one for each split."""
+    first, *others = tables
+    rows = tuple(
+        dataclasses.replace(row, other_splits=tuple(other.rows[k].spec for other in others))
+        for k, row in enumerate(first.rows)
+    )
+    return dataclasses.replace(first, rows=rows)
 
 
 def kept_tables(
     builders: Sequence[TableBuilder], setting: Setting, runs: Path
-) -> tuple[DataFacts, list[Table]]:
-    """The tables on the list of videos that the results in a folder are of; no video is opened.
+) -> tuple[list[DataFacts], list[Table]]:
+    """The tables on the lists of videos that the results in a folder are of; no video is opened.
 
-    Errors: UserError where there is no list of videos of that name, or where several have results.
+    Errors: UserError where there is no list of videos of that name and split, or where several
+    have results.
     """
+    kept = [_kept_split(builders, setting, runs, split) for split in setting.splits]
+    return [facts for facts, _ in kept], averages([tables for _, tables in kept])
+
+
+def _kept_split(
+    builders: Sequence[TableBuilder], setting: Setting, runs: Path, split: int
+) -> tuple[DataFacts, list[Table]]:
     known = [
-        (facts, build_tables(builders, setting, facts.fingerprint))
-        for facts in kept_facts(runs, setting.data)
+        (facts, split_tables(builders, setting, facts.fingerprint, split))
+        for facts in kept_facts(runs, setting.data, split)
     ]
     found = [
         (facts, tables) for facts, tables in known if any(_seeds(table, runs) for table in tables)
@@ -81,7 +124,12 @@ def kept_tables(
 
 
 def write_table(
-    table: Table, facts: DataFacts, setting: Setting, runs: Path, seeds: int, out: Path
+    table: Table,
+    facts: Sequence[DataFacts],
+    setting: Setting,
+    runs: Path,
+    seeds: int,
+    out: Path,
 ) -> Rendered:
     """Render a table from the results in `runs`, and keep these in `<out>/runs` beside it.
 
@@ -89,26 +137,35 @@ def write_table(
     """
     setting = plain_setting(setting)
     shown = sorted({*range(seeds), *_seeds(table, runs)})
-    context = context_of(facts, setting, shown_command(table, setting, max(shown) + 1))
+    context = context_of(facts[0], setting, shown_command(table, setting, max(shown) + 1))
     files = render(table, context, runs, shown, out)
-    publish(table, runs, shown, facts_path(runs, facts.name, facts.fingerprint), out / "runs")
+    for each in facts:
+        publish(table, runs, shown, facts_path(runs, each.name, each.fingerprint), out / "runs")
     return files
 
 
 def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
-    """What a table says about the data beside the runs' own figures."""
+    """What a table says about the data beside the runs' own figures: the first split's bounds."""
     ceiling = None
     notes: tuple[str, ...] = ()
+    count = fold_count(setting.data)
+    if len(setting.splits) > 1:
+        notes = (
+            f"Every figure is the average of the {count} official splits; counts of videos are "
+            "sums over them, speed and the bounds are those of split 1.",
+        )
+    elif count > 1:
+        notes = (f"Official split {setting.split} of {count}.",)
     if facts.name == "motion_shapes":
         from repflow_pl.data.motion_shapes import DIRECTIONS
 
         ceiling = 1 / len(DIRECTIONS)
-        notes = (
+        notes += (
             "Shuffled frames still show the line along which a shape moves, but not which way: "
             f"they allow at most {2 * ceiling:.0%}.",
         )
     return Context(
-        data=facts.name,
+        data=setting.shown_data,
         profile=setting.profile,
         command=command,
         chance=facts.chance,
@@ -138,5 +195,6 @@ def _seeds(table: Table, runs: Path) -> set[int]:
     return {
         int(path.parent.name.removeprefix("seed"))
         for row in table.rows
-        for path in (runs / spec_hash(row.spec)).glob("seed*/result.json")
+        for spec in (row.spec, *row.other_splits)
+        for path in (runs / spec_hash(spec)).glob("seed*/result.json")
     }

@@ -16,8 +16,13 @@ from typing import Any
 
 import pytest
 
-from repflow_pl.cli import Options, parse
+from repflow_pl.cli import Options, main, parse
 from repflow_pl.errors import UserError
+from repflow_pl.profiles import Profile, demo_profile
+from repflow_pl.report.table import Row, Table
+from repflow_pl.specs import DataSpec
+from repflow_pl.tables import average_of
+from tests.conftest import write_clip
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPT = CHECKOUT / "experiments" / "table_placement.py"
@@ -202,6 +207,33 @@ def test_two_processes_train_one_run(script: Script) -> None:
     (result,) = script.results()
     assert result["videos_test"] == 6
     assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
+
+
+def test_splits_and_low_resolution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("YoYo", "Archery"):
+        for group in (1, 8, 15):
+            write_clip(tmp_path / "set" / f"v_{label}_g{group:02d}_c01.avi", group, (1, 0))
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
+    specs = []
+
+    def build(profile: Profile, data: DataSpec) -> Table:
+        specs.append(data)
+        return Table("t", "T", (Row(RGB, profile.rgb(data)),))
+
+    arguments = ["--data", "ucf101", "--data-root", str(tmp_path / "set"), "--list"]
+    arguments += ["--out", str(tmp_path), "--low-res"]
+    assert main(build, arguments=[*arguments, "--split", "all"]) == 0
+    assert [data.split for data in specs] == [1, 2, 3]
+    assert len({data.fingerprint for data in specs}) == 3
+    assert all(data.clip.size == "half" and data.clip.crop == (112, 112) for data in specs)
+    assert "0 of 1 seeds done" in capsys.readouterr().out
+    assert main(build, arguments=[*arguments, "--split", "3"]) == 0
+    assert specs[-1].split == 3
+    tables = [Table("t", "T", (Row(RGB, demo_profile("ucf101").rgb(data)),)) for data in specs[:3]]
+    (row,) = average_of(tables).rows
+    assert [spec.data.split for spec in (row.spec, *row.other_splits)] == [1, 2, 3]
 
 
 def test_options_are_typed() -> None:

@@ -21,6 +21,7 @@ from repflow_pl.specs import (
     RunSpec,
     TVNetSpec,
     late,
+    low_res,
     spec_hash,
 )
 
@@ -128,3 +129,8 @@ def test_the_kind_of_motion_counts_where_nothing_else_differs() -> None:
     motions = (TVNetSpec(), OFFSpec(), MotionFilterSpec(), ActionFlowNetSpec(), None)
     models = [ModelSpec("narrow", motion=motion) for motion in motions]
     assert len({spec_hash(dataclasses.replace(SPEC, model=model)) for model in models}) == 5
+
+
+def test_the_low_resolution_clips() -> None:
+    clip = low_res(ClipSpec(frames=16, size=128, crop=(96, 96)))
+    assert (clip.size, clip.crop, clip.frames) == ("half", (112, 112), 16)

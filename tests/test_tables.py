@@ -21,11 +21,11 @@ from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, spec_hash
 from repflow_pl.tables import (
     Setting,
-    build_tables,
     context_of,
     kept_tables,
     plain_setting,
     shown_command,
+    split_tables,
 )
 
 
@@ -112,7 +112,7 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
 
 
 def test_rows_are_chosen_over_all_tables() -> None:
-    tables = build_tables([one, two], Setting("folder"), "")
+    tables = split_tables([one, two], Setting("folder"), "")
     chosen = choose_rows(tables, "block 3,RGB")
     assert [(table.name, row.name) for table, row in chosen] == [("two", "Block 3"), ("one", "RGB")]
     assert len(choose_rows(tables, "all")) == 4
@@ -134,6 +134,12 @@ def test_rows_are_chosen_over_all_tables() -> None:
             "motion_shapes-paper-resnet50",
             " --profile paper --backbone resnet50",
         ),
+        (Setting("hmdb51", split="all"), "hmdb51", " --data hmdb51 --split all"),
+        (
+            Setting("hmdb51", "paper", split="2", low_res=True),
+            "hmdb51_split2_lowres-paper",
+            " --data hmdb51 --profile paper --split 2 --low-res",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -141,7 +147,7 @@ def test_every_setting_has_its_folder_and_command(
     setting: Setting, folder: str, command: str
 ) -> None:
     plain = plain_setting(setting)
-    (table,) = build_tables([one], plain, "")
+    (table,) = split_tables([one], plain, "")
     facts = DataFacts(setting.data, "0123", 0.5, 0.5, 0.1)
     assert context_of(facts, plain, "").folder == folder
     assert shown_command(table, plain, 1) == f"python experiments/table_one.py{command}"
@@ -176,16 +182,34 @@ def test_the_list_of_videos_that_has_results_is_the_one_meant(tmp_path: Path) ->
     with pytest.raises(UserError, match="no results on folder"):
         kept_tables([one], setting, tmp_path)
     first = keep(tmp_path, "aaaa")
-    assert kept_tables([one], setting, tmp_path)[0] == first, "without results, but the only one"
+    assert kept_tables([one], setting, tmp_path)[0] == [first], "without results, but the only one"
     second = keep(tmp_path, "bbbb")
     with pytest.raises(UserError, match=r"2 different lists .* folder-aaaa\.json, folder-bbbb\.j"):
         kept_tables([one], setting, tmp_path)
-    give_result(tmp_path, build_tables([one], setting, "bbbb")[0])
+    give_result(tmp_path, split_tables([one], setting, "bbbb")[0])
     facts, (table,) = kept_tables([one], setting, tmp_path)
-    assert facts == second and table.rows[0].spec.data.fingerprint == "bbbb"
-    give_result(tmp_path, build_tables([one], setting, "aaaa")[0])
+    assert facts == [second] and table.rows[0].spec.data.fingerprint == "bbbb"
+    give_result(tmp_path, split_tables([one], setting, "aaaa")[0])
     with pytest.raises(UserError, match="move the others away") as error:
         kept_tables([one], setting, tmp_path)
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="no results on motion_shapes"):
         kept_tables([one], Setting(), tmp_path)
+
+
+def test_each_split_has_its_list_of_videos(tmp_path: Path) -> None:
+    for split in (1, 2, 3):
+        facts = DataFacts("hmdb51", f"{split}" * 4, 0.5, 0.5, 0.1, split)
+        path = facts_path(tmp_path, facts.name, facts.fingerprint)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(dataclasses.asdict(facts)))
+    kept, (table,) = kept_tables([one], Setting("hmdb51", split="all"), tmp_path)
+    assert [facts.split for facts in kept] == [1, 2, 3]
+    specs = [table.rows[0].spec, *table.rows[0].other_splits]
+    assert [(s.data.split, s.data.fingerprint) for s in specs] == [
+        (1, "1111"),
+        (2, "2222"),
+        (3, "3333"),
+    ]
+    (facts,), (table,) = kept_tables([one], Setting("hmdb51", split="2"), tmp_path)
+    assert facts.split == 2 and table.rows[0].spec.data.split == 2

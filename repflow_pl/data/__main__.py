@@ -1,43 +1,84 @@
-"""Command line: python -m repflow_pl.data import ut_interaction ARCHIVE [--data-root ROOT]."""
+"""Command line: python -m repflow_pl.data {import,verify} ..., see --help."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-from repflow_pl.data.index import SPLITS, open_set
+from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.ut_interaction import NAME, import_archive
+from repflow_pl.data.verify import lines, verify
 from repflow_pl.errors import UserError, unknown
 
 IMPORTERS = {NAME: import_archive}
+INTERRUPTED = 130
+"""Exit status of a program ended by Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command; returns the exit status: 0, or 1 for a mistake or an incomplete set."""
     parser = ArgumentParser(prog="python -m repflow_pl.data", description="Look after data sets.")
     commands = parser.add_subcommands(dest="command")
-    importer = ArgumentParser(description="Unpack a data set's archive and check its videos.")
-    importer.add_argument("name", help=f"one of: {', '.join(IMPORTERS)}")
-    importer.add_argument("archive", type=Path, help="the archive, as it was fetched")
-    importer.add_argument(
-        "--data-root", type=Path | None, help="where to unpack it, default: the user's cache"
-    )
-    commands.add_subcommand("import", importer)
-    given = parser.parse_args(arguments)["import"]
+    commands.add_subcommand("import", _import_parser())
+    commands.add_subcommand("verify", _verify_parser())
+    parsed = parser.parse_args(arguments)
+    run = {"import": _import, "verify": _verify}[parsed.command]
     try:
-        if given.name not in IMPORTERS:
-            raise unknown("importer", given.name, IMPORTERS)
-        root = IMPORTERS[given.name](given.archive, given.data_root)
-        opened = open_set(given.name, root)
+        return run(parsed[parsed.command])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        message = "interrupted: run the same command again and it goes on where it stopped."
+        print(message, file=sys.stderr)
+        return INTERRUPTED
+
+
+def _import_parser() -> ArgumentParser:
+    parser = ArgumentParser(description="Unpack a data set's archive and check its videos.")
+    parser.add_argument("name", help=f"one of: {', '.join(IMPORTERS)}")
+    parser.add_argument("archive", type=Path, help="the archive, as it was fetched")
+    parser.add_argument(
+        "--data-root", type=Path | None, help="where to unpack it, default: the user's cache"
+    )
+    return parser
+
+
+def _import(given: Namespace) -> int:
+    if given.name not in IMPORTERS:
+        raise unknown("importer", given.name, IMPORTERS)
+    root = IMPORTERS[given.name](given.archive, given.data_root)
+    opened = open_set(given.name, root)
     counts = ", ".join(f"{len(opened.part(split))} {split}" for split in SPLITS)
     print(f"{given.name} in {root}")
     print(f"{len(opened.classes)} classes; videos: {counts}; {len(opened.broken)} broken")
     return 0
+
+
+def _verify_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Decode every file, keep what was found for training, and say what is missing "
+        "or corrupted; exit status 1 where anything is. Interrupted, it goes on where it was."
+    )
+    parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
+    parser.add_argument("root", type=Path, help="the data set's folder")
+    _add_workers(parser)
+    return parser
+
+
+def _verify(given: Namespace) -> int:
+    report = verify(given.name, given.root, given.workers)
+    for line in lines(report):
+        print(line)
+    return 0 if report.complete else 1
+
+
+def _add_workers(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=int | None, help="processes, default: as many as there are cores"
+    )
 
 
 if __name__ == "__main__":

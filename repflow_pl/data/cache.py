@@ -84,6 +84,8 @@ def open_frames(
 def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:
     """Names the prepared frames: the set, its list of videos, and what is done to them."""
     how = repr((VERSION, clip.source_crop, clip.size))
+    if clip.size == "half":
+        how += repr(clip.crop)  # the least that is left
     digest = hashlib.sha256(how.encode()).hexdigest()[:8]
     return f"{video_set.name}-{video_set.fingerprint}-{digest}"
 
@@ -101,7 +103,7 @@ def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
                 f"source crop of {clip.source_crop[0]} x {clip.source_crop[1]}; take a smaller one."
             )
         height, width = clip.source_crop
-    return _resized(height, width, clip.size)
+    return _resized(height, width, clip)
 
 
 def prepare(frames: Frames, clip: ClipSpec) -> Frames:
@@ -110,7 +112,7 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
         height, width = clip.source_crop
         top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
         frames = frames[:, top : top + height, left : left + width]
-    size = _resized(frames.shape[1], frames.shape[2], clip.size)
+    size = _resized(frames.shape[1], frames.shape[2], clip)
     if size == frames.shape[1:3]:
         return frames
     import torch
@@ -122,7 +124,11 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
     return prepared
 
 
-def _resized(height: int, width: int, size: int | tuple[int, int]) -> tuple[int, int]:
+def _resized(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+    size = clip.size
+    if size == "half":
+        scale = max(0.5, clip.crop[0] / height, clip.crop[1] / width)
+        return max(round(height * scale), clip.crop[0]), max(round(width * scale), clip.crop[1])
     if not isinstance(size, int):
         return size
     short = min(height, width)

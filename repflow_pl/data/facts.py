@@ -27,6 +27,8 @@ class DataFacts:
     """Of a classifier that sees no pixels, see `metadata_baseline`."""
     metadata_half_width: float
     """Half of its 95 % interval."""
+    split: int = 1
+    """Which of the set's official splits."""
 
 
 def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
@@ -46,6 +48,7 @@ def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
         chance=baseline.chance,
         metadata_accuracy=baseline.accuracy_mean,
         metadata_half_width=baseline.half_width,
+        split=video_set.fold,
     )
     with atomic_write(path) as stream:
         json.dump(asdict(facts), stream, indent=1)
@@ -64,13 +67,13 @@ def read_facts(path: Path) -> DataFacts:
         ) from error
 
 
-def kept_facts(runs: Path, name: str) -> tuple[DataFacts, ...]:
-    """The facts of every list of videos that runs were made with under this name.
+def kept_facts(runs: Path, name: str, split: int = 1) -> tuple[DataFacts, ...]:
+    """The facts of every list of videos that runs were made with under this name and split.
 
     Errors: UserError where there are none.
     """
     found = [read_facts(path) for path in sorted((runs / "data").glob("*.json"))]
-    found = [facts for facts in found if facts.name == name]
+    found = [facts for facts in found if (facts.name, facts.split) == (name, split)]
     if not found:
         raise UserError(
             f"there are no results on {name} in {runs}: run a table on it first, or name another "

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+from repflow_pl.data.found import SUFFIXES
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.errors import UserError
 
-SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm"})
 SEED = 0
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1

@@ -7,35 +7,37 @@ for the next time, is the same for all of them and happens in `open_set`.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from repflow_pl.data.parallel import console, parallel_map
+from repflow_pl.data.manifest import MISSING, Finding, digest, examine
+from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError, unknown
-from repflow_pl.files import atomic_write
 from repflow_pl.specs import ClipSpec
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-SAVE_EVERY = 60.0
-"""Seconds between savings of an unfinished index: what a killed process loses at most."""
+
+
+SHOWN = 20
+"""Broken files that are named one by one when a set is opened."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that a data set names, before anybody has looked into it."""
+    """A file that a data set names, before anybody has looked into it, or for it at all."""
 
     path: str
     """Relative to the root, with forward slashes."""
     label: str
     """Name of the class."""
     split: Split
+    fold: int = 1
+    """Which of the set's official splits says so, counted from 1."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,13 @@ class VideoSet:
     """Files that the set goes on without."""
     mirror_safe: bool
     """Whether a mirrored clip still belongs to its class."""
+    fold: int = 1
+    """Which of the official splits this is."""
+    missing: tuple[str, ...] = ()
+    """Paths of files that the split's list names and the disk does not have."""
+    manifest: str = ""
+    """12 hexadecimal digits that stand for everything that was found in the split's files, the
+    broken and the missing ones with them."""
 
     def part(self, split: Split) -> tuple[Video, ...]:
         """The videos of one part, always in the same order."""
@@ -102,6 +111,7 @@ class _Entry:
     default_root: str | None
     generated: bool
     hint: str
+    folds: int
 
 
 _registry: dict[str, _Entry] = {}
@@ -117,6 +127,7 @@ def data_set(
     mirror_safe: bool | None = None,
     default_root: str | None = None,
     generated: bool = False,
+    folds: int = 1,
 ) -> Callable[[CandidateFunction], CandidateFunction]:
     """Register a function root -> candidates as the data set `name`.
 
@@ -127,13 +138,15 @@ def data_set(
             empty file named `mirror_safe` in the root.
         default_root: folder in the cache where the set lies unless the user names another.
         generated: the function makes the root itself.
+        folds: how many official splits the set has; its function yields a candidate for each file
+            and split.
     """
 
     def register(function: CandidateFunction) -> CandidateFunction:
         if name in _registry:
             raise ValueError(f"the data set {name!r} is registered twice")
         _registry[name] = _Entry(
-            name, function, clip or ClipSpec(), mirror_safe, default_root, generated, hint
+            name, function, clip or ClipSpec(), mirror_safe, default_root, generated, hint, folds
         )
         return function
 
@@ -158,69 +171,121 @@ def cache_dir() -> Path:
     return Path(chosen) if chosen else platformdirs.user_cache_path("repflow_pl")
 
 
-def open_set(name: str, root: Path | None = None, workers: int | None = None) -> VideoSet:
+def fold_count(name: str) -> int:
+    """How many official splits a data set has."""
+    return _entry(name).folds
+
+
+def open_set(
+    name: str, root: Path | None = None, workers: int | None = None, fold: int = 1
+) -> VideoSet:
     """List the videos of a data set; the first time each of them is decoded completely.
 
-    What was found is kept in the cache, so the next opening only compares sizes and times.
+    What was found is kept in a manifest in the cache, so the next opening only compares sizes and
+    times.
 
     Args:
         name: a registered data set.
         root: its folder; None for the set's own place in the cache, where it has one.
         workers: processes that decode; None takes every core.
+        fold: which of the set's official splits, from 1.
 
-    Errors: UserError for an unknown name, a missing root, a root without videos, and a class
-    that has no readable video for training or testing.
+    Errors: UserError for an unknown name or split, a missing root, a root without videos, and a
+    class that has no readable video for training or testing.
     """
-    entry = _entry(name)
-    root = _root(entry, root)
-    candidates = list(entry.candidates(root))
-    if not candidates:
-        raise UserError(f"{name}: there are no videos under {root}; {entry.hint}.")
-    findings = _decode_all(name, root, [candidate.path for candidate in candidates], workers)
-
-    classes = tuple(sorted({candidate.label for candidate in candidates}))
-    videos = []
-    broken = []
-    for candidate in candidates:
-        found = findings[candidate.path]
-        if found.error:
-            broken.append(Broken(candidate.path, found.error))
-            continue
-        videos.append(
-            Video(
-                candidate.path,
-                classes.index(candidate.label),
-                candidate.split,
-                found.frames,
-                found.fps,
-                found.width,
-                found.height,
-                found.bytes,
-            )
-        )
-    videos.sort(key=lambda video: (SPLITS.index(video.split), video.path))
-    broken.sort(key=lambda file: file.path)
-    _tell_broken(name, broken, len(candidates))
-    mirror_safe = entry.mirror_safe
-    if mirror_safe is None:
-        mirror_safe = (root / MIRROR_MARKER).is_file()
-    opened = VideoSet(name, root, classes, tuple(videos), tuple(broken), mirror_safe)
+    listed = list_set(name, root, workers)
+    opened = listed.fold(fold)
+    _tell_left_out(opened)
     _refuse_empty_classes(opened)
     return opened
 
 
 @dataclass(frozen=True)
-class _Finding:
-    """One line of the manifest: a file as it was when it was last decoded."""
+class Listed:
+    """A data set with all its official splits, and what was found in each file."""
 
-    path: str
-    bytes: int
-    mtime_ns: int
-    frames: int = 0
-    fps: float = 0.0
-    width: int = 0
-    height: int = 0
-    error: str = field(default="")
+    name: str
+    root: Path
+    folds: int
+    candidates: tuple[Candidate, ...]
+    findings: dict[str, Finding]
+    """By path."""
+    manifest: Path
+    mirror_safe: bool
+
+    def fold(self, fold: int) -> VideoSet:
+        """One of the splits. Errors: UserError where there is no such split."""
+        if not 1 <= fold <= self.folds:
+            has = "one split only" if self.folds == 1 else f"the splits 1 to {self.folds}"
+            raise UserError(f"{self.name} has {has}: there is no split {fold}.")
+        candidates = [candidate for candidate in self.candidates if candidate.fold == fold]
+        classes = tuple(sorted({candidate.label for candidate in candidates}))
+        number = {label: k for k, label in enumerate(classes)}
+        videos, broken, missing, lines = [], [], [], []
+        for candidate in candidates:
+            found = self.findings[candidate.path]
+            lines.append(
+                f"{candidate.split}\t{candidate.label}\t{found.path}\t{found.bytes}\t"
+                f"{found.frames}\t{found.fps}\t{found.width}\t{found.height}\t{found.error}"
+            )
+            if found.error == MISSING:
+                missing.append(candidate.path)
+            elif found.error:
+                broken.append(Broken(candidate.path, found.error))
+            else:
+                videos.append(_video(candidate, number[candidate.label], found))
+        videos.sort(key=lambda video: (SPLITS.index(video.split), video.path))
+        return VideoSet(
+            self.name,
+            self.root,
+            classes,
+            tuple(videos),
+            tuple(sorted(broken, key=lambda file: file.path)),
+            self.mirror_safe,
+            fold,
+            tuple(sorted(missing)),
+            digest(lines),
+        )
+
+
+def list_set(name: str, root: Path | None = None, workers: int | None = None) -> Listed:
+    """Decode what was not decoded yet of all splits, and say what is in every file.
+
+    Errors: UserError for an unknown name, a missing root, and a root without videos.
+    """
+    entry = _entry(name)
+    root = _root(entry, root)
+    candidates = tuple(entry.candidates(root))
+    if not candidates:
+        raise UserError(f"{name}: there are no videos under {root}; {entry.hint}.")
+    manifest = manifest_path(name, root)
+    files = sorted({(candidate.path, candidate.label) for candidate in candidates})
+    findings = examine(name, root, files, manifest, workers)
+    if all(finding.error == MISSING for finding in findings.values()):
+        raise UserError(f"{name}: there are no videos of its lists under {root}; {entry.hint}.")
+    mirror_safe = entry.mirror_safe
+    if mirror_safe is None:
+        mirror_safe = (root / MIRROR_MARKER).is_file()
+    return Listed(name, root, entry.folds, candidates, findings, manifest, mirror_safe)
+
+
+def manifest_path(name: str, root: Path) -> Path:
+    """Where the manifest of a data set in a folder is kept."""
+    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+    return cache_dir() / "manifests" / f"{name}-{key}.csv"
+
+
+def _video(candidate: Candidate, label: int, found: Finding) -> Video:
+    return Video(
+        candidate.path,
+        label,
+        candidate.split,
+        found.frames,
+        found.fps,
+        found.width,
+        found.height,
+        found.bytes,
+    )
 
 
 def _entry(name: str) -> _Entry:
@@ -240,86 +305,24 @@ def _root(entry: _Entry, root: Path | None) -> Path:
     return root
 
 
-def _decode_all(
-    name: str, root: Path, paths: Sequence[str], workers: int | None
-) -> dict[str, _Finding]:
-    """What is in every file, from the manifest where the file has not changed since."""
-    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
-    manifest = cache_dir() / "manifests" / f"{name}-{key}.csv"
-    known = _read_manifest(manifest)
-    findings: dict[str, _Finding] = {}
-    todo = []
-    for path in paths:
-        now = _look(root, path)
-        before = known.get(path)
-        if before is not None and (before.bytes, before.mtime_ns) == (now.bytes, now.mtime_ns):
-            findings[path] = before
-        else:
-            todo.append((root, path))
-    if not todo:
-        return findings
-    saved = time.monotonic()
-    try:
-        for finding in parallel_map(_decode, todo, f"Checking {name}", workers):
-            findings[finding.path] = finding
-            if time.monotonic() - saved > SAVE_EVERY:
-                _write_manifest(manifest, findings)
-                saved = time.monotonic()
-    finally:  # an interrupted indexing goes on where it was
-        _write_manifest(manifest, findings)
-    return findings
-
-
-def _look(root: Path, path: str) -> _Finding:
-    status = (root / path).stat()
-    return _Finding(path, status.st_size, status.st_mtime_ns)
-
-
-def _decode(job: tuple[Path, str]) -> _Finding:
-    from repflow_pl.data.decode import DecodeError, probe
-
-    root, path = job
-    now = _look(root, path)
-    try:
-        found = probe(root / path)
-    except (DecodeError, OSError) as error:
-        reason = str(error).removeprefix(f"{root / path}: ")
-        return _Finding(path, now.bytes, now.mtime_ns, error=" ".join(reason.split()))
-    return _Finding(
-        path, now.bytes, now.mtime_ns, found.frames, found.fps, found.width, found.height
-    )
-
-
-def _read_manifest(manifest: Path) -> dict[str, _Finding]:
-    """The findings of earlier openings; a manifest in another shape is as good as none."""
-    if not manifest.is_file():
-        return {}
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        if next(rows, None) != [column.name for column in fields(_Finding)]:
-            return {}
-        findings = [
-            _Finding(path, int(size), int(mtime), int(n), float(fps), int(w), int(h), error)
-            for path, size, mtime, n, fps, w, h, error in rows
-        ]
-    return {finding.path: finding for finding in findings}
-
-
-def _write_manifest(manifest: Path, findings: dict[str, _Finding]) -> None:
-    with atomic_write(manifest) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(column.name for column in fields(_Finding))
-        writer.writerows(astuple(findings[path]) for path in sorted(findings))
-
-
-def _tell_broken(name: str, broken: Sequence[Broken], total: int) -> None:
-    if not broken:
-        return
-    console.print(
-        f"{name}: {len(broken)} of {total} videos cannot be read and are left out:", markup=False
-    )
-    for file in broken:
-        console.print(f"  {file.path}: {file.reason}", markup=False)
+def _tell_left_out(opened: VideoSet) -> None:
+    name, broken, missing = opened.name, opened.broken, opened.missing
+    total = len(opened.videos) + len(broken) + len(missing)
+    if broken:
+        console.print(
+            f"{name}: {len(broken)} of {total} videos cannot be read and are left out:",
+            markup=False,
+        )
+        for file in broken[:SHOWN]:
+            console.print(f"  {file.path}: {file.reason}", markup=False)
+        if len(broken) > SHOWN:
+            console.print(f"  and {len(broken) - SHOWN} more", markup=False)
+    if missing:
+        console.print(
+            f"{name}: {len(missing)} of {total} videos are not there and are left out; "
+            f"python -m repflow_pl.data verify {name} ROOT names them.",
+            markup=False,
+        )
 
 
 def _refuse_empty_classes(opened: VideoSet) -> None:
@@ -327,7 +330,10 @@ def _refuse_empty_classes(opened: VideoSet) -> None:
         present = {video.label for video in opened.videos if video.split == split}
         for label, name in enumerate(opened.classes):
             if label not in present:
+                do = "add some or remove the class"
+                if opened.missing:
+                    do = f"python -m repflow_pl.data verify {opened.name} ROOT says what is missing"
                 raise UserError(
                     f"{opened.name}: the class {name!r} has no readable video in the {split} part "
-                    f"under {opened.root}; add some or remove the class."
+                    f"under {opened.root}; {do}."
                 )

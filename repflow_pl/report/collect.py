@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 
 from repflow_pl.errors import UserError
 from repflow_pl.report.rows import Row
-from repflow_pl.specs import spec_hash
+from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.training.result import RunResult, read_result
 
 State = Literal["done", "partial", "FAILED", "missing"]
@@ -52,12 +53,58 @@ class Collected:
 
 
 def collect(runs: Path, row: Row, seeds: Sequence[int]) -> Collected:
-    """Read a row's results; a seed without one is missing, or failed where error.txt says why.
+    """Read a row's results, averaged over its splits where it has several.
+
+    A seed that lacks a split is missing, or failed where that split did.
+    Errors: UserError where a result is damaged or stands in another run's place.
+    """
+    splits = [_collect_split(runs, row, spec, seeds) for spec in (row.spec, *row.other_splits)]
+    if len(splits) == 1:
+        return splits[0]
+    failures = {failure.seed: failure for split in splits for failure in split.failures}
+    results, missing = [], []
+    for seed in dict.fromkeys(seeds):
+        found = [result for split in splits for result in split.results if result.seed == seed]
+        if len(found) == len(splits):
+            results.append(average(found))
+        elif seed not in failures:
+            missing.append(seed)
+    return Collected(row, tuple(results), tuple(failures.values()), tuple(missing))
+
+
+def average(splits: Sequence[RunResult]) -> RunResult:
+    """One seed's results on all splits as one: accuracies and losses averaged, counts and times
+    added up, speed as measured on the first split."""
+    count = len(splits)
+    first = splits[0]
+    val = [result.val_top1 for result in splits if result.val_top1 is not None]
+    return dataclasses.replace(
+        first,
+        top1=sum(result.top1 for result in splits) / count,
+        top5=sum(result.top5 for result in splits) / count,
+        clip_top1=sum(result.clip_top1 for result in splits) / count,
+        clip_top5=sum(result.clip_top5 for result in splits) / count,
+        val_top1=sum(val) / count if len(val) == count else None,
+        train_loss=sum(result.train_loss for result in splits) / count,
+        videos_train=sum(result.videos_train for result in splits),
+        videos_val=sum(result.videos_val for result in splits),
+        videos_test=sum(result.videos_test for result in splits),
+        videos_broken=sum(result.videos_broken for result in splits),
+        videos_missing=sum(result.videos_missing for result in splits),
+        fingerprint="+".join(result.fingerprint for result in splits),
+        manifest="+".join(result.manifest for result in splits),
+        train_seconds=sum(result.train_seconds for result in splits),
+        test_seconds=sum(result.test_seconds for result in splits),
+    )
+
+
+def _collect_split(runs: Path, row: Row, spec: RunSpec, seeds: Sequence[int]) -> Collected:
+    """Read one spec's results; a seed without one is missing, or failed where error.txt says why.
 
     A result wins over an error beside it: the run was tried again and ended well.
     Errors: UserError where a result is damaged or stands in another run's place.
     """
-    name = spec_hash(row.spec)
+    name = spec_hash(spec)
     results, failures, missing = [], [], []
     for seed in dict.fromkeys(seeds):
         folder = runs / name / f"seed{seed}"

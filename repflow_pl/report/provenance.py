@@ -37,11 +37,23 @@ def _videos(results: Sequence[RunResult]) -> list[str]:
         "above are over seeds and leave it out.",
         "Files that could not be decoded and were left out: "
         f"{max(result.videos_broken for result in results)}.",
-        f"Fingerprint of the list of videos: {_each(results, lambda r: r.fingerprint)}.",
+        *_missing(results),
+        f"Fingerprint of the list of videos: {_each(results, lambda r: r.fingerprint)}"
+        f"{_manifest(results)}.",
     ]
     if len(test) > 1:
         sentences.append("The rows were not tested on the same number of videos: do not compare.")
     return sentences
+
+
+def _missing(results: Sequence[RunResult]) -> list[str]:
+    missing = max(result.videos_missing for result in results)
+    return [f"Files that the list names and that were not there: {missing}."] if missing else []
+
+
+def _manifest(results: Sequence[RunResult]) -> str:
+    known = [result for result in results if result.manifest]
+    return f"; of the manifest: {_each(known, lambda r: r.manifest)}" if known else ""
 
 
 def _bounds(context: Context) -> str:

@@ -20,9 +20,10 @@ def publish(table: Table, runs: Path, seeds: Sequence[int], facts: Path, into: P
     already and the same is not touched.
     """
     _copy(facts, into / "data" / facts.name)
-    for row in table.rows:
+    specs = [spec for row in table.rows for spec in (row.spec, *row.other_splits)]
+    for spec in specs:
         for seed in seeds:
-            place = Path(spec_hash(row.spec)) / f"seed{seed}"
+            place = Path(spec_hash(spec)) / f"seed{seed}"
             if (runs / place / "result.json").is_file():
                 for name in FILES:
                     _copy(runs / place / name, into / place / name)

@@ -31,6 +31,8 @@ class Row:
     """Which line of a curve the row's point is on."""
     x: float | None = None
     """Where on a curve's logarithmic axis it is; a row without one is a level line."""
+    other_splits: tuple[RunSpec, ...] = ()
+    """The same on the data set's other official splits; the row's figures are the averages."""
 
 
 @dataclass(frozen=True)

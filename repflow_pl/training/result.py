@@ -75,6 +75,10 @@ class RunResult:
     test_seconds: float
     device: str
     versions: Versions
+    videos_missing: int = 0
+    """Files that the split's list names and the disk did not have."""
+    manifest: str = ""
+    """Hash of the manifest: of all that was found in the split's files."""
 
 
 def write_result(path: Path, result: RunResult) -> None:

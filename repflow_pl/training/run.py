@@ -152,6 +152,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         test_seconds=round(test_seconds, 2),
         device=_device_name(module.device),
         versions=_versions(),
+        videos_missing=len(video_set.missing),
+        manifest=video_set.manifest,
     )
     if trainer.is_global_zero:
         write_result(folder / "result.json", result)

@@ -10,7 +10,7 @@ from repflow_pl.data.decode import read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec
+from repflow_pl.specs import ClipSpec, low_res
 
 from .conftest import one_sentence, write_video
 
@@ -87,3 +87,18 @@ def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
     with pytest.raises(UserError, match=r"run/1\.mp4 is 48 x 64") as error:
         prepared_shape(video, ClipSpec(source_crop=(50, 50)))
     one_sentence(error)
+
+
+def test_half_of_the_files_frames() -> None:
+    def shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+        return prepared_shape(Video("a.avi", 0, "train", 9, 30.0, width, height, 1), clip)
+
+    clip = low_res(ClipSpec())
+    assert shape(240, 320, clip) == (120, 160)
+    # Half of a narrow film is less than the crop, which the frames then just hold.
+    assert shape(240, 176, clip) == (153, 112)
+    assert shape(64, 64, clip) == (112, 112)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    expected = transforms.resize(pixels, [120, 160], antialias=True).permute(0, 2, 3, 1)
+    np.testing.assert_array_equal(prepare(frames, clip), expected.numpy())

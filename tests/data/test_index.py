@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repflow_pl.data import index
+from repflow_pl.data import index, manifest
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
 from repflow_pl.errors import UserError
 
@@ -55,13 +55,13 @@ def test_only_changed_files_are_decoded_again(
     root = make_folder(tmp_path / "set")
     open_set("folder", root, workers=1)
     decoded: list[str] = []
-    plain = index._decode
+    plain = manifest.decode
 
-    def spy(job: tuple[Path, str]) -> index._Finding:
+    def spy(job: tuple[Path, str, str]) -> manifest.Finding:
         decoded.append(job[1])
         return plain(job)
 
-    monkeypatch.setattr(index, "_decode", spy)
+    monkeypatch.setattr(manifest, "decode", spy)
     first = open_set("folder", root, workers=1)
     assert decoded == []
     write_video(root / "run" / "3.mp4", frames=20)
@@ -73,19 +73,19 @@ def test_only_changed_files_are_decoded_again(
 
 def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder(tmp_path / "set")
-    plain = index._decode
+    plain = manifest.decode
     decoded: list[str] = []
 
-    def interrupted(job: tuple[Path, str]) -> index._Finding:
+    def interrupted(job: tuple[Path, str, str]) -> manifest.Finding:
         if len(decoded) == 4:
             raise KeyboardInterrupt
         decoded.append(job[1])
         return plain(job)
 
-    monkeypatch.setattr(index, "_decode", interrupted)
+    monkeypatch.setattr(manifest, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         open_set("folder", root, workers=1)
-    monkeypatch.setattr(index, "_decode", lambda job: decoded.append(job[1]) or plain(job))
+    monkeypatch.setattr(manifest, "decode", lambda job: decoded.append(job[1]) or plain(job))
     open_set("folder", root, workers=1)
     assert len(decoded) == len(set(decoded)) == 10
 

@@ -22,7 +22,7 @@ from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
 from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec, spec_hash
-from repflow_pl.tables import Setting, TableBuilder, build_tables
+from repflow_pl.tables import Setting, TableBuilder, split_tables
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -60,7 +60,7 @@ def test_every_script_of_a_table_is_found() -> None:
 def test_rows_are_different_runs_of_known_models(
     name: str, profile: ProfileName, data: str
 ) -> None:
-    (table,) = build_tables([builder(name)], Setting(data, profile), fingerprint="")
+    (table,) = split_tables([builder(name)], Setting(data, profile), fingerprint="")
     assert table.name == name, "the table's files are named as its script"
     assert len({spec_hash(row.spec) for row in table.rows}) == len(table.rows)
     for model in {row.spec.model for row in table.rows}:
@@ -69,7 +69,7 @@ def test_rows_are_different_runs_of_known_models(
 
 
 def test_every_row_of_the_papers_placement_table_is_there() -> None:
-    (table,) = build_tables([builder("placement")], Setting(), fingerprint="")
+    (table,) = split_tables([builder("placement")], Setting(), fingerprint="")
     rows = [row.paper for row in table.rows if row.paper]
     assert rows == [row.name for row in paper_figures("placement").rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -73,3 +74,19 @@ def test_a_result_in_another_runs_place_is_refused(runs: Path, rows: Rows) -> No
     path.write_text(json.dumps({**json.loads(path.read_text()), "seed": 5}))
     with pytest.raises(UserError, match=r"belongs to run .*, seed 5"):
         collect(runs, rows["rgb"], [1])
+
+
+def test_a_row_of_several_splits_is_their_average(runs: Path, rows: dict[str, Row]) -> None:
+    # Two rows of the sweep stand for two splits of one.
+    first, second = rows["rgb"], rows["block3"]
+    both = dataclasses.replace(first, other_splits=(second.spec,))
+    parts = [collect(runs, row, [0, 1, 2, 9]) for row in (first, second)]
+    joint = collect(runs, both, [0, 1, 2, 9])
+    common = set(parts[0].top1) & set(parts[1].top1)
+    assert common and set(joint.top1) == common
+    for seed in common:
+        assert joint.top1[seed] == pytest.approx((parts[0].top1[seed] + parts[1].top1[seed]) / 2)
+    result, a, b = (x.results[0] for x in (joint, *parts))
+    assert result.videos_test == a.videos_test + b.videos_test
+    assert result.fingerprint == f"{a.fingerprint}+{b.fingerprint}"
+    assert 9 in joint.missing and joint.asked == 4

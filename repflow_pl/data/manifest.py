@@ -1,0 +1,133 @@
+"""What was found in every file of a data set: a CSV in the cache, one line a file.
+
+`verify` and the first training decode the files and write it, and every later opening reads it.
+An interrupted pass has saved what it found, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+
+from repflow_pl.data.parallel import parallel_map
+from repflow_pl.files import atomic_write
+
+SAVE_EVERY = 60.0
+"""Seconds between savings of an unfinished manifest: what a killed process loses at most."""
+MISSING = "missing"
+"""The error of a file that a list names and the disk does not have."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a manifest: a file as it was when it was last decoded."""
+
+    path: str
+    """Relative to the root, with forward slashes."""
+    label: str
+    """Name of the class."""
+    bytes: int
+    mtime_ns: int
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    error: str = field(default="")
+    """Why it cannot be used, in one line; empty for a sound file."""
+
+
+def examine(
+    name: str,
+    root: Path,
+    files: Sequence[tuple[str, str]],
+    manifest: Path,
+    workers: int | None,
+) -> dict[str, Finding]:
+    """What is in every one of `files` (path, class), by path.
+
+    A file that has not changed since the manifest was written is not decoded again.
+    """
+    known = read_manifest(manifest)
+    findings: dict[str, Finding] = {}
+    todo = []
+    for path, label in files:
+        now = _look(root, path, label)
+        before = known.get(path)
+        if now.error:
+            findings[path] = now
+        elif before is not None and _unchanged(before, now):
+            findings[path] = before
+        else:
+            todo.append((root, path, label))
+    if not todo and findings == known:
+        return findings
+    saved = time.monotonic()
+    try:
+        for finding in parallel_map(decode, todo, f"Checking {name}", workers):
+            findings[finding.path] = finding
+            if time.monotonic() - saved > SAVE_EVERY:
+                write_manifest(manifest, findings)
+                saved = time.monotonic()
+    finally:  # an interrupted pass goes on where it was
+        write_manifest(manifest, findings)
+    return findings
+
+
+def decode(job: tuple[Path, str, str]) -> Finding:
+    """Decode one file (root, path, class) from end to end."""
+    from repflow_pl.data.decode import DecodeError, probe
+
+    root, path, label = job
+    now = _look(root, path, label)
+    try:
+        found = probe(root / path)
+    except (DecodeError, OSError) as error:
+        reason = str(error).removeprefix(f"{root / path}: ")
+        return Finding(path, label, now.bytes, now.mtime_ns, error=" ".join(reason.split()))
+    return Finding(
+        path, label, now.bytes, now.mtime_ns, found.frames, found.fps, found.width, found.height
+    )
+
+
+def read_manifest(manifest: Path) -> dict[str, Finding]:
+    """The findings by path; a manifest in another shape is as good as none."""
+    if not manifest.is_file():
+        return {}
+    with manifest.open(newline="", encoding="utf-8") as stream:
+        rows = csv.reader(stream)
+        if next(rows, None) != [column.name for column in fields(Finding)]:
+            return {}
+        findings = [
+            Finding(path, label, int(size), int(mtime), int(n), float(fps), int(w), int(h), error)
+            for path, label, size, mtime, n, fps, w, h, error in rows
+        ]
+    return {finding.path: finding for finding in findings}
+
+
+def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
+    """One line a file, by path; whole or not at all."""
+    with atomic_write(manifest) as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(column.name for column in fields(Finding))
+        writer.writerows(astuple(findings[path]) for path in sorted(findings))
+
+
+def digest(lines: Sequence[str]) -> str:
+    """12 hexadecimal digits that stand for a set of lines, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
+
+
+def _look(root: Path, path: str, label: str) -> Finding:
+    try:
+        status = (root / path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Finding(path, label, 0, 0, error=MISSING)
+    return Finding(path, label, status.st_size, status.st_mtime_ns)
+
+
+def _unchanged(before: Finding, now: Finding) -> bool:
+    return (before.label, before.bytes, before.mtime_ns) == (now.label, now.bytes, now.mtime_ns)
