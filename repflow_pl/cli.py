@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
+from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
 from repflow_pl.data.index import VideoSet, fold_count, open_set
 from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError, unknown
@@ -26,6 +28,8 @@ from repflow_pl.training.jobs import Job, is_finished, is_main_process, ordered
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
+UNSHOWN = ("data_root", "out", "devices", "wandb", "list", "decoder")
+"""Options that do not change the table, or name folders of the user."""
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
 
@@ -45,6 +49,8 @@ class Options:
     """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
     low_res: bool = False
     """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
+    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    """auto: decord, or pyav where decord is not installed. Both give the same frames."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
@@ -122,6 +128,8 @@ def run_table(build: TableBuilder, options: Options, command: str, console: Cons
     """Open the data, run what is missing of the chosen rows, write the table and its page."""
     profile = build_profile(options.profile, options.data, options.backbone, options.low_res)
     check_writable(options.out / "runs")
+    if options.decoder != "auto":
+        os.environ[DECODER_VARIABLE] = options.decoder  # for the processes that decode as well
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in splits_of(options)]
     tables = [
         build(profile, DataSpec(opened.name, profile.clip, opened.fingerprint, opened.fold))
@@ -286,7 +294,7 @@ def shown_command(script: Path, options: Options) -> str:
     parts = ["python", f"{script.parent.name}/{script.name}"]
     for name, default in vars(Options()).items():
         value = getattr(options, name)
-        if value != default and name not in ("data_root", "out", "devices", "wandb", "list"):
+        if value != default and name not in UNSHOWN:
             parts.append(f"--{name.replace('_', '-')}")
             if value is not True:
                 parts.append(str(value))

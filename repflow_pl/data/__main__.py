@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.ut_interaction import NAME, import_archive
 from repflow_pl.data.verify import lines, verify
@@ -69,15 +72,27 @@ def _verify_parser() -> ArgumentParser:
 
 
 def _verify(given: Namespace) -> int:
+    _choose_decoder(given)
     report = verify(given.name, given.root, given.workers)
     for line in lines(report):
         print(line)
     return 0 if report.complete else 1
 
 
+def _choose_decoder(given: Namespace) -> None:
+    if given.decoder != "auto":
+        os.environ[VARIABLE] = given.decoder  # for the processes that decode as well
+
+
 def _add_workers(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int | None, help="processes, default: as many as there are cores"
+    )
+    parser.add_argument(
+        "--decoder",
+        type=Literal["auto", "decord", "pyav"],
+        default="auto",
+        help="auto: decord, or pyav where decord is not installed; the frames are the same",
     )
 
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from repflow_pl.data.decode import read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.isolated import IsolatedProcess, Lost, isolated_map
+from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -22,6 +23,8 @@ Frames = npt.NDArray[np.uint8]
 
 MAPPED_BYTES = 4 * 1024**3
 """Sets whose prepared frames take more than this are decoded on the fly."""
+CLIP_TIMEOUT = 60.0
+"""Seconds that the frames of one clip may take."""
 VERSION = 1
 """Of the preparation: raise it with every change of the pixels it gives."""
 
@@ -43,7 +46,27 @@ class DecodedFrames:
 
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """See `FrameSource`."""
-        return prepare(read_frames(self.root / video.path, indices), self.clip)
+        path = self.root / video.path
+        return prepare(read_frames(path, indices, video.access), self.clip)
+
+
+class GuardedFrames:
+    """`DecodedFrames` in a process of its own, which may hang or die without harm to this one.
+
+    Each process that uses it, as the workers of a loader do, starts its own decoding process.
+    """
+
+    def __init__(self, source: DecodedFrames, timeout: float = CLIP_TIMEOUT) -> None:
+        self.source = source
+        self.process = IsolatedProcess(timeout)
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """See `FrameSource`. Errors: Lost where the decoder hung or died twice at this clip."""
+        job = (self.source, video, list(indices))
+        try:
+            return self.process.call(_some_frames, job)
+        except Lost:
+            return self.process.call(_some_frames, job)
 
 
 @dataclass(frozen=True)
@@ -68,16 +91,19 @@ def open_frames(
     The file is made by the first who asks and then shared by all runs with the same videos,
     `source_crop` and `size`.
     """
-    decoded = DecodedFrames(video_set.root, clip)
+    decoded = DecodedFrames(video_set.root.absolute(), clip)
     arrays = FlatArrays.at(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
         {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in video_set.videos},
     )
     if arrays.bytes > bound:
-        return decoded
+        return GuardedFrames(decoded)
     if not arrays.is_written():
         jobs = [(decoded, video) for video in video_set.videos]
-        arrays.write(parallel_map(_all_frames, jobs, f"Decoding {video_set.name}", workers))
+        found = isolated_map(_all_frames, jobs, f"Decoding {video_set.name}", workers)
+        arrays.write(
+            filled(video, frames, arrays.shapes[video.path], 0) for (_, video), frames in found
+        )
     return MappedFrames(arrays)
 
 
@@ -133,6 +159,20 @@ def _resized(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
         return size
     short = min(height, width)
     return round(height * size / short), round(width * size / short)
+
+
+def filled(video: Video, array: Frames | Lost, shape: tuple[int, ...], value: int) -> Frames:
+    """What was computed of a video; where the process was lost, its name is told and the array is
+    filled with a value that says nothing."""
+    if isinstance(array, Lost):
+        console.print(f"{video.path}: left empty, {array}", markup=False)
+        return np.full(shape, value, np.uint8)
+    return array
+
+
+def _some_frames(job: tuple[DecodedFrames, Video, list[int]]) -> Frames:
+    source, video, indices = job
+    return source.frames(video, indices)
 
 
 def _all_frames(job: tuple[DecodedFrames, Video]) -> Frames:

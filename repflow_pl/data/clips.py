@@ -17,10 +17,18 @@ from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
 from repflow_pl.data.cache import open_frames, prepared_shape
+from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.data.isolated import Lost
+from repflow_pl.data.parallel import console
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, Stream
+
+FEW_LOST = 10
+LOST_SHARE = 0.01
+"""A run goes on without this share of a part's clips, or without this few in each of its workers;
+beyond that the disk is at fault, not the files."""
 
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
@@ -78,6 +86,7 @@ class ClipDataset(Dataset[Sample]):
         self.training = training
         self.seed = seed
         self.frames = open_frames(video_set, clip)
+        self.lost = 0
         self.fields = None if stream == "rgb" else open_fields(video_set, clip)
 
     def __len__(self) -> int:
@@ -86,9 +95,45 @@ class ClipDataset(Dataset[Sample]):
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The sample of a video; an index alone means epoch 0."""
         index, epoch = (draw, 0) if isinstance(draw, int) else draw
-        views = [self._training_view(index, epoch)] if self.training else self._test_views(index)
+        try:
+            views = self._views(index, epoch)
+        except (DecodeError, Lost) as error:
+            index, views = self._instead(index, epoch, error)
         inputs = tuple(torch.stack(stream) for stream in zip(*views, strict=True))
         return Sample(inputs, self.videos[index].label, index)
+
+    def _views(self, index: int, epoch: int) -> list[tuple[Tensor, ...]]:
+        return [self._training_view(index, epoch)] if self.training else self._test_views(index)
+
+    def _instead(
+        self, index: int, epoch: int, error: Exception
+    ) -> tuple[int, list[tuple[Tensor, ...]]]:
+        """What stands in for a clip that could be read when the set was checked, and now cannot.
+
+        In training the next video that can be read; in evaluation black views of the video itself,
+        so that it counts, and most likely counts as an error.
+        Errors: UserError where too many clips are lost for this to be a few bad files.
+        """
+        video = self.videos[index]
+        told = " ".join(str(error).split())
+        console.print(f"{video.path}: this clip is left out, {told}", markup=False)
+        self.lost += 1
+        if self.lost > max(FEW_LOST, LOST_SHARE * len(self.videos)):
+            raise UserError(
+                f"{self.lost} clips could not be read, {video.path} the last of them ({told}); "
+                "check the disk and run python -m repflow_pl.data verify again."
+            ) from error
+        if self.training:
+            other = (index + 1) % len(self.videos)
+            try:
+                return other, self._views(other, epoch)
+            except (DecodeError, Lost) as again:
+                return self._instead(other, epoch, again)
+        size = (self.clip.frames, *self.clip.crop)
+        frames = torch.zeros((3, *size), dtype=torch.uint8)
+        fields = torch.full((2, size[0] - 1, *size[1:]), ZERO, dtype=torch.uint8)
+        view = {"rgb": (frames,), "tvl1": (fields,), "two_stream": (frames, fields)}[self.stream]
+        return index, [view] * self.clip.views
 
     def _training_view(self, index: int, epoch: int) -> tuple[Tensor, ...]:
         clip = self.clip

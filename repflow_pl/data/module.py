@@ -15,8 +15,9 @@ from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, Stream
 
-TIMEOUT = 300
-"""Seconds after which a silent worker is given up: a decoder that hangs must not hang the run."""
+TIMEOUT = 1800
+"""Seconds after which a silent worker is given up. A decoder that hangs is ended long before, by
+`GuardedFrames`; this is for what nobody thought of."""
 MOST_WORKERS = 8
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.cache import DecodedFrames, preparation_key, prepared_shape
+from repflow_pl.data.cache import DecodedFrames, filled, preparation_key, prepared_shape
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.isolated import isolated_map
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -30,6 +30,8 @@ Fields = npt.NDArray[np.uint8]
 ZERO = 128
 STEP = 1 / 8
 """Pixels per step of the 8-bit fields."""
+VIDEO_TIMEOUT = 3600.0
+"""Seconds that the fields of one video may take."""
 BOUND = 127 * STEP
 """Pixels; longer motion is clipped."""
 
@@ -97,7 +99,11 @@ def open_fields(
         # stay small.
         source = DecodedFrames(video_set.root, clip)
         jobs = [(source, video, clip.stride, options) for video in video_set.videos]
-        arrays.write(parallel_map(_all_fields, jobs, f"TV-L1 of {video_set.name}", workers))
+        label = f"TV-L1 of {video_set.name}"
+        found = isolated_map(_all_fields, jobs, label, workers, VIDEO_TIMEOUT)
+        arrays.write(
+            filled(job[1], fields, arrays.shapes[job[1].path], ZERO) for job, fields in found
+        )
     return FlowFields(arrays)
 
 

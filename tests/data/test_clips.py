@@ -144,7 +144,7 @@ def test_mirroring() -> None:
 def test_a_short_video_is_refused_or_held(tmp_path: Path) -> None:
     for i in range(4):
         write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=6)
-    opened = open_set("folder", tmp_path / "set", workers=1)
+    opened = open_set("folder", tmp_path / "set", workers=0)
     clip = ClipSpec(frames=4, stride=3, size=32, crop=(32, 32), views=2)
     with pytest.raises(UserError, match=r"run/\d\.mp4 has 6 frames, fewer than the 10") as error:
         ClipDataset(opened, "train", clip)

@@ -110,7 +110,7 @@ def test_a_set_without_a_validation_part(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for i in range(2):
             write_video(tmp_path / "set" / split / "run" / f"{i}.mp4", seed=i)
-    loaders = module(open_set("folder", tmp_path / "set", workers=1), batch=2)
+    loaders = module(open_set("folder", tmp_path / "set", workers=0), batch=2)
     assert loaders.val_dataloader() == []
     with pytest.raises(UserError, match="batch of 9 is larger") as error:
         module(loaders.video_set, batch=9).train_dataloader()
