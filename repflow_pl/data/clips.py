@@ -21,6 +21,14 @@ from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
+from repflow_pl.data.transforms import (
+    Window,
+    cut_fields,
+    cut_frames,
+    mirror_fields,
+    mirror_frames,
+    spread,
+)
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, Stream
@@ -38,7 +46,8 @@ class Sample(NamedTuple):
     """One video's views."""
 
     inputs: tuple[Tensor, ...]
-    """uint8 [V, C, T, H, W] each: RGB frames (C = 3) or TV-L1 fields (C = 2, T one fewer)."""
+    """uint8 [V, C, T, H, W] each, V views x crops: RGB frames (C = 3) or TV-L1 fields (C = 2, T one
+    fewer)."""
     label: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     """Place of the video in its part."""
@@ -58,9 +67,9 @@ class Batch(NamedTuple):
 class ClipDataset(Dataset[Sample]):
     """The clips of one part of a data set.
 
-    In training an item is one view: a random start, a random crop, mirrored half of the time where
-    `clip.flip` says so. In evaluation it is `clip.views` views, spread uniformly over the video,
-    centre crop.
+    In training an item is one view: a random start, a random crop, enlarged by a random factor of
+    `clip.jitter`, mirrored half of the time where `clip.flip` says so. In evaluation it is
+    `clip.views` views, spread uniformly over the video, with `clip.crops` crops of each.
 
     Streams: `rgb` gives (frames,), `tvl1` gives (fields,), `two_stream` gives (frames, fields).
 
@@ -133,53 +142,62 @@ class ClipDataset(Dataset[Sample]):
         frames = torch.zeros((3, *size), dtype=torch.uint8)
         fields = torch.full((2, size[0] - 1, *size[1:]), ZERO, dtype=torch.uint8)
         view = {"rgb": (frames,), "tvl1": (fields,), "two_stream": (frames, fields)}[self.stream]
-        return index, [view] * self.clip.views
+        return index, [view] * self.clip.clips_per_video
 
     def _training_view(self, index: int, epoch: int) -> tuple[Tensor, ...]:
         clip = self.clip
         video = self.videos[index]
         rng = np.random.default_rng([self.seed, epoch, index])
-        start = int(rng.integers(max(video.frames - clip.span, 0) + 1))
+        span = clip.offsets(video.fps)[-1] + 1
+        start = int(rng.integers(max(video.frames - span, 0) + 1))
         height, width = prepared_shape(video, clip)
-        top = int(rng.integers(height - clip.crop[0] + 1))
-        left = int(rng.integers(width - clip.crop[1] + 1))
+        size = clip.crop
+        if clip.jitter != (1.0, 1.0):
+            size = window_size(height, width, clip.crop, rng.uniform(*clip.jitter))
+        top = int(rng.integers(height - size[0] + 1))
+        left = int(rng.integers(width - size[1] + 1))
         mirrored = bool(rng.integers(2)) and clip.flip
-        return self._view(index, start, (top, left), mirrored, rng)
+        (view,) = self._view(index, start, [Window(top, left, *size)], mirrored, rng)
+        return view
 
     def _test_views(self, index: int) -> list[tuple[Tensor, ...]]:
         clip = self.clip
         video = self.videos[index]
-        height, width = prepared_shape(video, clip)
-        corner = (height - clip.crop[0]) // 2, (width - clip.crop[1]) // 2
+        windows = spread(*prepared_shape(video, clip), clip.crop, clip.crops)
         return [
+            crop
+            for view, start in enumerate(view_starts(video.frames, clip, video.fps))
             # The shuffled control is the same for every seed: it is part of the test.
-            self._view(index, start, corner, False, np.random.default_rng([index, view]))
-            for view, start in enumerate(view_starts(video.frames, clip))
+            for crop in self._view(
+                index, start, windows, False, np.random.default_rng([index, view])
+            )
         ]
 
     def _view(
         self,
         index: int,
         start: int,
-        corner: tuple[int, int],
+        windows: Sequence[Window],
         mirrored: bool,
         rng: np.random.Generator,
-    ) -> tuple[Tensor, ...]:
+    ) -> list[tuple[Tensor, ...]]:
+        """The streams of one clip, [C, T, H, W] each, once for every window."""
         video = self.videos[index]
-        times = frame_indices(start, video.frames, self.clip)
+        times = frame_indices(start, video.frames, self.clip, video.fps)
         if self.clip.order == "shuffled":
             times = rng.permutation(times)
-        streams = []
+        crops: list[tuple[Tensor, ...]] = [()] * len(windows)
         if self.stream != "tvl1":
-            pixels = _window(self.frames.frames(video, times.tolist()), corner, self.clip.crop)
-            streams.append(mirror_frames(pixels) if mirrored else pixels)
+            frames = _channels_first(self.frames.frames(video, times.tolist()))
+            for k, window in enumerate(windows):
+                cut = cut_frames(frames, window, self.clip.crop)
+                crops[k] += (mirror_frames(cut) if mirrored else cut,)
         if self.fields is not None:
-            fields = _window(self.fields.fields(video, times[:-1].tolist()), corner, self.clip.crop)
-            streams.append(mirror_fields(fields) if mirrored else fields)
-        return tuple(
-            torch.from_numpy(np.ascontiguousarray(stream.transpose(3, 0, 1, 2)))
-            for stream in streams
-        )
+            fields = _channels_first(self.fields.fields(video, times[:-1].tolist()))
+            for k, window in enumerate(windows):
+                cut = cut_fields(fields, window, self.clip.crop)
+                crops[k] += (mirror_fields(cut) if mirrored else cut,)
+        return [tuple(stream.transpose(0, 1) for stream in crop) for crop in crops]
 
 
 class EpochSampler(DistributedSampler[Draw]):
@@ -243,6 +261,16 @@ def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> N
         )
     if stream != "rgb" and clip.frames < 2:
         raise UserError(f"{name}: TV-L1 needs clips of two frames or more, not {clip.frames}.")
+    if clip.seconds is not None:
+        if stream != "rgb":
+            raise UserError(
+                f"{name}: TV-L1 fields are computed at a stride in frames; set seconds to None."
+            )
+        for video in video_set.videos:
+            if video.fps <= 0:
+                raise UserError(
+                    f"{name}: {video.path} does not say its frame rate; take a stride in frames."
+                )
     for video in video_set.videos:
         height, width = prepared_shape(video, clip)
         if height < clip.crop[0] or width < clip.crop[1]:
@@ -251,48 +279,47 @@ def check_clip(video_set: VideoSet, clip: ClipSpec, stream: Stream = "rgb") -> N
                 f"resizing, smaller than the crop of {clip.crop[0]} x {clip.crop[1]}; "
                 "take a larger size or a smaller crop."
             )
-    short = [video for video in video_set.videos if video.frames < clip.span]
+    spans = [(video, clip.offsets(video.fps)[-1] + 1) for video in video_set.videos]
+    short = [(video, span) for video, span in spans if video.frames < span]
     if short and clip.short == "refuse":
         others = f", as do {len(short) - 1} others" if len(short) > 1 else ""
+        video, span = short[0]
+        how = f"stride {clip.stride}" if clip.seconds is None else f"{clip.seconds} seconds each"
         raise UserError(
-            f"{name}: {short[0].path} has {short[0].frames} frames, fewer than the {clip.span} "
-            f"that a clip of {clip.frames} frames at stride {clip.stride} spans{others}; "
+            f"{name}: {video.path} has {video.frames} frames, fewer than the {span} "
+            f"that a clip of {clip.frames} frames at {how} spans{others}; "
             "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
         )
 
 
-def frame_indices(start: int, frames: int, clip: ClipSpec) -> npt.NDArray[np.int64]:
+def frame_indices(
+    start: int, frames: int, clip: ClipSpec, fps: float = 0.0
+) -> npt.NDArray[np.int64]:
     """The frames of a clip, [clip.frames]; the video's last frame is held beyond its end."""
-    return np.minimum(start + clip.stride * np.arange(clip.frames), frames - 1)
+    times: npt.NDArray[np.int64] = np.minimum(start + np.array(clip.offsets(fps)), frames - 1)
+    return times
 
 
-def view_starts(frames: int, clip: ClipSpec) -> list[int]:
+def view_starts(frames: int, clip: ClipSpec, fps: float = 0.0) -> list[int]:
     """First frames of the evaluation's views: from the first possible to the last, evenly.
 
     One view alone lies in the middle.
     """
-    last = max(frames - clip.span, 0)
+    last = max(frames - clip.offsets(fps)[-1] - 1, 0)
     if clip.views == 1:
         return [last // 2]
     return [round(view * last / (clip.views - 1)) for view in range(clip.views)]
 
 
-def mirror_frames(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[..., h, w, c], left and right exchanged."""
-    mirrored: npt.NDArray[np.uint8] = frames[..., ::-1, :]
-    return mirrored
+def window_size(height: int, width: int, crop: tuple[int, int], factor: float) -> tuple[int, int]:
+    """What of a frame fills the crop when the frame is enlarged by `factor`: (height, width).
+
+    Where the frame is too small for that, all that has the crop's shape.
+    """
+    factor = max(factor, crop[0] / height, crop[1] / width)
+    return min(round(crop[0] / factor), height), min(round(crop[1] / factor), width)
 
 
-def mirror_fields(fields: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[..., h, w, 2], left and right exchanged, and with them the sign of the flow in x."""
-    mirrored: npt.NDArray[np.uint8] = fields[..., ::-1, :].copy()
-    mirrored[..., 0] = 2 * ZERO - mirrored[..., 0].astype(np.int16)
-    return mirrored
-
-
-def _window(
-    array: npt.NDArray[np.uint8], corner: tuple[int, int], crop: tuple[int, int]
-) -> npt.NDArray[np.uint8]:
-    """Crop [t, h, w, c] to `crop` from `corner` on."""
-    (top, left), (height, width) = corner, crop
-    return array[:, top : top + height, left : left + width]
+def _channels_first(array: npt.NDArray[np.uint8]) -> Tensor:
+    """[T, h, w, C] as a tensor [T, C, h, w], not copied."""
+    return torch.from_numpy(array).permute(0, 3, 1, 2)

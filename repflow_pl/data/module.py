@@ -95,7 +95,7 @@ class ClipModule(LightningDataModule):
 
     def _evaluation_batch(self) -> int:
         """Videos per device whose views together are about a training batch."""
-        return max(1, self.batch // (self._ranks() * self.clip.views))
+        return max(1, self.batch // (self._ranks() * self.clip.clips_per_video))
 
     def _ranks(self) -> int:
         return self.trainer.world_size if self.trainer else 1
