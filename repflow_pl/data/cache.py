@@ -129,7 +129,7 @@ def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
                 f"source crop of {clip.source_crop[0]} x {clip.source_crop[1]}; take a smaller one."
             )
         height, width = clip.source_crop
-    return _resized(height, width, clip)
+    return resized_shape(height, width, clip)
 
 
 def prepare(frames: Frames, clip: ClipSpec) -> Frames:
@@ -138,7 +138,7 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
         height, width = clip.source_crop
         top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
         frames = frames[:, top : top + height, left : left + width]
-    size = _resized(frames.shape[1], frames.shape[2], clip)
+    size = resized_shape(frames.shape[1], frames.shape[2], clip)
     if size == frames.shape[1:3]:
         return frames
     import torch
@@ -150,7 +150,8 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
     return prepared
 
 
-def _resized(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+    """(height, width) of frames of that size after resizing."""
     size = clip.size
     if size == "half":
         scale = max(0.5, clip.crop[0] / height, clip.crop[1] / width)

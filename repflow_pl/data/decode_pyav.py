@@ -53,13 +53,13 @@ def probe(path: Path) -> Probe:
     times: list[int | None] = []
     sums: dict[int, int] = {}
     height = width = 0
-    with _video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         announced = stream.frames
         for frame in container.decode(stream):
             if frame.key_frame or not times:
-                pixels = _pixels(frame)
-                height, width = pixels.shape[:2]
-                sums[len(times)] = zlib.crc32(pixels.data)
+                picture = pixels(frame)
+                height, width = picture.shape[:2]
+                sums[len(times)] = zlib.crc32(picture.data)
             times.append(frame.pts)
         if not times:
             raise DecodeError(f"{path}: there is no frame in it")
@@ -76,7 +76,7 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
     """The frames at `indices`, RGB, uint8 [n, height, width, 3]; see `decode.read_frames`."""
     wanted = set(indices)
     kept: dict[int, Frame] = {}
-    with _video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         if access == "seek":
             shown = _shown(container, stream)
             keys = [index for index, (_, key) in enumerate(shown) if key]
@@ -86,7 +86,7 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
             last = max(wanted)
             for index, frame in enumerate(container.decode(stream)):
                 if index in wanted:
-                    kept[index] = _pixels(frame)
+                    kept[index] = pixels(frame)
                 if index == last:
                     break
     if len(kept) < len(wanted):
@@ -95,7 +95,7 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
 
 
 @contextmanager
-def _video(path: Path) -> Iterator[tuple[Any, Any]]:
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """An open file and its first video stream, decoded by one thread."""
     import av
 
@@ -110,10 +110,10 @@ def _video(path: Path) -> Iterator[tuple[Any, Any]]:
         raise DecodeError(f"{path}: {error.strerror or error}") from error
 
 
-def _pixels(frame: Any) -> Frame:
+def pixels(frame: Any) -> Frame:
     """RGB, turned as the file asks for."""
-    pixels: Frame = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    picture: Frame = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 
 def _rate(stream: Any, times: Sequence[int | None]) -> float:
@@ -161,7 +161,7 @@ def _from_key(
         if frame.pts < first:
             continue
         if frame.pts in place:
-            kept[place[frame.pts]] = _pixels(frame)
+            kept[place[frame.pts]] = pixels(frame)
         if frame.pts >= last:
             break
     return kept
@@ -176,7 +176,7 @@ def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> boo
     """
     import av
 
-    with _video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         shown = _shown(container, stream)
         keys = [index for index, (_, key) in enumerate(shown) if key]
         unique = None not in times and len(set(times)) == len(times)

@@ -273,6 +273,11 @@ def list_set(name: str, root: Path | None = None, workers: int | None = None) ->
     return Listed(name, root, entry.folds, candidates, findings, manifest, mirror_safe)
 
 
+def candidates_of(name: str, root: Path) -> tuple[Candidate, ...]:
+    """What a data set names in a folder, of all its official splits, before anybody looks."""
+    return tuple(_entry(name).candidates(root))
+
+
 def manifest_path(name: str, root: Path) -> Path:
     """Where the manifest of a data set in a folder is kept."""
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
