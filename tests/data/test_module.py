@@ -72,6 +72,23 @@ def test_the_same_clips_for_any_number_of_workers(shapes: VideoSet) -> None:
 
 
 @pytest.mark.usefixtures("kept_cache")
+def test_the_same_clips_when_they_are_decoded(shapes: VideoSet, monkeypatch) -> None:
+    clip = ClipSpec(frames=4, crop=(48, 56), jitter=(1.0, 1.3))
+
+    def clips(workers: int) -> list[Batch]:
+        made = ClipModule(shapes, clip, "rgb", 8, seed=0, workers=workers)
+        made.trainer = SimpleNamespace(world_size=1, global_rank=0)
+        return list(made.train_dataloader())
+
+    mapped = clips(0)
+    monkeypatch.setattr("repflow_pl.data.clips.open_frames", lambda s, c: open_decoded(s, c))
+    for workers in (0, 2):
+        for first, second in zip(mapped, clips(workers), strict=True):
+            assert torch.equal(first.index, second.index)
+            assert torch.equal(first.inputs[0], second.inputs[0])
+
+
+@pytest.mark.usefixtures("kept_cache")
 def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     loaders = module(shapes, batch=8, ranks=4)
     assert loaders.train_dataloader().batch_size == 2
