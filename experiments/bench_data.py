@@ -52,8 +52,9 @@ class Recorded(ClipDataset):
     def __len__(self) -> int:
         return self.clips
 
-    def __getitem__(self, draw):  # type: ignore[no-untyped-def]
-        return super().__getitem__((draw % len(self.videos), draw // len(self.videos)))
+    def __getitems__(self, draws):  # type: ignore[no-untyped-def]
+        count = len(self.videos)
+        return super().__getitems__([(draw % count, draw // count) for draw in draws])
 
     def reads(self) -> list[Read]:
         """Files and frames of all clips, in order."""

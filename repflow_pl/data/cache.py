@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.decode import read_frames
+from repflow_pl.data.decode import DecodeError, read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.data.isolated import IsolatedProcess, Lost, isolated_map
@@ -20,6 +20,9 @@ from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
 Frames = npt.NDArray[np.uint8]
+
+Read = tuple[Video, Sequence[int]]
+"""A clip: a video and its frames' indices."""
 
 MAPPED_BYTES = 4 * 1024**3
 """Sets whose prepared frames take more than this are decoded on the fly."""
@@ -62,11 +65,20 @@ class GuardedFrames:
 
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """See `FrameSource`. Errors: Lost where the decoder hung or died twice at this clip."""
-        job = (self.source, video, list(indices))
-        try:
-            return self.process.call(_some_frames, job)
-        except Lost:
-            return self.process.call(_some_frames, job)
+        (frames,) = self.stream([(video, indices)])
+        if isinstance(frames, Exception):
+            raise frames
+        return frames
+
+    def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        """The frames of many clips: the next is decoded while one is being used."""
+        jobs = [(self.source, video, list(indices)) for video, indices in reads]
+        for job, frames in zip(jobs, self.process.stream(_some_frames, jobs), strict=True):
+            if isinstance(frames, Lost):
+                second = IsolatedProcess(self.process.timeout)
+                (frames,) = second.stream(_some_frames, [job])
+                second.stop()
+            yield frames
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,18 @@ class MappedFrames:
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """See `FrameSource`."""
         return self.arrays.read(video.path, indices)
+
+
+def read_ahead(source: FrameSource, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+    """The frames of many clips in order, with a clip's error in the place of its frames."""
+    if isinstance(source, GuardedFrames):
+        yield from source.stream(reads)
+        return
+    for video, indices in reads:
+        try:
+            yield source.frames(video, indices)
+        except (DecodeError, Lost) as error:
+            yield error
 
 
 def open_frames(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from repflow_pl.data.cache import open_frames, prepared_shape
+from repflow_pl.data.cache import open_frames, prepared_shape, read_ahead
 from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
@@ -64,6 +64,17 @@ class Batch(NamedTuple):
     """int64 [B]."""
 
 
+class _Clip(NamedTuple):
+    """What to read of a video, and what to make of it."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    times: list[int]
+    """Frames, in the order in which they are shown."""
+    windows: Sequence[Window]
+    """One for each crop."""
+    mirrored: bool
+
+
 class ClipDataset(Dataset[Sample]):
     """The clips of one part of a data set.
 
@@ -103,16 +114,46 @@ class ClipDataset(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The sample of a video; an index alone means epoch 0."""
-        index, epoch = (draw, 0) if isinstance(draw, int) else draw
-        try:
-            views = self._views(index, epoch)
-        except (DecodeError, Lost) as error:
-            index, views = self._instead(index, epoch, error)
-        inputs = tuple(torch.stack(stream) for stream in zip(*views, strict=True))
-        return Sample(inputs, self.videos[index].label, index)
+        return self.__getitems__([draw])[0]
 
-    def _views(self, index: int, epoch: int) -> list[tuple[Tensor, ...]]:
-        return [self._training_view(index, epoch)] if self.training else self._test_views(index)
+    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Sample]:
+        """Many samples, as a loader asks for them: one is decoded while another is made."""
+        pairs = [(draw, 0) if isinstance(draw, int) else draw for draw in draws]
+        drawn = [self._draw(index, epoch) for index, epoch in pairs]
+        found = self._read([clip for clips in drawn for clip in clips])
+        samples = []
+        for (index, epoch), clips in zip(pairs, drawn, strict=True):
+            views, error = self._views(clips, found)
+            if error is not None:
+                index, views = self._instead(index, epoch, error)
+            inputs = tuple(torch.stack(stream) for stream in zip(*views, strict=True))
+            samples.append(Sample(inputs, self.videos[index].label, index))
+        return samples
+
+    def _draw(self, index: int, epoch: int) -> list[_Clip]:
+        return [self._training_clip(index, epoch)] if self.training else self._test_clips(index)
+
+    def _read(self, clips: Sequence[_Clip]) -> Iterator[npt.NDArray[np.uint8] | Exception]:
+        """The frames of clips, in order; nothing where the stream has none."""
+        if self.stream == "tvl1":
+            return iter(())
+        return read_ahead(self.frames, [(self.videos[c.index], c.times) for c in clips])
+
+    def _views(
+        self, clips: Sequence[_Clip], found: Iterator[npt.NDArray[np.uint8] | Exception]
+    ) -> tuple[list[tuple[Tensor, ...]], Exception | None]:
+        """The views of a video's clips, whose frames are next in `found`, or the error of one."""
+        views = []
+        failed = None
+        for clip in clips:
+            frames = None if self.stream == "tvl1" else next(found)
+            if isinstance(frames, DecodeError | Lost):
+                failed = frames
+            elif isinstance(frames, Exception):
+                raise frames
+            else:
+                views += self._made(clip, frames)
+        return views, failed
 
     def _instead(
         self, index: int, epoch: int, error: Exception
@@ -134,17 +175,16 @@ class ClipDataset(Dataset[Sample]):
             ) from error
         if self.training:
             other = (index + 1) % len(self.videos)
-            try:
-                return other, self._views(other, epoch)
-            except (DecodeError, Lost) as again:
-                return self._instead(other, epoch, again)
+            clips = self._draw(other, epoch)
+            views, again = self._views(clips, self._read(clips))
+            return (other, views) if again is None else self._instead(other, epoch, again)
         size = (self.clip.frames, *self.clip.crop)
         frames = torch.zeros((3, *size), dtype=torch.uint8)
         fields = torch.full((2, size[0] - 1, *size[1:]), ZERO, dtype=torch.uint8)
         view = {"rgb": (frames,), "tvl1": (fields,), "two_stream": (frames, fields)}[self.stream]
         return index, [view] * self.clip.clips_per_video
 
-    def _training_view(self, index: int, epoch: int) -> tuple[Tensor, ...]:
+    def _training_clip(self, index: int, epoch: int) -> _Clip:
         clip = self.clip
         video = self.videos[index]
         rng = np.random.default_rng([self.seed, epoch, index])
@@ -157,46 +197,47 @@ class ClipDataset(Dataset[Sample]):
         top = int(rng.integers(height - size[0] + 1))
         left = int(rng.integers(width - size[1] + 1))
         mirrored = bool(rng.integers(2)) and clip.flip
-        (view,) = self._view(index, start, [Window(top, left, *size)], mirrored, rng)
-        return view
+        return self._clip(index, start, [Window(top, left, *size)], mirrored, rng)
 
-    def _test_views(self, index: int) -> list[tuple[Tensor, ...]]:
+    def _test_clips(self, index: int) -> list[_Clip]:
         clip = self.clip
         video = self.videos[index]
         windows = spread(*prepared_shape(video, clip), clip.crop, clip.crops)
         return [
-            crop
-            for view, start in enumerate(view_starts(video.frames, clip, video.fps))
             # The shuffled control is the same for every seed: it is part of the test.
-            for crop in self._view(
-                index, start, windows, False, np.random.default_rng([index, view])
-            )
+            self._clip(index, start, windows, False, np.random.default_rng([index, view]))
+            for view, start in enumerate(view_starts(video.frames, clip, video.fps))
         ]
 
-    def _view(
+    def _clip(
         self,
         index: int,
         start: int,
         windows: Sequence[Window],
         mirrored: bool,
         rng: np.random.Generator,
-    ) -> list[tuple[Tensor, ...]]:
-        """The streams of one clip, [C, T, H, W] each, once for every window."""
+    ) -> _Clip:
         video = self.videos[index]
         times = frame_indices(start, video.frames, self.clip, video.fps)
         if self.clip.order == "shuffled":
             times = rng.permutation(times)
-        crops: list[tuple[Tensor, ...]] = [()] * len(windows)
-        if self.stream != "tvl1":
-            frames = _channels_first(self.frames.frames(video, times.tolist()))
-            for k, window in enumerate(windows):
-                cut = cut_frames(frames, window, self.clip.crop)
-                crops[k] += (mirror_frames(cut) if mirrored else cut,)
+        return _Clip(index, times.tolist(), windows, mirrored)
+
+    def _made(self, clip: _Clip, frames: npt.NDArray[np.uint8] | None) -> list[tuple[Tensor, ...]]:
+        """The streams of one clip, [C, T, H, W] each, once for every window."""
+        size = self.clip.crop
+        crops: list[tuple[Tensor, ...]] = [()] * len(clip.windows)
+        if frames is not None:
+            pixels = _channels_first(frames)
+            for k, window in enumerate(clip.windows):
+                cut = cut_frames(pixels, window, size)
+                crops[k] += (mirror_frames(cut) if clip.mirrored else cut,)
         if self.fields is not None:
-            fields = _channels_first(self.fields.fields(video, times[:-1].tolist()))
-            for k, window in enumerate(windows):
-                cut = cut_fields(fields, window, self.clip.crop)
-                crops[k] += (mirror_fields(cut) if mirrored else cut,)
+            moves = self.fields.fields(self.videos[clip.index], clip.times[:-1])
+            fields = _channels_first(moves)
+            for k, window in enumerate(clip.windows):
+                cut = cut_fields(fields, window, size)
+                crops[k] += (mirror_fields(cut) if clip.mirrored else cut,)
         return [tuple(stream.transpose(0, 1) for stream in crop) for crop in crops]
 
 

@@ -54,22 +54,49 @@ class IsolatedProcess:
 
         Errors: Lost where the child hung or died; whatever the function raises.
         """
-        process = self._started()
-        assert process.stdin is not None and process.stdout is not None
+        (answer,) = self.stream(function, [argument])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def stream(
+        self, function: Callable[[Item], Result], arguments: Sequence[Item]
+    ) -> Iterator[Result | Exception]:
+        """`function` of each argument; the child works on the next while one is being used.
+
+        What `call` would raise is yielded in the place of a result.
+        """
+        due = 0
         began = time.monotonic()
-        try:
-            pickle.dump((function, argument, self.timeout), process.stdin, pickle.HIGHEST_PROTOCOL)
-            process.stdin.flush()
-            good, value = pickle.load(process.stdout)
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
-            status = self.stop()
-            if time.monotonic() - began >= self.timeout:
-                raise Lost(f"no answer in {self.timeout:g} seconds") from error
-            raise Lost(f"the process that read it died ({_how(status)})") from error
-        if not good:
-            raise value
-        result: Result = value
-        return result
+        for k in range(len(arguments)):
+            try:
+                while due < 2 and k + due < len(arguments):
+                    self._send(function, arguments[k + due])
+                    due += 1
+                _, value = self._receive()
+                due -= 1
+            except (EOFError, OSError, pickle.UnpicklingError):
+                value, due = self._lost(time.monotonic() - began), 0
+            began = time.monotonic()
+            yield value
+
+    def _send(self, function: Callable[[Item], Result], argument: Item) -> None:
+        pipe = self._started().stdin
+        assert pipe is not None
+        pickle.dump((function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
+        pipe.flush()
+
+    def _receive(self) -> Any:
+        pipe = self._started().stdout
+        assert pipe is not None
+        return pickle.load(pipe)
+
+    def _lost(self, waited: float) -> Lost:
+        status = self.stop()
+        # A call may have begun before its answer was waited for, so that the wait was shorter.
+        if status == 1 and waited >= self.timeout / 2:
+            return Lost(f"no answer in {self.timeout:g} seconds")
+        return Lost(f"the process that read it died ({_how(status)})")
 
     def stop(self) -> int:
         """End the child, whatever it is at; returns its exit status."""
