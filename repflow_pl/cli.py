@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
+from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
 from repflow_pl.data.facts import DataFacts, facts_of
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError, unknown
@@ -52,6 +54,8 @@ class Options:
     """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
     low_res: bool = False
     """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
+    decoder: Literal["auto", "decord", "pyav"] = "auto"
+    """auto: decord, or pyav where decord is not installed. Both give the same frames."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
@@ -165,6 +169,8 @@ def run_tables(
         return 0
     runs = options.out / "runs"
     check_writable(runs)
+    if options.decoder != "auto":
+        os.environ[DECODER_VARIABLE] = options.decoder  # for the processes that decode as well
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold) for opened in video_sets

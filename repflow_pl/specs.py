@@ -161,10 +161,36 @@ class ClipSpec:
     """`shuffled` permutes each clip's frames: the control that takes the motion away."""
     short: Literal["refuse", "hold"] = "refuse"
     """A video shorter than a clip is refused, or its last frame is held."""
+    seconds: float | None = None
+    """Time from one frame of a clip to the next, in the place of `stride`: videos of different
+    frame rates then show motion at the same speed."""
+    jitter: tuple[float, float] = (1.0, 1.0)
+    """Training enlarges a clip by a factor drawn from this range before it is cropped."""
+    crops: int = 1
+    """Crops of each view in evaluation, spread uniformly over the longer side; 1 is the centre."""
+
+    def __post_init__(self) -> None:
+        low, high = self.jitter
+        if not 0 < low <= high:
+            raise ValueError("jitter is a range of factors above 0, the smaller one first")
+        if self.seconds is not None and self.seconds <= 0:
+            raise ValueError("seconds from frame to frame are above 0")
+        if self.views < 1 or self.crops < 1:
+            raise ValueError("evaluation needs one view and one crop at least")
+
+    @property
+    def clips_per_video(self) -> int:
+        """Clips in evaluation whose scores are averaged: views x crops."""
+        return self.views * self.crops
+
+    def offsets(self, fps: float) -> tuple[int, ...]:
+        """The frames of a clip of a video with `fps` frames per second, counted from its first."""
+        step = self.stride if self.seconds is None else self.seconds * fps
+        return tuple(round(k * step) for k in range(self.frames))
 
     @property
     def span(self) -> int:
-        """Frames of the video from the first to the last of a clip, both counted."""
+        """Frames of the video from the first to the last of a clip at `stride`, both counted."""
         return (self.frames - 1) * self.stride + 1
 
 

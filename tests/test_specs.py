@@ -31,6 +31,8 @@ SPEC = RunSpec(
     RecipeSpec(epochs=1, batch=2, lr=0.1),
 )
 
+OTHER = {"seconds": 0.5}
+
 
 def changed(value: object) -> object:
     if isinstance(value, bool):
@@ -38,7 +40,7 @@ def changed(value: object) -> object:
     if isinstance(value, int | float):
         return value + 1
     if isinstance(value, tuple):
-        return value[:-1]
+        return (value[0], value[1] + 1) if isinstance(value[0], float) else value[:-1]
     if value is None:
         return (1, 1)
     return f"{value}x"
@@ -53,7 +55,9 @@ def variants() -> list[RunSpec]:
             value = getattr(part, field.name)
             if dataclasses.is_dataclass(value):
                 news = [
-                    dataclasses.replace(value, **{f.name: changed(getattr(value, f.name))})
+                    dataclasses.replace(
+                        value, **{f.name: OTHER.get(f.name) or changed(getattr(value, f.name))}
+                    )
                     for f in dataclasses.fields(value)
                     if f.name != "fuse"  # not beside several layers
                 ]
@@ -134,3 +138,20 @@ def test_the_kind_of_motion_counts_where_nothing_else_differs() -> None:
 def test_the_low_resolution_clips() -> None:
     clip = low_res(ClipSpec(frames=16, size=128, crop=(96, 96)))
     assert (clip.size, clip.crop, clip.frames) == ("half", (112, 112), 16)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"jitter": (1.2, 1.0)}, {"jitter": (0.0, 1.0)}, {"seconds": 0.0}, {"crops": 0}]
+)
+def test_impossible_clips(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        ClipSpec(**wrong)
+
+
+def test_a_stride_in_seconds_is_the_same_at_every_rate() -> None:
+    clip = ClipSpec(frames=4, seconds=0.2)
+    assert clip.offsets(10.0) == (0, 2, 4, 6)
+    assert clip.offsets(25.0) == (0, 5, 10, 15)
+    assert clip.offsets(30.0) == (0, 6, 12, 18)
+    assert clip.offsets(7.0) == (0, 1, 3, 4)
+    assert ClipSpec(frames=4, stride=3).offsets(99.0) == (0, 3, 6, 9)

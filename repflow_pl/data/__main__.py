@@ -1,13 +1,17 @@
-"""Command line: python -m repflow_pl.data {import,verify} ..., see --help."""
+"""Command line: python -m repflow_pl.data {import,verify,prepare} ..., see --help."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import SPLITS, open_set, set_names
+from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.ut_interaction import NAME, import_archive
 from repflow_pl.data.verify import lines, verify
 from repflow_pl.errors import UserError, unknown
@@ -23,8 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("import", _import_parser())
     commands.add_subcommand("verify", _verify_parser())
+    commands.add_subcommand("prepare", _prepare_parser())
     parsed = parser.parse_args(arguments)
-    run = {"import": _import, "verify": _verify}[parsed.command]
+    run = {"import": _import, "verify": _verify, "prepare": _prepare}[parsed.command]
     try:
         return run(parsed[parsed.command])
     except UserError as error:
@@ -69,15 +74,57 @@ def _verify_parser() -> ArgumentParser:
 
 
 def _verify(given: Namespace) -> int:
+    _choose_decoder(given)
     report = verify(given.name, given.root, given.workers)
     for line in lines(report):
         print(line)
     return 0 if report.complete else 1
 
 
+def _choose_decoder(given: Namespace) -> None:
+    if given.decoder != "auto":
+        os.environ[VARIABLE] = given.decoder  # for the processes that decode as well
+
+
+def _prepare_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Unpack a data set's archives, re-encode its videos to be small, compute their "
+        "TV-L1 flow. What is there already is kept: interrupted, run the same command again."
+    )
+    parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
+    parser.add_argument("root", type=Path, help="the folder of the archives or the videos")
+    parser.add_argument("out", type=Path, help="the folder to make")
+    parser.add_argument(
+        "--short-side", type=int | None, help="re-encode to H.264 with this short side, in pixels"
+    )
+    parser.add_argument("--fps", type=float | None, help="re-encode at this frame rate")
+    parser.add_argument("--flow", action="store_true", help="compute TV-L1 flow, kept as 8 bit")
+    parser.add_argument(
+        "--flow-stride", type=int, default=1, help="frames from one of a flow's pair to the other"
+    )
+    _add_workers(parser)
+    return parser
+
+
+def _prepare(given: Namespace) -> int:
+    _choose_decoder(given)
+    options = Options(given.short_side, given.fps, given.flow, given.flow_stride)
+    videos, failed = prepare(given.name, given.root, given.out, options, given.workers)
+    print(f"{given.name} in {given.out}: {videos} videos, {len(failed)} left out")
+    for file in failed:
+        print(f"  {file.path}: {file.reason}")
+    return 1 if failed else 0
+
+
 def _add_workers(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int | None, help="processes, default: as many as there are cores"
+    )
+    parser.add_argument(
+        "--decoder",
+        type=Literal["auto", "decord", "pyav"],
+        default="auto",
+        help="auto: decord, or pyav where decord is not installed; the frames are the same",
     )
 
 

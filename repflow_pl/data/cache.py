@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,17 +11,23 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.decode import read_frames
+from repflow_pl.data.decode import DecodeError, read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.isolated import IsolatedProcess, Lost, isolated_map
+from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
 Frames = npt.NDArray[np.uint8]
 
+Read = tuple[Video, Sequence[int]]
+"""A clip: a video and its frames' indices."""
+
 MAPPED_BYTES = 4 * 1024**3
 """Sets whose prepared frames take more than this are decoded on the fly."""
+CLIP_TIMEOUT = 60.0
+"""Seconds that the frames of one clip may take."""
 VERSION = 1
 """Of the preparation: raise it with every change of the pixels it gives."""
 
@@ -43,7 +49,36 @@ class DecodedFrames:
 
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """See `FrameSource`."""
-        return prepare(read_frames(self.root / video.path, indices), self.clip)
+        path = self.root / video.path
+        return prepare(read_frames(path, indices, video.access), self.clip)
+
+
+class GuardedFrames:
+    """`DecodedFrames` in a process of its own, which may hang or die without harm to this one.
+
+    Each process that uses it, as the workers of a loader do, starts its own decoding process.
+    """
+
+    def __init__(self, source: DecodedFrames, timeout: float = CLIP_TIMEOUT) -> None:
+        self.source = source
+        self.process = IsolatedProcess(timeout)
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """See `FrameSource`. Errors: Lost where the decoder hung or died twice at this clip."""
+        (frames,) = self.stream([(video, indices)])
+        if isinstance(frames, Exception):
+            raise frames
+        return frames
+
+    def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        """The frames of many clips: the next is decoded while one is being used."""
+        jobs = [(self.source, video, list(indices)) for video, indices in reads]
+        for job, frames in zip(jobs, self.process.stream(_some_frames, jobs), strict=True):
+            if isinstance(frames, Lost):
+                second = IsolatedProcess(self.process.timeout)
+                (frames,) = second.stream(_some_frames, [job])
+                second.stop()
+            yield frames
 
 
 @dataclass(frozen=True)
@@ -57,6 +92,18 @@ class MappedFrames:
         return self.arrays.read(video.path, indices)
 
 
+def read_ahead(source: FrameSource, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+    """The frames of many clips in order, with a clip's error in the place of its frames."""
+    if isinstance(source, GuardedFrames):
+        yield from source.stream(reads)
+        return
+    for video, indices in reads:
+        try:
+            yield source.frames(video, indices)
+        except (DecodeError, Lost) as error:
+            yield error
+
+
 def open_frames(
     video_set: VideoSet,
     clip: ClipSpec,
@@ -68,16 +115,19 @@ def open_frames(
     The file is made by the first who asks and then shared by all runs with the same videos,
     `source_crop` and `size`.
     """
-    decoded = DecodedFrames(video_set.root, clip)
+    decoded = DecodedFrames(video_set.root.absolute(), clip)
     arrays = FlatArrays.at(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
         {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in video_set.videos},
     )
     if arrays.bytes > bound:
-        return decoded
+        return GuardedFrames(decoded)
     if not arrays.is_written():
         jobs = [(decoded, video) for video in video_set.videos]
-        arrays.write(parallel_map(_all_frames, jobs, f"Decoding {video_set.name}", workers))
+        found = isolated_map(_all_frames, jobs, f"Decoding {video_set.name}", workers)
+        arrays.write(
+            filled(video, frames, arrays.shapes[video.path], 0) for (_, video), frames in found
+        )
     return MappedFrames(arrays)
 
 
@@ -103,7 +153,7 @@ def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
                 f"source crop of {clip.source_crop[0]} x {clip.source_crop[1]}; take a smaller one."
             )
         height, width = clip.source_crop
-    return _resized(height, width, clip)
+    return resized_shape(height, width, clip)
 
 
 def prepare(frames: Frames, clip: ClipSpec) -> Frames:
@@ -112,7 +162,7 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
         height, width = clip.source_crop
         top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
         frames = frames[:, top : top + height, left : left + width]
-    size = _resized(frames.shape[1], frames.shape[2], clip)
+    size = resized_shape(frames.shape[1], frames.shape[2], clip)
     if size == frames.shape[1:3]:
         return frames
     import torch
@@ -124,7 +174,8 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
     return prepared
 
 
-def _resized(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+    """(height, width) of frames of that size after resizing."""
     size = clip.size
     if size == "half":
         scale = max(0.5, clip.crop[0] / height, clip.crop[1] / width)
@@ -133,6 +184,20 @@ def _resized(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
         return size
     short = min(height, width)
     return round(height * size / short), round(width * size / short)
+
+
+def filled(video: Video, array: Frames | Lost, shape: tuple[int, ...], value: int) -> Frames:
+    """What was computed of a video; where the process was lost, its name is told and the array is
+    filled with a value that says nothing."""
+    if isinstance(array, Lost):
+        console.print(f"{video.path}: left empty, {array}", markup=False)
+        return np.full(shape, value, np.uint8)
+    return array
+
+
+def _some_frames(job: tuple[DecodedFrames, Video, list[int]]) -> Frames:
+    source, video, indices = job
+    return source.frames(video, indices)
 
 
 def _all_frames(job: tuple[DecodedFrames, Video]) -> Frames:

@@ -16,11 +16,30 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from repflow_pl.data.cache import open_frames, prepared_shape
+from repflow_pl.data.cache import open_frames, prepared_shape, read_ahead
+from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.data.isolated import Lost
+from repflow_pl.data.parallel import console
+from repflow_pl.data.transforms import (
+    Window,
+    cut_fields,
+    cut_frames,
+    mirror_fields,
+    mirror_frames,
+    spread,
+)
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
+
+FEW_LOST = 10
+LOST_SHARE = 0.01
+"""A run goes on without this share of a part's clips, or without this few in each of its workers;
+beyond that the disk is at fault, not the files."""
+
+FEWER: dict[DataStream, int] = {"tvl1": 1, "tvl1_twice": 2}
+"""How many fields fewer than frames a clip has."""
 
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
@@ -30,8 +49,8 @@ class Sample(NamedTuple):
     """One video's views."""
 
     inputs: tuple[Tensor, ...]
-    """uint8 [V, C, T, H, W] each: RGB frames (C = 3), TV-L1 fields (C = 2, T one fewer),
-    fields of fields (C = 4, T two fewer)."""
+    """uint8 [V, C, T, H, W] each, V views x crops: RGB frames (C = 3), TV-L1 fields (C = 2, T one
+    fewer), fields of fields (C = 4, T two fewer)."""
     label: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     """Place of the video in its part."""
@@ -48,12 +67,23 @@ class Batch(NamedTuple):
     """int64 [B]."""
 
 
+class _Clip(NamedTuple):
+    """What to read of a video, and what to make of it."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+    times: list[int]
+    """Frames, in the order in which they are shown."""
+    windows: Sequence[Window]
+    """One for each crop."""
+    mirrored: bool
+
+
 class ClipDataset(Dataset[Sample]):
     """The clips of one part of a data set.
 
-    In training an item is one view: a random start, a random crop, mirrored half of the time where
-    `clip.flip` says so. In evaluation it is `clip.views` views, spread uniformly over the video,
-    centre crop.
+    In training an item is one view: a random start, a random crop, enlarged by a random factor of
+    `clip.jitter`, mirrored half of the time where `clip.flip` says so. In evaluation it is
+    `clip.views` views, spread uniformly over the video, with `clip.crops` crops of each.
 
     Args:
         streams: what a view holds, in this order: `rgb` frames, `tvl1` fields, fields of fields.
@@ -78,6 +108,7 @@ class ClipDataset(Dataset[Sample]):
         self.training = training
         self.seed = seed
         self.frames = open_frames(video_set, clip)
+        self.lost = 0
         self.fields = {
             stream: open_fields(video_set, clip, twice=stream == "tvl1_twice")
             for stream in streams
@@ -89,58 +120,129 @@ class ClipDataset(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The sample of a video; an index alone means epoch 0."""
-        index, epoch = (draw, 0) if isinstance(draw, int) else draw
-        views = [self._training_view(index, epoch)] if self.training else self._test_views(index)
-        inputs = tuple(torch.stack(part) for part in zip(*views, strict=True))
-        return Sample(inputs, self.videos[index].label, index)
+        return self.__getitems__([draw])[0]
 
-    def _training_view(self, index: int, epoch: int) -> tuple[Tensor, ...]:
+    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Sample]:
+        """Many samples, as a loader asks for them: one is decoded while another is made."""
+        pairs = [(draw, 0) if isinstance(draw, int) else draw for draw in draws]
+        drawn = [self._draw(index, epoch) for index, epoch in pairs]
+        found = self._read([clip for clips in drawn for clip in clips])
+        samples = []
+        for (index, epoch), clips in zip(pairs, drawn, strict=True):
+            views, error = self._views(clips, found)
+            if error is not None:
+                index, views = self._instead(index, epoch, error)
+            inputs = tuple(torch.stack(part) for part in zip(*views, strict=True))
+            samples.append(Sample(inputs, self.videos[index].label, index))
+        return samples
+
+    def _draw(self, index: int, epoch: int) -> list[_Clip]:
+        return [self._training_clip(index, epoch)] if self.training else self._test_clips(index)
+
+    def _read(self, clips: Sequence[_Clip]) -> Iterator[npt.NDArray[np.uint8] | Exception]:
+        """The frames of clips, in order; nothing where the stream has none."""
+        if "rgb" not in self.streams:
+            return iter(())
+        return read_ahead(self.frames, [(self.videos[c.index], c.times) for c in clips])
+
+    def _views(
+        self, clips: Sequence[_Clip], found: Iterator[npt.NDArray[np.uint8] | Exception]
+    ) -> tuple[list[tuple[Tensor, ...]], Exception | None]:
+        """The views of a video's clips, whose frames are next in `found`, or the error of one."""
+        views = []
+        failed = None
+        for clip in clips:
+            frames = next(found) if "rgb" in self.streams else None
+            if isinstance(frames, DecodeError | Lost):
+                failed = frames
+            elif isinstance(frames, Exception):
+                raise frames
+            else:
+                views += self._made(clip, frames)
+        return views, failed
+
+    def _instead(
+        self, index: int, epoch: int, error: Exception
+    ) -> tuple[int, list[tuple[Tensor, ...]]]:
+        """What stands in for a clip that could be read when the set was checked, and now cannot.
+
+        In training the next video that can be read; in evaluation black views of the video itself,
+        so that it counts, and most likely counts as an error.
+        Errors: UserError where too many clips are lost for this to be a few bad files.
+        """
+        video = self.videos[index]
+        told = " ".join(str(error).split())
+        console.print(f"{video.path}: this clip is left out, {told}", markup=False)
+        self.lost += 1
+        if self.lost > max(FEW_LOST, LOST_SHARE * len(self.videos)):
+            raise UserError(
+                f"{self.lost} clips could not be read, {video.path} the last of them ({told}); "
+                "check the disk and run python -m repflow_pl.data verify again."
+            ) from error
+        if self.training:
+            other = (index + 1) % len(self.videos)
+            clips = self._draw(other, epoch)
+            views, again = self._views(clips, self._read(clips))
+            return (other, views) if again is None else self._instead(other, epoch, again)
+        view = tuple(_nothing(stream, self.clip) for stream in self.streams)
+        return index, [view] * self.clip.clips_per_video
+
+    def _training_clip(self, index: int, epoch: int) -> _Clip:
         clip = self.clip
         video = self.videos[index]
         rng = np.random.default_rng([self.seed, epoch, index])
-        start = int(rng.integers(max(video.frames - clip.span, 0) + 1))
+        span = clip.offsets(video.fps)[-1] + 1
+        start = int(rng.integers(max(video.frames - span, 0) + 1))
         height, width = prepared_shape(video, clip)
-        top = int(rng.integers(height - clip.crop[0] + 1))
-        left = int(rng.integers(width - clip.crop[1] + 1))
+        size = clip.crop
+        if clip.jitter != (1.0, 1.0):
+            size = window_size(height, width, clip.crop, rng.uniform(*clip.jitter))
+        top = int(rng.integers(height - size[0] + 1))
+        left = int(rng.integers(width - size[1] + 1))
         mirrored = bool(rng.integers(2)) and clip.flip
-        return self._view(index, start, (top, left), mirrored, rng)
+        return self._clip(index, start, [Window(top, left, *size)], mirrored, rng)
 
-    def _test_views(self, index: int) -> list[tuple[Tensor, ...]]:
+    def _test_clips(self, index: int) -> list[_Clip]:
         clip = self.clip
         video = self.videos[index]
-        height, width = prepared_shape(video, clip)
-        corner = (height - clip.crop[0]) // 2, (width - clip.crop[1]) // 2
+        windows = spread(*prepared_shape(video, clip), clip.crop, clip.crops)
         return [
             # The shuffled control is the same for every seed: it is part of the test.
-            self._view(index, start, corner, False, np.random.default_rng([index, view]))
-            for view, start in enumerate(view_starts(video.frames, clip))
+            self._clip(index, start, windows, False, np.random.default_rng([index, view]))
+            for view, start in enumerate(view_starts(video.frames, clip, video.fps))
         ]
 
-    def _view(
+    def _clip(
         self,
         index: int,
         start: int,
-        corner: tuple[int, int],
+        windows: Sequence[Window],
         mirrored: bool,
         rng: np.random.Generator,
-    ) -> tuple[Tensor, ...]:
+    ) -> _Clip:
         video = self.videos[index]
-        times = frame_indices(start, video.frames, self.clip)
+        times = frame_indices(start, video.frames, self.clip, video.fps)
         if self.clip.order == "shuffled":
             times = rng.permutation(times)
-        parts = []
+        return _Clip(index, times.tolist(), windows, mirrored)
+
+    def _made(self, clip: _Clip, frames: npt.NDArray[np.uint8] | None) -> list[tuple[Tensor, ...]]:
+        """The streams of one clip, [C, T, H, W] each, once for every window."""
+        size = self.clip.crop
+        crops: list[tuple[Tensor, ...]] = [()] * len(clip.windows)
         for stream in self.streams:
             if stream == "rgb":
-                part = _window(self.frames.frames(video, times.tolist()), corner, self.clip.crop)
-                parts.append(mirror_frames(part) if mirrored else part)
+                assert frames is not None
+                whole = _channels_first(frames)
             else:
-                starts = times[: -1 if stream == "tvl1" else -2].tolist()
-                fields = self.fields[stream].fields(video, starts)
-                part = _window(fields, corner, self.clip.crop)
-                parts.append(mirror_fields(part) if mirrored else part)
-        return tuple(
-            torch.from_numpy(np.ascontiguousarray(part.transpose(3, 0, 1, 2))) for part in parts
-        )
+                starts = clip.times[: -FEWER[stream]]
+                whole = _channels_first(self.fields[stream].fields(self.videos[clip.index], starts))
+            for k, window in enumerate(clip.windows):
+                part = (cut_frames if stream == "rgb" else cut_fields)(whole, window, size)
+                if clip.mirrored:
+                    part = (mirror_frames if stream == "rgb" else mirror_fields)(part)
+                crops[k] += (part,)
+        return [tuple(part.transpose(0, 1) for part in crop) for crop in crops]
 
 
 class EpochSampler(DistributedSampler[Draw]):
@@ -210,6 +312,16 @@ def check_clip(
         raise UserError(
             f"{name}: TV-L1 needs clips of {needed} frames or more here, not {clip.frames}."
         )
+    if clip.seconds is not None:
+        if with_fields:
+            raise UserError(
+                f"{name}: TV-L1 fields are computed at a stride in frames; set seconds to None."
+            )
+        for video in video_set.videos:
+            if video.fps <= 0:
+                raise UserError(
+                    f"{name}: {video.path} does not say its frame rate; take a stride in frames."
+                )
     for video in video_set.videos:
         height, width = prepared_shape(video, clip)
         if height < clip.crop[0] or width < clip.crop[1]:
@@ -218,51 +330,55 @@ def check_clip(
                 f"resizing, smaller than the crop of {clip.crop[0]} x {clip.crop[1]}; "
                 "take a larger size or a smaller crop."
             )
-    short = [video for video in video_set.videos if video.frames < clip.span]
+    spans = [(video, clip.offsets(video.fps)[-1] + 1) for video in video_set.videos]
+    short = [(video, span) for video, span in spans if video.frames < span]
     if short and clip.short == "refuse":
         others = f", as do {len(short) - 1} others" if len(short) > 1 else ""
+        video, span = short[0]
+        how = f"stride {clip.stride}" if clip.seconds is None else f"{clip.seconds} seconds each"
         raise UserError(
-            f"{name}: {short[0].path} has {short[0].frames} frames, fewer than the {clip.span} "
-            f"that a clip of {clip.frames} frames at stride {clip.stride} spans{others}; "
+            f"{name}: {video.path} has {video.frames} frames, fewer than the {span} "
+            f"that a clip of {clip.frames} frames at {how} spans{others}; "
             "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
         )
 
 
-def frame_indices(start: int, frames: int, clip: ClipSpec) -> npt.NDArray[np.int64]:
+def frame_indices(
+    start: int, frames: int, clip: ClipSpec, fps: float = 0.0
+) -> npt.NDArray[np.int64]:
     """The frames of a clip, [clip.frames]; the video's last frame is held beyond its end."""
-    return np.minimum(start + clip.stride * np.arange(clip.frames), frames - 1)
+    times: npt.NDArray[np.int64] = np.minimum(start + np.array(clip.offsets(fps)), frames - 1)
+    return times
 
 
-def view_starts(frames: int, clip: ClipSpec) -> list[int]:
+def view_starts(frames: int, clip: ClipSpec, fps: float = 0.0) -> list[int]:
     """First frames of the evaluation's views: from the first possible to the last, evenly.
 
     One view alone lies in the middle.
     """
-    last = max(frames - clip.span, 0)
+    last = max(frames - clip.offsets(fps)[-1] - 1, 0)
     if clip.views == 1:
         return [last // 2]
     return [round(view * last / (clip.views - 1)) for view in range(clip.views)]
 
 
-def mirror_frames(frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[..., h, w, c], left and right exchanged."""
-    mirrored: npt.NDArray[np.uint8] = frames[..., ::-1, :]
-    return mirrored
+def window_size(height: int, width: int, crop: tuple[int, int], factor: float) -> tuple[int, int]:
+    """What of a frame fills the crop when the frame is enlarged by `factor`: (height, width).
 
-
-def mirror_fields(fields: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """[..., h, w, 2], left and right exchanged, and with them the sign of the flow in x.
-
-    Of fields of fields, [..., h, w, 4], the flow of the x-component is that of its negative too.
+    Where the frame is too small for that, all that has the crop's shape.
     """
-    mirrored: npt.NDArray[np.uint8] = fields[..., ::-1, :].copy()
-    mirrored[..., 0::2] = 2 * ZERO - mirrored[..., 0::2].astype(np.int16)
-    return mirrored
+    factor = max(factor, crop[0] / height, crop[1] / width)
+    return min(round(crop[0] / factor), height), min(round(crop[1] / factor), width)
 
 
-def _window(
-    array: npt.NDArray[np.uint8], corner: tuple[int, int], crop: tuple[int, int]
-) -> npt.NDArray[np.uint8]:
-    """Crop [t, h, w, c] to `crop` from `corner` on."""
-    (top, left), (height, width) = corner, crop
-    return array[:, top : top + height, left : left + width]
+def _nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
+    """A black clip, or its motionless fields: [C, T, H, W]."""
+    if stream == "rgb":
+        return torch.zeros((3, clip.frames, *clip.crop), dtype=torch.uint8)
+    channels, frames = 2 * FEWER[stream], clip.frames - FEWER[stream]
+    return torch.full((channels, frames, *clip.crop), ZERO, dtype=torch.uint8)
+
+
+def _channels_first(array: npt.NDArray[np.uint8]) -> Tensor:
+    """[T, h, w, C] as a tensor [T, C, h, w], not copied."""
+    return torch.from_numpy(array).permute(0, 3, 1, 2)

@@ -2,121 +2,193 @@
 
 decord is fast, but the same index can give different frames when a reader seeks, readers that
 stay open grow, and a reader of several threads is not repeatable. So every call here opens the
-file, reads on from the first frame with one thread, and closes it again.
+file, reads with one thread, and closes it again; and it seeks and skips only in files where that
+was found to give the frames that reading from the start gives.
+
+PyAV (`decode_pyav.py`) is the second decoder: where decord has no wheel, or by
+`REPFLOW_DECODER=pyav`. Both give the same frames.
 """
 
 from __future__ import annotations
 
 import os
+import time
+import zlib
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from repflow_pl.data import decode_pyav
+from repflow_pl.data.decode_pyav import Access, DecodeError, Probe
+from repflow_pl.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import decord
+
+__all__ = [
+    "Access",
+    "DecodeError",
+    "Decoder",
+    "Probe",
+    "chosen_decoder",
+    "probe",
+    "read_frames",
+    "time_reads",
+]
+
+Decoder = Literal["decord", "pyav"]
+VARIABLE = "REPFLOW_DECODER"
+"""Environment variable that names the decoder, for this process and those that it starts."""
 
 # decord counts how often it finds its own decoding thread not ready yet, and fails when the count
 # is spent. On a busy machine that happens to sound files, so the count is raised from 10240.
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "65536")
 
-import decord  # after the line above, which it reads
 
-decord.logging.set_level(decord.logging.QUIET)
+def chosen_decoder() -> Decoder:
+    """The decoder of $REPFLOW_DECODER; without it decord, where it is installed.
 
-WHOLE = 0.95
-"""A file that yields less than this share of the frames its header announces is truncated. Not 1:
-AVIs with packed B-frames announce a few frames too many."""
-
-
-class DecodeError(Exception):
-    """A video that cannot be decoded; the message is one line that names the file."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a complete decoding of a file found."""
-
-    frames: int
-    fps: float
-    width: int
-    """As decoded, in pixels, after any rotation the file asks for."""
-    height: int
+    Errors: UserError for an unknown name, and for decord where it is not installed.
+    """
+    name = os.environ.get(VARIABLE) or "auto"
+    if name == "pyav":
+        return "pyav"
+    if name not in ("auto", "decord"):
+        raise unknown("decoder", name, ("auto", *get_args(Decoder)))
+    try:
+        import decord
+    except ImportError as error:
+        if name == "decord":
+            raise UserError(
+                "decord is not installed; install it, or choose the decoder pyav."
+            ) from error
+        return "pyav"
+    decord.logging.set_level(decord.logging.QUIET)
+    return "decord"
 
 
 def probe(path: Path) -> Probe:
     """Decode a file from end to end and say what is in it.
 
-    The frames are counted with PyAV and then read with decord. Both are needed: decord repeats
-    the last frame instead of saying that the file has ended, so its own count is too high for
-    truncated files and packed B-frames; and only decord can tell that decord reads the file.
+    The frames are counted with PyAV and then read with the chosen decoder. Both are needed: decord
+    repeats the last frame instead of saying that the file has ended, so its own count is too high
+    for truncated files and packed B-frames; and only decord can tell that decord reads the file.
 
     Errors: DecodeError for a file that is empty, damaged, truncated or no video.
     """
     if path.stat().st_size == 0:
         raise DecodeError(f"{path}: the file is empty")
-    frames, fps = _count(path)
-    reader = _open(path)
-    try:
-        for _ in range(frames - 1):
-            reader.next()
-        height, width = reader.next().shape[:2]
-    except Exception as error:
-        raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
-    return Probe(frames, fps, width, height)
+    found = decode_pyav.probe(path)
+    if chosen_decoder() == "pyav":
+        return found
+    return _probe_decord(path, found)
 
 
-def read_frames(path: Path, indices: Sequence[int]) -> npt.NDArray[np.uint8]:
+def read_frames(
+    path: Path, indices: Sequence[int], access: Access = "read", decoder: Decoder | None = None
+) -> npt.NDArray[np.uint8]:
     """The frames at `indices` (any order, repeats allowed), RGB, uint8 [n, height, width, 3].
+
+    Args:
+        access: the fastest way that `probe` found to be right for this file.
+        decoder: None for the chosen one.
 
     Errors: DecodeError where the file cannot be read or has no such frame.
     """
     if not len(indices) or min(indices) < 0:
         raise ValueError("read_frames needs at least one index, none of them negative")
+    if (decoder or chosen_decoder()) == "pyav":
+        return decode_pyav.read_frames(path, indices, access)
+    return _read_decord(path, indices, access)
+
+
+Read = tuple[Path, list[int], Access]
+"""(file, frames, how they may be reached)."""
+
+
+def time_reads(reads: Sequence[Read]) -> float:
+    """Seconds that decord alone takes for these, one after the other, after a first one."""
+    for path, indices, access in reads[:1]:
+        read_frames(path, indices, access, "decord")
+    begin = time.perf_counter()
+    for path, indices, access in reads:
+        read_frames(path, indices, access, "decord")
+    return time.perf_counter() - begin
+
+
+def _probe_decord(path: Path, found: Probe) -> Probe:
+    reader = _open(path)
+    sums = []
+    try:
+        for _ in range(found.frames):
+            frame = reader.next().asnumpy()
+            sums.append(zlib.crc32(frame.data))
+        height, width = frame.shape[:2]
+        seeks = found.access == "seek" and _seeks(path, sums)
+    except Exception as error:
+        raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
+    if frame.shape[2] != 3:  # narrower than its padding: decord mistakes the one for the other
+        raise DecodeError(f"{path}: decord cannot read a video {width} pixels wide; choose pyav")
+    return Probe(found.frames, found.fps, width, height, "seek" if seeks else "read")
+
+
+def _seeks(path: Path, sums: Sequence[int]) -> bool:
+    """Whether the frames have these check sums when they are sought, as a clip's are.
+
+    From every keyframe on (or 16 of them) clips are read that start there, just before the next
+    keyframe, and in between.
+    """
+    keys = list(_open(path).get_key_indices())
+    ends = dict(zip(keys, [*keys[1:], len(sums)], strict=True))
+    for key in decode_pyav.some(keys):
+        middle = (key + ends[key]) // 2
+        for start, step in ((key, 1), (middle, 2), (ends[key] - 1, 5)):
+            clip = [start + k * step for k in range(4) if start + k * step < len(sums)]
+            frames = _read_decord(path, clip, "seek")
+            if any(zlib.crc32(f.data) != sums[i] for f, i in zip(frames, clip, strict=True)):
+                return False
+    return True
+
+
+def _read_decord(path: Path, indices: Sequence[int], access: Access) -> npt.NDArray[np.uint8]:
     wanted = set(indices)
     last = max(wanted)
     reader = _open(path)
     if last >= len(reader):
         raise DecodeError(f"{path}: no frame {last}, the file has {len(reader)}")
     kept: dict[int, npt.NDArray[np.uint8]] = {}
+    position = 0
     try:
-        for index in range(last + 1):
-            frame = reader.next()
+        if access == "seek":
+            keys = list(reader.get_key_indices())
+            position = keys[bisect_right(keys, min(wanted)) - 1]
+            if position:
+                reader.seek(position)
+        for index in range(position, last + 1):
             if index in wanted:
-                kept[index] = frame.asnumpy()
+                if access == "seek" and index > position:
+                    reader.skip_frames(index - position)
+                kept[index] = reader.next().asnumpy()
+                position = index + 1
+            elif access == "read":
+                reader.next()
+                position = index + 1
     except Exception as error:
         raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
     return np.stack([kept[index] for index in indices])
 
 
 def _open(path: Path) -> decord.VideoReader:
+    import decord
+
     try:
         return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     except Exception as error:
         raise DecodeError(f"{path}: decord cannot open it: {_reason(error)}") from error
-
-
-def _count(path: Path) -> tuple[int, float]:
-    """Frames that the file really holds, and frames per second."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DecodeError(f"{path}: there is no video in it")
-            stream = container.streams.video[0]
-            stream.thread_count = 1
-            fps = float(stream.average_rate or 0.0)
-            announced: float = stream.frames
-            if not announced and container.duration:  # Matroska gives no count, only a duration
-                announced = container.duration / av.time_base * fps
-            decoded = sum(1 for _ in container.decode(stream))
-    except av.FFmpegError as error:
-        raise DecodeError(f"{path}: {error.strerror or error}") from error
-    if decoded == 0:
-        raise DecodeError(f"{path}: there is no frame in it")
-    if decoded < WHOLE * announced - 2:
-        raise DecodeError(f"{path}: truncated, {decoded} of {announced:.0f} frames are left")
-    return decoded, fps
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from repflow_pl.data.decode_pyav import Access
 from repflow_pl.data.manifest import MISSING, Finding, digest, examine
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError, unknown
@@ -54,6 +55,8 @@ class Video:
     width: int
     height: int
     bytes: int
+    access: Access = "read"
+    """How its frames may be reached."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,8 @@ def open_set(
     Args:
         name: a registered data set.
         root: its folder; None for the set's own place in the cache, where it has one.
-        workers: processes that decode; None takes every core.
+        workers: processes that decode; None takes every core, 0 decodes in this process, which a
+            decoder that dies takes with it.
         fold: which of the set's official splits, from 1.
 
     Errors: UserError for an unknown name or split, a missing root, a root without videos, and a
@@ -269,6 +273,11 @@ def list_set(name: str, root: Path | None = None, workers: int | None = None) ->
     return Listed(name, root, entry.folds, candidates, findings, manifest, mirror_safe)
 
 
+def candidates_of(name: str, root: Path) -> tuple[Candidate, ...]:
+    """What a data set names in a folder, of all its official splits, before anybody looks."""
+    return tuple(_entry(name).candidates(root))
+
+
 def manifest_path(name: str, root: Path) -> Path:
     """Where the manifest of a data set in a folder is kept."""
     key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
@@ -285,6 +294,7 @@ def _video(candidate: Candidate, label: int, found: Finding) -> Video:
         found.width,
         found.height,
         found.bytes,
+        found.access,
     )
 
 

@@ -10,10 +10,11 @@ import csv
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.decode_pyav import Access
+from repflow_pl.data.isolated import TIMEOUT, Lost, isolated_map
 from repflow_pl.files import atomic_write
 
 SAVE_EVERY = 60.0
@@ -36,6 +37,8 @@ class Finding:
     fps: float = 0.0
     width: int = 0
     height: int = 0
+    access: Access = "read"
+    """How its frames may be reached."""
     error: str = field(default="")
     """Why it cannot be used, in one line; empty for a sound file."""
 
@@ -46,10 +49,13 @@ def examine(
     files: Sequence[tuple[str, str]],
     manifest: Path,
     workers: int | None,
+    timeout: float = TIMEOUT,
 ) -> dict[str, Finding]:
     """What is in every one of `files` (path, class), by path.
 
-    A file that has not changed since the manifest was written is not decoded again.
+    A file that has not changed since the manifest was written is not decoded again. One at which
+    the decoder dies, or that it is not through with in `timeout` seconds, is named like any other
+    that cannot be decoded.
     """
     known = read_manifest(manifest)
     findings: dict[str, Finding] = {}
@@ -67,8 +73,11 @@ def examine(
         return findings
     saved = time.monotonic()
     try:
-        for finding in parallel_map(decode, todo, f"Checking {name}", workers):
-            findings[finding.path] = finding
+        for job, found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
+            path = job[1]
+            if isinstance(found, Lost):
+                found = replace(_look(*job), error=f"the decoder was lost: {found}")
+            findings[path] = found
             if time.monotonic() - saved > SAVE_EVERY:
                 write_manifest(manifest, findings)
                 saved = time.monotonic()
@@ -87,9 +96,14 @@ def decode(job: tuple[Path, str, str]) -> Finding:
         found = probe(root / path)
     except (DecodeError, OSError) as error:
         reason = str(error).removeprefix(f"{root / path}: ")
-        return Finding(path, label, now.bytes, now.mtime_ns, error=" ".join(reason.split()))
-    return Finding(
-        path, label, now.bytes, now.mtime_ns, found.frames, found.fps, found.width, found.height
+        return replace(now, error=" ".join(reason.split()))
+    return replace(
+        now,
+        frames=found.frames,
+        fps=found.fps,
+        width=found.width,
+        height=found.height,
+        access=found.access,
     )
 
 
@@ -102,8 +116,19 @@ def read_manifest(manifest: Path) -> dict[str, Finding]:
         if next(rows, None) != [column.name for column in fields(Finding)]:
             return {}
         findings = [
-            Finding(path, label, int(size), int(mtime), int(n), float(fps), int(w), int(h), error)
-            for path, label, size, mtime, n, fps, w, h, error in rows
+            Finding(
+                path,
+                label,
+                int(size),
+                int(mtime),
+                int(n),
+                float(fps),
+                int(w),
+                int(h),
+                access,  # type: ignore[arg-type]
+                error,
+            )
+            for path, label, size, mtime, n, fps, w, h, access, error in rows
         ]
     return {finding.path: finding for finding in findings}
 

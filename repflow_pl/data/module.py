@@ -16,8 +16,9 @@ from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
 
-TIMEOUT = 300
-"""Seconds after which a silent worker is given up: a decoder that hangs must not hang the run."""
+TIMEOUT = 1800
+"""Seconds after which a silent worker is given up. A decoder that hangs is ended long before, by
+`GuardedFrames`; this is for what nobody thought of."""
 MOST_WORKERS = 8
 
 
@@ -101,7 +102,7 @@ class ClipModule(LightningDataModule):
 
     def _evaluation_batch(self) -> int:
         """Videos per device whose views together are about a training batch."""
-        return max(1, self.batch // (self._ranks() * self.clip.views))
+        return max(1, self.batch // (self._ranks() * self.clip.clips_per_video))
 
     def _ranks(self) -> int:
         return self.trainer.world_size if self.trainer else 1

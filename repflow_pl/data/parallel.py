@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
@@ -22,6 +23,22 @@ console = Console(stderr=True)
 """Messages for the person at the terminal; standard output is left to results."""
 
 
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar with the time that is left; gives the function that moves it on by one."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.advance(task)
+
+
 def parallel_map(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -39,21 +56,12 @@ def parallel_map(
     if not items:
         return
     workers = min(workers or joblib.cpu_count(), len(items))
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(label, total=len(items))
+    with progress_bar(label, len(items)) as advance:
         if workers == 1:
             results: Iterator[Result] = map(function, items)
         else:
             parallel = joblib.Parallel(n_jobs=workers, return_as="generator")
             results = parallel(joblib.delayed(function)(item) for item in items)
         for result in results:
-            bar.advance(task)
+            advance()
             yield result

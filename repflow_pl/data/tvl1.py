@@ -18,20 +18,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.cache import DecodedFrames, preparation_key, prepared_shape
+from repflow_pl.data.cache import DecodedFrames, filled, preparation_key, prepared_shape
+from repflow_pl.data.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
 from repflow_pl.data.flat import FlatArrays
+from repflow_pl.data.flow_files import KeptFields, kept_fields
 from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.isolated import isolated_map
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
 Fields = npt.NDArray[np.uint8]
 
-ZERO = 128
-STEP = 1 / 8
-"""Pixels per step of the 8-bit fields."""
-BOUND = 127 * STEP
-"""Pixels; longer motion is clipped."""
+VIDEO_TIMEOUT = 3600.0
+"""Seconds that the fields of one video may take."""
+
+__all__ = [
+    "BOUND",
+    "STEP",
+    "ZERO",
+    "TVL1Options",
+    "open_fields",
+    "time_tvl1",
+    "to_bytes",
+    "to_pixels",
+    "tvl1",
+]
 
 
 @dataclass(frozen=True)
@@ -80,14 +91,18 @@ def open_fields(
     options: TVL1Options | None = None,
     workers: int | None = None,
     twice: bool = False,
-) -> FlowFields:
+) -> FlowFields | KeptFields:
     """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
 
     With `twice`, the fields of these fields: TV-L1 of each component, taken as a grey picture.
 
     They are shared by all runs with the same videos, preparation, stride and options. There is no
-    bound on their size but the disk: TV-L1 is too slow to be computed while training.
+    bound on their size but the disk: TV-L1 is too slow to be computed while training. Where the set
+    was prepared with its fields, those are read.
     """
+    kept = None if twice else kept_fields(video_set, clip)
+    if kept is not None:
+        return kept
     options = options or TVL1Options()
     how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
     digest = hashlib.sha256(how.encode()).hexdigest()[:8]
@@ -103,7 +118,10 @@ def open_fields(
         source = DecodedFrames(video_set.root, clip)
         jobs = [(source, video, clip.stride, options, twice) for video in video_set.videos]
         label = f"TV-L1 of TV-L1 of {video_set.name}" if twice else f"TV-L1 of {video_set.name}"
-        arrays.write(parallel_map(_all_fields, jobs, label, workers))
+        found = isolated_map(_all_fields, jobs, label, workers, VIDEO_TIMEOUT)
+        arrays.write(
+            filled(job[1], fields, arrays.shapes[job[1].path], ZERO) for job, fields in found
+        )
     return FlowFields(arrays)
 
 
@@ -111,6 +129,7 @@ def tvl1(
     first: npt.NDArray[np.uint8],
     second: npt.NDArray[np.uint8],
     options: TVL1Options | None = None,
+    solver: CudaSolver | None = None,
 ) -> npt.NDArray[np.float32]:
     """Motion from one RGB frame [h, w, 3] to another: float32 [h, w, 2], pixels, x before y.
 
@@ -118,22 +137,10 @@ def tvl1(
     """
     import cv2
 
-    solver = _solver(options or TVL1Options())
+    solver = solver or _solver(options or TVL1Options())
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     field: npt.NDArray[np.float32] = solver.calc(grey[0], grey[1], None)
     return field
-
-
-def to_bytes(field: npt.NDArray[np.floating]) -> Fields:
-    """Pixels to steps of 1/8 pixel around 128, clipped at +-15.875 pixels."""
-    steps = np.clip(np.round(field / STEP), -127, 127)
-    return (steps + ZERO).astype(np.uint8)
-
-
-def to_pixels(field: Fields) -> npt.NDArray[np.float32]:
-    """The inverse of `to_bytes`."""
-    pixels: npt.NDArray[np.float32] = (field.astype(np.float32) - ZERO) * np.float32(STEP)
-    return pixels
 
 
 def time_tvl1(
@@ -146,7 +153,7 @@ def time_tvl1(
 
     `twice` adds the fields of the fields.
     """
-    _one_core()
+    one_core()
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -160,7 +167,7 @@ def time_tvl1(
 
 def _all_fields(job: tuple[DecodedFrames, Video, int, TVL1Options, bool]) -> Fields:
     source, video, stride, options, twice = job
-    _one_core()
+    one_core()
     frames = source.frames(video, range(video.frames))
     last = video.frames - 1
     fields = np.full((*frames.shape[:3], 2), ZERO, np.uint8)
@@ -182,11 +189,46 @@ def _of_components(first: Fields, second: Fields, options: TVL1Options | None) -
     return np.concatenate([to_bytes(tvl1(a, b, options)) for a, b in pairs], axis=2)
 
 
-def _one_core() -> None:
+def one_core() -> None:
     """OpenCV's own threads gain nothing on small frames, and the videos are shared out already."""
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def cuda_device() -> bool:
+    """Whether OpenCV was built with CUDA and sees a device."""
+    import cv2
+
+    if not hasattr(cv2, "cuda") or not hasattr(cv2.cuda, "OpticalFlowDual_TVL1"):
+        return False
+    return bool(cv2.cuda.getCudaEnabledDeviceCount() > 0)
+
+
+class CudaSolver:
+    """OpenCV's CUDA build of TV-L1, called like the one for the CPU. Same steps, other rounding."""
+
+    def __init__(self, options: TVL1Options) -> None:
+        import cv2
+
+        cuda: Any = cv2.cuda
+        self.solver: Any = cuda.OpticalFlowDual_TVL1.create(
+            nscales=options.scales,
+            scaleStep=options.scale_step,
+            warps=options.warps,
+            iterations=options.outer * options.inner,
+        )
+
+    def calc(self, first: Any, second: Any, flow: None) -> npt.NDArray[np.float32]:
+        """Motion between two grey frames, [h, w, 2]."""
+        import cv2
+
+        frames = []
+        for grey in (first, second):
+            frames.append(cv2.cuda.GpuMat())
+            frames[-1].upload(grey)
+        field: npt.NDArray[np.float32] = self.solver.calc(*frames, flow).download()
+        return field
 
 
 def _solver(options: TVL1Options) -> Any:

@@ -53,6 +53,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REPFLOW_CACHE", str(place))
     # A process takes longer to start than these few small files take to read.
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
+    monkeypatch.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
     return place
 
 
@@ -63,7 +64,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
     before = os.environ.get("REPFLOW_CACHE")
     os.environ["REPFLOW_CACHE"] = str(root.parent / "cache")
     render(root, SMALL, workers=1)
-    opened = open_set("motion_shapes", root, workers=1)
+    opened = open_set("motion_shapes", root, workers=0)
     if before is None:
         del os.environ["REPFLOW_CACHE"]
     else:
@@ -76,6 +77,16 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
 def kept_cache(shapes: VideoSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """One cache for all tests that only read: `shapes` is decoded once, and its TV-L1."""
     monkeypatch.setenv("REPFLOW_CACHE", str(shapes.root.parent / "cache"))
+
+
+@pytest.fixture
+def shared_fixtures() -> Path:
+    """Real files for decoder tests, which are not part of the project."""
+    beside = Path(__file__).parents[3] / "shared"
+    place = Path(os.environ.get("REPFLOW_SHARED", beside)) / "data" / "decode_fixtures"
+    if not place.is_dir():
+        pytest.skip("needs data/decode_fixtures in the folder named by REPFLOW_SHARED")
+    return place
 
 
 @pytest.fixture

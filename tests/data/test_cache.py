@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from repflow_pl.data.cache import DecodedFrames, MappedFrames, open_frames, prepare, prepared_shape
+from repflow_pl.data.cache import GuardedFrames, MappedFrames, open_frames, prepare, prepared_shape
 from repflow_pl.data.decode import read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, open_set
@@ -24,9 +24,9 @@ CLIPS = [
 
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 def test_mapped_frames_are_the_decoded_ones(shapes: VideoSet, clip: ClipSpec) -> None:
-    mapped = open_frames(shapes, clip, workers=1)
+    mapped = open_frames(shapes, clip, workers=0)
     decoded = open_frames(shapes, clip, bound=1000)
-    assert isinstance(mapped, MappedFrames) and isinstance(decoded, DecodedFrames)
+    assert isinstance(mapped, MappedFrames) and isinstance(decoded, GuardedFrames)
     for video in (shapes.videos[0], shapes.videos[-1]):
         indices = [3, 0, video.frames - 1, 3]
         frames = mapped.frames(video, indices)
@@ -51,20 +51,20 @@ def test_the_preparation_is_torchvisions() -> None:
 
 
 def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None:
-    open_frames(shapes, ClipSpec(frames=8), workers=1)
+    open_frames(shapes, ClipSpec(frames=8), workers=0)
     (file,) = (cache / "frames").iterdir()
     written = file.stat().st_mtime_ns
-    open_frames(shapes, ClipSpec(frames=4, crop=(8, 8)), workers=1)
+    open_frames(shapes, ClipSpec(frames=4, crop=(8, 8)), workers=0)
     assert file.stat().st_mtime_ns == written
-    open_frames(shapes, ClipSpec(size=32), workers=1)
+    open_frames(shapes, ClipSpec(size=32), workers=0)
     assert len(list((cache / "frames").iterdir())) == 2
 
 
 def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
     for i in range(4):
         write_video(tmp_path / "set" / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
-    opened = open_set("folder", tmp_path / "set", workers=1)
-    frames = open_frames(opened, ClipSpec(size=24), workers=1)
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    frames = open_frames(opened, ClipSpec(size=24), workers=0)
     for video in opened.videos:
         assert frames.frames(video, [0]).shape == (1, 24, video.width // 2, 3)
 

@@ -13,9 +13,8 @@ from repflow_pl.data.clips import (
     check_clip,
     collate,
     frame_indices,
-    mirror_fields,
-    mirror_frames,
     view_starts,
+    window_size,
 )
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.tvl1 import ZERO, to_pixels
@@ -129,24 +128,10 @@ def test_mirrored_clips_negate_the_horizontal_flow(shapes: VideoSet) -> None:
     assert 4 <= mirrored <= 16
 
 
-def test_mirroring() -> None:
-    fields = np.full((1, 2, 3, 2), ZERO, np.uint8)
-    np.testing.assert_array_equal(mirror_fields(fields), fields)
-    fields[0, 0, 0] = (ZERO + 5, ZERO + 7)
-    assert mirror_fields(fields)[0, 0, 2].tolist() == [ZERO - 5, ZERO + 7]
-    fields[0, 0, 1] = (1, 255)
-    assert mirror_fields(fields)[0, 0, 1].tolist() == [255, 255]
-    np.testing.assert_array_equal(mirror_fields(mirror_fields(fields)), fields)
-    assert mirror_frames(np.arange(6).reshape(1, 1, 3, 2).astype(np.uint8))[0, 0, 0].tolist() == [
-        4,
-        5,
-    ]
-
-
 def test_a_short_video_is_refused_or_held(tmp_path: Path) -> None:
     for i in range(4):
         write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=6)
-    opened = open_set("folder", tmp_path / "set", workers=1)
+    opened = open_set("folder", tmp_path / "set", workers=0)
     clip = ClipSpec(frames=4, stride=3, size=32, crop=(32, 32), views=2)
     with pytest.raises(UserError, match=r"run/\d\.mp4 has 6 frames, fewer than the 10") as error:
         ClipDataset(opened, "train", clip)
@@ -227,3 +212,83 @@ def test_collate(shapes: VideoSet) -> None:
     assert [tuple(stream.shape[:3]) for stream in batch.inputs] == [(2, 3, 3), (2, 3, 2)]
     assert batch.label.tolist() == [dataset[0].label, dataset[1].label]
     assert batch.index.tolist() == [0, 1]
+
+
+def test_views_times_crops(shapes: VideoSet) -> None:
+    clip = dataclasses.replace(CLIP, views=2, crops=3, crop=(32, 20))
+    dataset = ClipDataset(shapes, "test", clip, ("rgb", "tvl1"))
+    rgb, flow = dataset[3].inputs
+    assert rgb.shape == (6, 3, 4, 32, 20) and flow.shape == (6, 2, 3, 32, 20)
+    video = dataset.videos[3]
+    frames = dataset.frames.frames(video, range(video.frames))
+    for view, start in enumerate(view_starts(video.frames, clip)):
+        for crop, left in enumerate((0, 6, 12)):
+            expected = frames[start : start + 7 : 2, :, left : left + 20].transpose(3, 0, 1, 2)
+            np.testing.assert_array_equal(rgb[3 * view + crop].numpy(), expected)
+
+
+def test_jitter_changes_what_is_seen_and_not_its_size(shapes: VideoSet) -> None:
+    clip = ClipSpec(frames=2, size=64, crop=(48, 48), jitter=(1.0, 2.0))
+    dataset = ClipDataset(shapes, "train", clip, training=True)
+    plain = ClipDataset(
+        shapes, "train", dataclasses.replace(clip, jitter=(1.0, 1.0)), training=True
+    )
+    seen = [dataset[0, epoch].inputs[0] for epoch in range(6)]
+    assert all(pixels.shape == (1, 3, 2, 48, 48) for pixels in seen)
+    assert all(pixels.dtype == torch.uint8 for pixels in seen)
+    assert not any(torch.equal(pixels, plain[0, e].inputs[0]) for e, pixels in enumerate(seen))
+    assert same(dataset[0, 3], dataset[0, 3])
+    # It is training's alone.
+    test = ClipDataset(shapes, "test", clip)
+    assert same(test[0], ClipDataset(shapes, "test", dataclasses.replace(clip, jitter=(1, 1)))[0])
+
+
+def test_what_fills_the_crop() -> None:
+    assert window_size(120, 160, (112, 112), 1.0) == (112, 112)
+    assert window_size(120, 160, (112, 112), 1.4) == (80, 80)
+    # Made smaller, the whole height fills the crop, and no more.
+    assert window_size(120, 160, (112, 112), 0.5) == (120, 120)
+    assert window_size(128, 64, (96, 56), 0.8) == (110, 64)
+
+
+def test_a_stride_in_seconds(tmp_path: Path) -> None:
+    for i in range(4):
+        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=30)  # at 10 per second
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 64), seconds=0.3, views=2)
+    by_time = ClipDataset(opened, "train", clip)
+    by_frame = ClipDataset(opened, "train", dataclasses.replace(clip, seconds=None, stride=3))
+    assert same(by_time[0], by_frame[0])
+    for wrong, streams, says in (
+        (
+            dataclasses.replace(clip, seconds=1.1),
+            ("rgb",),
+            r"fewer than the 34 .* 1\.1 seconds each",
+        ),
+        (clip, ("tvl1",), "set seconds to None"),
+    ):
+        with pytest.raises(UserError, match=says) as error:
+            check_clip(opened, wrong, streams)
+        one_sentence(error)
+    still = dataclasses.replace(opened.videos[0], fps=0.0)
+    with pytest.raises(UserError, match="does not say its frame rate") as error:
+        check_clip(dataclasses.replace(opened, videos=(still,)), clip)
+    one_sentence(error)
+
+
+def test_the_draws_are_in_the_order_of_earlier_runs(shapes: VideoSet) -> None:
+    """Start, top, left, mirrored: another order would change every result."""
+    safe = dataclasses.replace(shapes, mirror_safe=True)
+    clip = ClipSpec(frames=4, stride=2, size=64, crop=(40, 48), flip=True)
+    dataset = ClipDataset(safe, "train", clip, training=True, seed=3)
+    for index in range(6):
+        video = dataset.videos[index]
+        rng = np.random.default_rng([3, 2, index])
+        start = rng.integers(video.frames - 7 + 1)
+        top, left = rng.integers(64 - 40 + 1), rng.integers(64 - 48 + 1)
+        frames = dataset.frames.frames(video, range(start, start + 7, 2))
+        expected = frames[:, top : top + 40, left : left + 48]
+        if rng.integers(2):
+            expected = expected[:, :, ::-1]
+        found = dataset[index, 2].inputs[0][0].numpy()
+        np.testing.assert_array_equal(found, expected.transpose(3, 0, 1, 2))

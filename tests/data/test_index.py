@@ -23,7 +23,7 @@ def make_folder(root: Path, clips: int = 5, classes: tuple[str, ...] = ("jump", 
 
 
 def test_an_opened_set(tmp_path: Path) -> None:
-    opened = open_set("folder", make_folder(tmp_path / "set"), workers=1)
+    opened = open_set("folder", make_folder(tmp_path / "set"), workers=0)
     assert opened.classes == ("jump", "run")
     assert len(opened.videos) == 10
     assert [len(opened.part(split)) for split in ("train", "val", "test")] == [8, 0, 2]
@@ -40,7 +40,7 @@ def test_broken_files_are_left_out_named_and_counted(
     made = broken_files(tmp_path / "broken")
     for name, path in made.items():
         shutil.copy(path, root / "run" / name)
-    opened = open_set("folder", root, workers=1)
+    opened = open_set("folder", root, workers=0)
     assert {file.path for file in opened.broken} == {f"run/{name}" for name in made}
     assert len(opened.videos) == 10
     assert all(file.reason and "\n" not in file.reason for file in opened.broken)
@@ -53,7 +53,7 @@ def test_only_changed_files_are_decoded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = make_folder(tmp_path / "set")
-    open_set("folder", root, workers=1)
+    open_set("folder", root, workers=0)
     decoded: list[str] = []
     plain = manifest.decode
 
@@ -62,10 +62,10 @@ def test_only_changed_files_are_decoded_again(
         return plain(job)
 
     monkeypatch.setattr(manifest, "decode", spy)
-    first = open_set("folder", root, workers=1)
+    first = open_set("folder", root, workers=0)
     assert decoded == []
     write_video(root / "run" / "3.mp4", frames=20)
-    second = open_set("folder", root, workers=1)
+    second = open_set("folder", root, workers=0)
     assert decoded == ["run/3.mp4"]
     assert first.fingerprint != second.fingerprint
     assert {video.frames for video in second.videos if video.path == "run/3.mp4"} == {20}
@@ -84,9 +84,9 @@ def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(manifest, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        open_set("folder", root, workers=1)
+        open_set("folder", root, workers=0)
     monkeypatch.setattr(manifest, "decode", lambda job: decoded.append(job[1]) or plain(job))
-    open_set("folder", root, workers=1)
+    open_set("folder", root, workers=0)
     assert len(decoded) == len(set(decoded)) == 10
 
 
@@ -94,15 +94,15 @@ def test_the_fingerprint_is_of_the_files_and_not_of_their_place(tmp_path: Path) 
     root = make_folder(tmp_path / "set")
     moved = shutil.copytree(root, tmp_path / "elsewhere" / "copy")
     os.utime(moved / "run" / "0.mp4", (1, 1))
-    first = open_set("folder", root, workers=1)
-    second = open_set("folder", moved, workers=1)
+    first = open_set("folder", root, workers=0)
+    second = open_set("folder", moved, workers=0)
     assert first.fingerprint == second.fingerprint
     assert len(first.fingerprint) == 12
 
 
 def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = make_folder(tmp_path / "set")
-    alone = open_set("folder", root, workers=1)
+    alone = open_set("folder", root, workers=0)
     monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "other"))
     assert open_set("folder", root, workers=2) == alone
 
@@ -114,7 +114,7 @@ def test_the_cache_is_where_the_environment_says(cache: Path) -> None:
 def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     def message(name: str, root: Path | None) -> str:
         with pytest.raises(UserError) as error:
-            open_set(name, root, workers=1)
+            open_set(name, root, workers=0)
         return one_sentence(error)
 
     assert "did you mean motion_shapes" in message("motion_shape", None)

@@ -72,6 +72,23 @@ def test_the_same_clips_for_any_number_of_workers(shapes: VideoSet) -> None:
 
 
 @pytest.mark.usefixtures("kept_cache")
+def test_the_same_clips_when_they_are_decoded(shapes: VideoSet, monkeypatch) -> None:
+    clip = ClipSpec(frames=4, crop=(48, 56), jitter=(1.0, 1.3))
+
+    def clips(workers: int) -> list[Batch]:
+        made = ClipModule(shapes, clip, ("rgb",), 8, seed=0, workers=workers)
+        made.trainer = SimpleNamespace(world_size=1, global_rank=0)
+        return list(made.train_dataloader())
+
+    mapped = clips(0)
+    monkeypatch.setattr("repflow_pl.data.clips.open_frames", lambda s, c: open_decoded(s, c))
+    for workers in (0, 2):
+        for first, second in zip(mapped, clips(workers), strict=True):
+            assert torch.equal(first.index, second.index)
+            assert torch.equal(first.inputs[0], second.inputs[0])
+
+
+@pytest.mark.usefixtures("kept_cache")
 def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     loaders = module(shapes, batch=8, ranks=4)
     assert loaders.train_dataloader().batch_size == 2
@@ -110,7 +127,7 @@ def test_a_set_without_a_validation_part(tmp_path: Path) -> None:
     for split in ("train", "test"):
         for i in range(2):
             write_video(tmp_path / "set" / split / "run" / f"{i}.mp4", seed=i)
-    loaders = module(open_set("folder", tmp_path / "set", workers=1), batch=2)
+    loaders = module(open_set("folder", tmp_path / "set", workers=0), batch=2)
     assert loaders.val_dataloader() == []
     with pytest.raises(UserError, match="batch of 9 is larger") as error:
         module(loaders.video_set, batch=9).train_dataloader()

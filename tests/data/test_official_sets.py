@@ -67,14 +67,14 @@ def test_hmdb51_on_disk(tmp_path: Path, nested: str) -> None:
         if fold == 1 and part == "train" and f"/{label}/" in f"/{paths[0]}" and clip not in paths[0]
     )
     shutil.copy(write_video(tmp_path / "a.mp4", frames=8), root / nested / label / f"{clip}.mp4")
-    opened = open_set("hmdb51", root, workers=1)
+    opened = open_set("hmdb51", root, workers=0)
     assert len(opened.classes) == 51 and opened.mirror_safe
     assert [file.path for file in opened.broken] == [paths[0]]
     assert len(opened.part("train")) == 51 and len(opened.part("test")) == 51
     assert any(video.path.endswith(f"{clip}.mp4") for video in opened.videos)
     assert len(opened.missing) == 3570 + 1530 - 102 - 1
     with pytest.raises(UserError, match="the splits 1 to 3: there is no split 4") as error:
-        open_set("hmdb51", root, workers=1, fold=4)
+        open_set("hmdb51", root, workers=0, fold=4)
     one_sentence(error)
 
 
@@ -87,7 +87,7 @@ def test_packed_hmdb51_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
 
 def test_splits_change_parts_and_fingerprint(tmp_path: Path) -> None:
     layouts.ucf101_files(tmp_path / "set", ("YoYo", "HandstandPushups"), (1, 8, 15, 22))
-    sets = [open_set("ucf101", tmp_path / "set", workers=1, fold=k) for k in (1, 2, 3)]
+    sets = [open_set("ucf101", tmp_path / "set", workers=0, fold=k) for k in (1, 2, 3)]
     tested = [{video.path.split("_g")[1][:2] for video in s.part("test")} for s in sets]
     assert tested == [{"01"}, {"08"}, {"15"}]
     assert all(len(s.part("train")) == 6 and len(s.part("test")) == 2 for s in sets)
@@ -104,7 +104,7 @@ def test_ucf101_by_its_lists(tmp_path: Path) -> None:
     odd = root / "UCF-101" / "HandstandPushups"
     for path in list(odd.iterdir()):
         path.rename(odd / path.name.replace("HandStand", "Handstand"))
-    opened = open_set("ucf101", root, workers=1, fold=2)
+    opened = open_set("ucf101", root, workers=0, fold=2)
     assert len(opened.part("train")) == 4 and len(opened.part("test")) == 2
     assert len(opened.missing) == sum(ucf101.COUNTS[1].values()) - 6
     assert sum(ucf101.COUNTS[0].values()) == 13_320
@@ -112,10 +112,10 @@ def test_ucf101_by_its_lists(tmp_path: Path) -> None:
     with (lists / "testlist03.txt").open("a") as stream:
         stream.write("YoYo/v_YoYo_g99_c99.avi\n")
     with pytest.raises(UserError, match=r"testlist03\.txt lists 3697 clips instead of 3696"):
-        open_set("ucf101", root, workers=1)
+        open_set("ucf101", root, workers=0)
     (lists / "testlist03.txt").unlink()
     with pytest.raises(UserError, match="5 of the 6 official lists") as error:
-        open_set("ucf101", root, workers=1)
+        open_set("ucf101", root, workers=0)
     one_sentence(error)
 
 
@@ -146,25 +146,25 @@ def test_kinetics400_by_its_annotation(tmp_path: Path, flat: bool) -> None:
                 if p == part:
                     writer.writerow([label, name, start, start + 10, part, 0])
             writer.writerow(["abseiling", "gone_______", 7, 17, part, 0])
-    opened = open_set("kinetics400", root, workers=1)
+    opened = open_set("kinetics400", root, workers=0)
     assert opened.classes == ("abseiling", "massaging person's head")
     assert len(opened.part("train")) == len(opened.part("test")) == 4
     assert opened.part("val") == ()
     assert {path.split("/")[-1] for path in opened.missing} == {"gone________000007_000017.mp4"}
     (root / "annotations" / "validate.csv").unlink()
     with pytest.raises(UserError, match=r"has only train\.csv") as error:
-        open_set("kinetics400", root, workers=1)
+        open_set("kinetics400", root, workers=0)
     one_sentence(error)
 
 
 def test_kinetics400_by_class_folders(tmp_path: Path) -> None:
     kinetics_clips(tmp_path / "set", flat=False)
-    opened = open_set("kinetics400", tmp_path / "set", workers=1)
+    opened = open_set("kinetics400", tmp_path / "set", workers=0)
     assert opened.classes == ("abseiling", "massaging person's head")
     assert len(opened.part("train")) == len(opened.part("test")) == 4
     (tmp_path / "set" / "train" / "abseiling").rename(tmp_path / "set" / "train" / "abseilling")
     with pytest.raises(UserError, match="did you mean abseiling") as error:
-        open_set("kinetics400", tmp_path / "set", workers=1)
+        open_set("kinetics400", tmp_path / "set", workers=0)
     one_sentence(error)
 
 
@@ -196,14 +196,14 @@ def test_tiny_kinetics_on_disk(tmp_path: Path) -> None:
         }
         entries["rgb_gone________3_13.mp4"] = 0
         (root / f"minikinetics_{part}.json").write_text(json.dumps(entries))
-    opened = open_set("tiny_kinetics", root, workers=1)
+    opened = open_set("tiny_kinetics", root, workers=0)
     assert opened.classes == ("abseiling", "massaging person's head")
     assert len(opened.part("train")) == len(opened.part("test")) == 4
     assert len(opened.missing) == 2
     assert {v.label for v in opened.videos if IDS[0] in v.path} == {0}
     (root / "minikinetics_val.json").unlink()
     with pytest.raises(UserError, match="add the others") as error:
-        open_set("tiny_kinetics", root, workers=1)
+        open_set("tiny_kinetics", root, workers=0)
     one_sentence(error)
 
 
@@ -218,11 +218,11 @@ def test_tiny_kinetics_by_its_own_lists(tmp_path: Path) -> None:
     for (part, _), (name, start) in list(first.items())[:3]:
         (root / part).mkdir(exist_ok=True)
         shutil.copy(video, root / part / f"{file_stem(name, start, start + 10)}.mp4")
-    opened = list_set("tiny_kinetics", root, workers=1).fold(1)
+    opened = list_set("tiny_kinetics", root, workers=0).fold(1)
     assert len(opened.classes) == 150 and len(opened.videos) == 3
     assert len(opened.missing) == sum(TINY_COUNTS.values()) - 3
     with pytest.raises(UserError, match="verify tiny_kinetics ROOT says what is missing") as error:
-        open_set("tiny_kinetics", root, workers=1)
+        open_set("tiny_kinetics", root, workers=0)
     one_sentence(error)
 
 
@@ -230,7 +230,7 @@ def test_a_folder_of_something_else_is_no_data_set(tmp_path: Path) -> None:
     write_video(tmp_path / "set" / "holiday.mp4")
     for name in ("hmdb51", "ucf101", "tiny_kinetics", "kinetics400"):
         with pytest.raises(UserError, match="there are no videos") as error:
-            open_set(name, tmp_path / "set", workers=1)
+            open_set(name, tmp_path / "set", workers=0)
         one_sentence(error)
 
 

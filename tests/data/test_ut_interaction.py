@@ -33,7 +33,7 @@ def make_archive(folder: Path, *extra: tarfile.TarInfo) -> Path:
 def test_import(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", "ut_interaction", str(make_archive(tmp_path))]) == 0
     assert "6 classes; videos: 6 train, 0 val, 6 test; 0 broken" in capsys.readouterr().out
-    opened = open_set("ut_interaction", workers=1)
+    opened = open_set("ut_interaction", workers=0)
     assert opened.root == cache / "ut_interaction"
     assert opened.classes == CLASSES and opened.mirror_safe
     assert all("/set1_" in video.path for video in opened.part("train"))

@@ -23,14 +23,14 @@ def test_hmdb51_with_broken_and_missing_members(
     damaged = list(broken_files(tmp_path / "broken").values())
     for path, source in zip(paths, damaged, strict=False):
         (root / path).write_bytes(source.read_bytes())
-    assert main(["verify", "hmdb51", str(root), "--workers", "1"]) == 1
+    assert main(["verify", "hmdb51", str(root), "--workers", "0"]) == 1
     shown = capsys.readouterr().out
     assert "51 classes" in shown
     assert f"missing ({6371 - 102}):" in shown and f"and {6371 - 102 - SHOWN} more" in shown
     assert f"corrupted ({len(damaged)}):" in shown
     assert all(f"  {path}: " in shown for path in paths[: len(damaged)])
 
-    report = verify("hmdb51", root, workers=1)
+    report = verify("hmdb51", root, workers=0)
     counts = {(p.fold, p.split): (p.expected, p.found, p.corrupted) for p in report.parts}
     assert set(counts) == {(fold, part) for fold in (1, 2, 3) for part in ("train", "test")}
     assert all(counts[fold, "train"][0] == 3570 for fold in (1, 2, 3))
@@ -56,22 +56,22 @@ def test_a_whole_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     for label in ("jump", "run"):
         for n in range(5):
             write_video(tmp_path / "set" / label / f"{n}.mp4", frames=6, seed=n)
-    assert main(["verify", "folder", str(tmp_path / "set"), "--workers", "1"]) == 0
+    assert main(["verify", "folder", str(tmp_path / "set"), "--workers", "0"]) == 0
     shown = capsys.readouterr().out
     assert "train: found 8 of 8 expected, 0 corrupted" in shown and "missing" not in shown
 
 
 def test_training_reads_what_verify_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.ucf101_files(tmp_path / "set", ("YoYo", "Archery"), (1, 8, 15))
-    report = verify("ucf101", tmp_path / "set", workers=1)
+    report = verify("ucf101", tmp_path / "set", workers=0)
     monkeypatch.setattr("repflow_pl.data.manifest.decode", None)  # nothing is decoded again
-    opened = open_set("ucf101", tmp_path / "set", workers=1, fold=2)
+    opened = open_set("ucf101", tmp_path / "set", workers=0, fold=2)
     assert opened.manifest == report.manifests[1]
 
 
 def test_the_checksums(tmp_path: Path) -> None:
     def checksums() -> tuple[str, str]:
-        report = verify("ucf101", root, workers=1)
+        report = verify("ucf101", root, workers=0)
         return report.list_checksum, report.manifests[0]
 
     root = tmp_path / "set"
@@ -91,9 +91,9 @@ def test_a_file_that_comes_later_is_found(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.avi", frames=8, codec="mpeg4")
     paths, _ = layouts.hmdb51_files(root, video)
     (root / paths[0]).unlink()
-    assert paths[0] in list_set("hmdb51", root, workers=1).fold(1).missing
+    assert paths[0] in list_set("hmdb51", root, workers=0).fold(1).missing
     (root / paths[0]).write_bytes(video.read_bytes())
-    assert paths[0] not in list_set("hmdb51", root, workers=1).fold(1).missing
+    assert paths[0] not in list_set("hmdb51", root, workers=0).fold(1).missing
 
 
 def test_interrupted_from_the_keyboard(

@@ -1,0 +1,199 @@
+"""PyAV: counts what a file really holds, and decodes where decord is not there or not wanted."""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+WHOLE = 0.95
+"""A file that yields less than this share of the frames its header announces is truncated. Not 1:
+AVIs with packed B-frames announce a few frames too many."""
+RATE_TOLERANCE = 0.1
+"""Of the rate in the header, which is exact where it is right at all."""
+MOST_SEEKS = 16
+"""Keyframes that are tried before seeking is trusted."""
+
+Frame = npt.NDArray[np.uint8]
+
+
+Access = Literal["read", "seek"]
+"""How frames of a file may be reached: by reading all before them, or by seeking to a keyframe and
+skipping on, where that was found to give the same frames."""
+
+
+class DecodeError(Exception):
+    """A video that cannot be decoded; the message is one line that names the file."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a complete decoding of a file found."""
+
+    frames: int
+    fps: float
+    width: int
+    """As decoded, in pixels, after any rotation the file asks for."""
+    height: int
+    access: Access = "read"
+
+
+def probe(path: Path) -> Probe:
+    """Decode a file from end to end.
+
+    Errors: DecodeError for a file that is damaged, truncated or no video.
+    """
+    times: list[int | None] = []
+    sums: dict[int, int] = {}
+    height = width = 0
+    with open_video(path) as (container, stream):
+        announced = stream.frames
+        for frame in container.decode(stream):
+            if frame.key_frame or not times:
+                picture = pixels(frame)
+                height, width = picture.shape[:2]
+                sums[len(times)] = zlib.crc32(picture.data)
+            times.append(frame.pts)
+        if not times:
+            raise DecodeError(f"{path}: there is no frame in it")
+        fps = _rate(stream, times)
+        if not announced and container.duration:  # Matroska gives no count, only a duration
+            announced = round(container.duration / 1_000_000 * fps)
+    if len(times) < WHOLE * announced - 2:
+        raise DecodeError(f"{path}: truncated, {len(times)} of {announced} frames are left")
+    access: Access = "seek" if _seeks(path, times, sums) else "read"
+    return Probe(len(times), fps, width, height, access)
+
+
+def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
+    """The frames at `indices`, RGB, uint8 [n, height, width, 3]; see `decode.read_frames`."""
+    wanted = set(indices)
+    kept: dict[int, Frame] = {}
+    with open_video(path) as (container, stream):
+        if access == "seek":
+            shown = _shown(container, stream)
+            keys = [index for index, (_, key) in enumerate(shown) if key]
+            for key, members in _by_key([i for i in sorted(wanted) if i < len(shown)], keys):
+                kept |= _from_key(container, stream, shown, key, members)
+        else:
+            last = max(wanted)
+            for index, frame in enumerate(container.decode(stream)):
+                if index in wanted:
+                    kept[index] = pixels(frame)
+                if index == last:
+                    break
+    if len(kept) < len(wanted):
+        raise DecodeError(f"{path}: no frame {min(wanted - set(kept))}, the file has fewer")
+    return np.stack([kept[index] for index in indices])
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """An open file and its first video stream, decoded by one thread."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DecodeError(f"{path}: there is no video in it")
+            stream = container.streams.video[0]
+            stream.thread_count = 1
+            yield container, stream
+    except av.FFmpegError as error:
+        raise DecodeError(f"{path}: {error.strerror or error}") from error
+
+
+def pixels(frame: Any) -> Frame:
+    """RGB, turned as the file asks for."""
+    picture: Frame = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+
+
+def _rate(stream: Any, times: Sequence[int | None]) -> float:
+    """Frames per second: as the file says, unless its frames come at another rate."""
+    said = float(stream.average_rate or 0.0)
+    first, last = times[0], times[-1]
+    if first is None or last is None or last <= first or not stream.time_base:
+        return said
+    measured = (len(times) - 1) / float((last - first) * stream.time_base)
+    return said if abs(measured - said) <= RATE_TOLERANCE * said else measured
+
+
+def _shown(container: Any, stream: Any) -> list[tuple[int | None, bool]]:
+    """(time in the stream's units, whether it is a keyframe) of all frames as they are shown."""
+    packets = [
+        (packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size
+    ]
+    if any(pts is None for pts, _ in packets):
+        return packets
+    return sorted(packets)
+
+
+def _by_key(indices: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Sorted indices by the keyframe that decoding starts from to reach them."""
+    groups: dict[int, list[int]] = {}
+    for index in indices:
+        groups.setdefault(keys[bisect_right(keys, index) - 1], []).append(index)
+    yield from groups.items()
+
+
+def _from_key(
+    container: Any,
+    stream: Any,
+    shown: Sequence[tuple[int | None, bool]],
+    key: int,
+    members: Sequence[int],
+) -> dict[int, Frame]:
+    """The frames `members`, decoded from the keyframe `key` on."""
+    place = {shown[index][0]: index for index in members}
+    first, last = shown[key][0], shown[members[-1]][0]
+    kept: dict[int, Frame] = {}
+    container.seek(first, stream=stream)
+    for frame in container.decode(stream):
+        # What an open group of pictures shows before its keyframe refers to frames passed over.
+        if frame.pts < first:
+            continue
+        if frame.pts in place:
+            kept[place[frame.pts]] = pixels(frame)
+        if frame.pts >= last:
+            break
+    return kept
+
+
+def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> bool:
+    """Whether frames can be told by their times, and decoding may start at these keyframes.
+
+    Args:
+        times: of the frames, decoded from the start.
+        sums: check sums of the keyframes, by index.
+    """
+    import av
+
+    with open_video(path) as (container, stream):
+        shown = _shown(container, stream)
+        keys = [index for index, (_, key) in enumerate(shown) if key]
+        unique = None not in times and len(set(times)) == len(times)
+        if not unique or [time for time, _ in shown] != list(times) or keys[:1] != [0]:
+            return False
+        try:
+            for key in some(keys):
+                found = _from_key(container, stream, shown, key, [key])
+                if key not in found or zlib.crc32(found[key].data) != sums.get(key):
+                    return False
+        except av.FFmpegError:
+            return False
+    return True
+
+
+def some(keys: Sequence[int]) -> list[int]:
+    """The keyframes to try, not more than MOST_SEEKS, the first and the last among them."""
+    if len(keys) <= MOST_SEEKS:
+        return list(keys)
+    return [keys[round(k * (len(keys) - 1) / (MOST_SEEKS - 1))] for k in range(MOST_SEEKS)]

@@ -1,0 +1,186 @@
+"""A data set as it was fetched -> one that trains fast: unpacked, made small, with its flow.
+
+Every file is written beside its place and renamed, so that what has its final name is whole, and a
+call that was interrupted goes on with what is not there yet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from repflow_pl.data.decode_pyav import DecodeError, open_video, pixels
+from repflow_pl.data.flow_files import Fields, flow_file, write_fields
+from repflow_pl.data.index import candidates_of
+from repflow_pl.data.isolated import Lost, isolated_map
+from repflow_pl.data.reencode import Encoding, reencode
+from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, to_bytes, tvl1
+from repflow_pl.data.unpack import archives, unpack_all
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write, check_writable
+
+UNPACKED = ".unpacked"
+STAMP = "prepared.json"
+LISTS = ("*.txt", "*.csv", "*.json")
+SECONDS_PER_VIDEO = 3600.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `prepare` does."""
+
+    short_side: int | None = None
+    """Re-encode to this short side, in pixels; None keeps the files."""
+    fps: float | None = None
+    """Re-encode to this frame rate; None keeps the videos' own."""
+    flow: bool = False
+    """Compute TV-L1 fields."""
+    stride: int = 1
+    """Frames from the first to the second of a field's pair: the clips' stride."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A video that was left out, and why, in one line."""
+
+    path: str
+    reason: str
+
+
+def prepare(
+    name: str, root: Path, out: Path, options: Options, workers: int | None = None
+) -> tuple[int, list[Failed]]:
+    """Prepare a data set; returns how many videos it has now and which were left out.
+
+    Errors: UserError for what `unpack_all` refuses, a root without videos, and an `out` that was
+    prepared in another way.
+    """
+    root, out = root.expanduser().absolute(), out.expanduser().absolute()
+    if not root.is_dir():
+        raise UserError(f"{name}: there is no folder {root}; check the path.")
+    if options.short_side is None and options.fps is not None:
+        raise UserError("--fps needs --short-side, as it means to re-encode.")
+    check_writable(out)
+    _stamp(out / STAMP, name, options)
+    source = root
+    if archives(root):
+        source = out / UNPACKED if options.short_side else out
+        unpack_all(root, source)
+    elif options.short_side is None and not options.flow:
+        raise UserError(
+            f"{name}: there is nothing to do: {root} has no archives; say --short-side or --flow."
+        )
+    failed: list[Failed] = []
+    if options.short_side is not None:
+        encoding = Encoding(options.short_side, options.fps)
+        failed += _reencode_all(name, source, out, encoding, workers)
+        _copy_lists(source, out)
+        source = out
+    paths = _paths(name, source)
+    if options.flow:
+        failed += _flow_all(name, source, out, paths, options.stride, workers)
+    return len(paths), failed
+
+
+def _stamp(path: Path, name: str, options: Options) -> None:
+    """Refuse to mix two ways of re-encoding in one folder; what was done stands in a file."""
+    encoding = {"set": name, **asdict(options)}
+    for later in ("flow", "stride"):  # may be added to what is there
+        del encoding[later]
+    if path.is_file():
+        before = json.loads(path.read_text())
+        if before != encoding:
+            raise UserError(f"{path.parent} was prepared as {before}; choose another folder.")
+        return
+    with atomic_write(path) as stream:
+        json.dump(encoding, stream)
+        stream.write("\n")
+
+
+def _paths(name: str, root: Path) -> list[str]:
+    """The set's videos that are there."""
+    paths = sorted({candidate.path for candidate in candidates_of(name, root)})
+    there = [path for path in paths if (root / path).is_file()]
+    if not there:
+        raise UserError(f"{name}: there are no videos of its lists under {root}; check the path.")
+    return there
+
+
+def _reencode_all(
+    name: str, source: Path, out: Path, encoding: Encoding, workers: int | None
+) -> list[Failed]:
+    jobs = []
+    for path in _paths(name, source):
+        target = out / Path(path).with_suffix(".mp4")
+        if not target.is_file():
+            jobs.append((source, path, target, encoding))
+    found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, SECONDS_PER_VIDEO)
+    return list(_failures(found))
+
+
+def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
+    source, path, target, encoding = job
+    try:
+        reencode(source / path, target, encoding)
+    except (DecodeError, OSError, ValueError) as error:
+        return " ".join(str(error).removeprefix(f"{source / path}: ").split()) or "cannot be read"
+    return ""
+
+
+def _flow_all(
+    name: str, source: Path, out: Path, paths: list[str], stride: int, workers: int | None
+) -> list[Failed]:
+    jobs = []
+    for path in paths:
+        target = flow_file(out, path, stride)
+        if not target.is_file():
+            jobs.append((source, path, target, stride))
+    found = isolated_map(_flow, jobs, f"TV-L1 of {name}", workers, SECONDS_PER_VIDEO)
+    return list(_failures(found))
+
+
+def _flow(job: tuple[Path, str, Path, int]) -> str:
+    source, path, target, stride = job
+    one_core()
+    cuda = cuda_device()
+    made_by = f"{'cuda' if cuda else 'cpu'}, {TVL1Options()}, stride {stride}"
+    try:
+        write_fields(target, _fields(source / path, stride, cuda), made_by)
+    except (DecodeError, OSError) as error:
+        return " ".join(str(error).removeprefix(f"{source / path}: ").split()) or "cannot be read"
+    return ""
+
+
+def _fields(path: Path, stride: int, cuda: bool) -> Iterator[Fields]:
+    """The fields from every frame but the last to the one `stride` later, or to the last."""
+    solver = CudaSolver(TVL1Options()) if cuda else None
+    with open_video(path) as (container, stream):
+        frames = (pixels(frame) for frame in container.decode(stream))
+        window = list(itertools.islice(frames, stride))
+        for frame in frames:
+            window.append(frame)
+            yield to_bytes(tvl1(window[0], frame, solver=solver))
+            window.pop(0)
+        for first in window[:-1]:
+            yield to_bytes(tvl1(first, window[-1], solver=solver))
+
+
+def _failures(found: Iterator[tuple[tuple, str | Lost]]) -> Iterator[Failed]:
+    for job, reason in found:
+        if isinstance(reason, Lost) or reason:
+            yield Failed(job[1], str(reason))
+
+
+def _copy_lists(source: Path, out: Path) -> None:
+    """The lists that lie beside the videos, so that `out` is a data set by itself."""
+    for pattern in LISTS:
+        for path in source.rglob(pattern):
+            target = out / path.relative_to(source)
+            if path.name != STAMP and not target.is_file() and out not in path.parents:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target.with_name(f".{target.name}.part"))
+                target.with_name(f".{target.name}.part").replace(target)

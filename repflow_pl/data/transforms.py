@@ -1,0 +1,79 @@
+"""Spatial transforms of clips, on uint8 tensors with torchvision v2.
+
+Pictures become floats only on the device that computes with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+from repflow_pl.data.tvl1 import ZERO
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a frame, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def cut_frames(frames: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+    """The window of every frame, resized to `size`: uint8 [T, C, h, w] -> [T, C, *size]."""
+    cut: Tensor = transforms.crop(frames, window.top, window.left, window.height, window.width)
+    if cut.shape[-2:] != size:
+        cut = transforms.resize(cut, list(size), antialias=True)
+    return cut
+
+
+def cut_fields(fields: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
+    """`cut_frames` of TV-L1 fields [T, 2 or 4, h, w]: what is shown larger moves faster, too."""
+    cut = cut_frames(fields, window, size)
+    both = torch.tensor([size[1] / window.width, size[0] / window.height])
+    factors = both.repeat(fields.shape[1] // 2)[:, None, None]
+    if (window.height, window.width) == size:
+        return cut
+    scaled = (cut.float() - ZERO) * factors
+    return (scaled.round().clamp(-127, 127) + ZERO).to(torch.uint8)
+
+
+def mirror_frames(frames: Tensor) -> Tensor:
+    """[..., h, w], left and right exchanged."""
+    mirrored: Tensor = transforms.horizontal_flip(frames)
+    return mirrored
+
+
+def mirror_fields(fields: Tensor) -> Tensor:
+    """[T, 2, h, w], left and right exchanged, and with them the sign of the flow in x.
+
+    Of fields of fields, [T, 4, h, w], the flow of the x-component is that of its negative too.
+    """
+    mirrored = mirror_frames(fields).clone()
+    # 0 is no field that `to_bytes` makes; its opposite would not fit into a byte.
+    opposite = (2 * ZERO - mirrored[:, 0::2].short()).clamp(max=255)
+    mirrored[:, 0::2] = opposite.to(torch.uint8)
+    return mirrored
+
+
+def centre(height: int, width: int, crop: tuple[int, int]) -> Window:
+    """The window of size `crop` in the middle."""
+    return Window((height - crop[0]) // 2, (width - crop[1]) // 2, *crop)
+
+
+def spread(height: int, width: int, crop: tuple[int, int], count: int) -> Sequence[Window]:
+    """`count` windows, from one end of the side with more room to the other; one is the centre."""
+    middle = centre(height, width, crop)
+    if count == 1:
+        return [middle]
+    down, right = height - crop[0], width - crop[1]
+    places = [k / (count - 1) for k in range(count)]
+    if down > right:
+        return [Window(round(p * down), middle.left, *crop) for p in places]
+    return [Window(middle.top, round(p * right), *crop) for p in places]

@@ -1,0 +1,130 @@
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from repflow_pl.data.cache import DecodedFrames, GuardedFrames
+from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.index import Video, VideoSet, open_set
+from repflow_pl.data.isolated import IsolatedProcess, Lost, isolated_map
+from repflow_pl.data.manifest import examine, read_manifest
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+from .awkward import awkward, open_and_decode
+from .conftest import one_sentence, write_video
+
+
+def test_calls_hang_and_die_alone() -> None:
+    process = IsolatedProcess(timeout=3.0)
+    assert process.call(awkward, 4) == 8
+    began = time.monotonic()
+    with pytest.raises(Lost, match="no answer in 3 seconds"):
+        process.call(awkward, 13)
+    assert time.monotonic() - began < 20
+    assert process.call(awkward, 5) == 10
+    with pytest.raises(Lost, match="SIGSEGV"):
+        process.call(awkward, 14)
+    with pytest.raises(ValueError, match="an odd number"):
+        process.call(awkward, 15)
+    assert process.call(awkward, 6) == 12
+    running = process._process
+    process.stop()
+    assert running is not None and running.poll() is not None
+
+
+def test_a_map_names_what_it_lost() -> None:
+    numbers = [*range(20)]
+    numbers.remove(15)
+    found = list(isolated_map(awkward, numbers, "Working", 2, timeout=4.0))
+    assert [number for number, _ in found] == numbers
+    lost = {number for number, result in found if isinstance(result, Lost)}
+    assert lost == {13, 14}
+    assert all(result == 2 * n for n, result in found if n not in lost)
+    with pytest.raises(ValueError, match="an odd number"):
+        list(isolated_map(awkward, [1, 15, 2], "Working", 2))
+    assert list(isolated_map(awkward, [], "Working")) == []
+    assert list(isolated_map(awkward, [3], "Working", 0)) == [(3, 6)]
+
+
+def hanging_pipe(path: Path) -> Path:
+    """A file whose reader waits for ever, as a stuck network disk makes it."""
+    os.mkfifo(path)
+    return path
+
+
+def test_a_file_that_hangs_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        write_video(tmp_path / name, frames=6)
+    hanging_pipe(tmp_path / "b.mp4")
+    # A pipe has no size, which alone would call it empty.
+    files = [(name, "run") for name in ("a.mp4", "b.mp4", "c.mp4")]
+    found = {}
+    jobs = [(tmp_path, *file) for file in files]
+    for job, result in isolated_map(open_and_decode, jobs, "Checking", 1, timeout=8.0):
+        found[job[1]] = result
+    assert isinstance(found["b.mp4"], Lost)
+    assert found["a.mp4"].frames == found["c.mp4"].frames == 6
+    findings = examine("t", tmp_path, files, tmp_path / "m.csv", 1, timeout=8.0)
+    assert findings["b.mp4"].error and not findings["c.mp4"].error
+    assert read_manifest(tmp_path / "m.csv") == findings
+
+
+def set_of(tmp_path: Path) -> VideoSet:
+    for i in range(8):
+        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=12, seed=i)
+    return open_set("folder", tmp_path / "set", workers=0)
+
+
+class Failing:
+    """A source that loses some videos."""
+
+    def __init__(self, source: DecodedFrames, lost: set[str]) -> None:
+        self.source, self.lost = source, lost
+
+    def frames(self, video: Video, indices: list[int]):
+        if video.path in self.lost:
+            raise Lost("no answer in 60 seconds")
+        return self.source.frames(video, indices)
+
+
+def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
+    opened = set_of(tmp_path)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    for training in (True, False):
+        dataset = ClipDataset(opened, "train", clip, training=training)
+        paths = [video.path for video in dataset.videos]
+        plain = dataset[2, 5]
+        dataset.frames = Failing(DecodedFrames(opened.root, clip), {paths[1]})
+        sample = dataset[1, 5]
+        assert f"{paths[1]}: this clip is left out, no answer" in capsys.readouterr().err
+        if training:
+            assert sample.index == 2 and torch.equal(sample.inputs[0], plain.inputs[0])
+        else:
+            assert sample.index == 1 and sample.inputs[0].shape == plain.inputs[0].shape
+            assert not sample.inputs[0].any()
+        dataset.frames = Failing(DecodedFrames(opened.root, clip), set(paths))
+        with pytest.raises(UserError, match="could not be read") as error:
+            for _ in range(20):
+                dataset[0, 0]
+        one_sentence(error)
+
+
+def test_guarded_frames_are_the_decoded_ones(tmp_path: Path) -> None:
+    opened = set_of(tmp_path)
+    plain = DecodedFrames(opened.root, ClipSpec(size=48))
+    guarded = GuardedFrames(plain, timeout=60.0)
+    video = opened.videos[3]
+    expected = plain.frames(video, [1, 5, 5])
+    np.testing.assert_array_equal(guarded.frames(video, [1, 5, 5]), expected)
+    (opened.root / video.path).unlink()
+    hanging_pipe(opened.root / video.path)
+    guarded.process.timeout = 5.0
+    with pytest.raises(Lost, match="no answer"):
+        guarded.frames(video, [0])
+    np.testing.assert_array_equal(
+        guarded.frames(opened.videos[2], [2]), plain.frames(opened.videos[2], [2])
+    )

@@ -1,0 +1,242 @@
+import shutil
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from repflow_pl.data import prepare as module
+from repflow_pl.data.__main__ import main
+from repflow_pl.data.decode import probe, read_frames
+from repflow_pl.data.eight_bit import BOUND, ZERO
+from repflow_pl.data.flow_files import kept_fields, read_fields, write_fields
+from repflow_pl.data.index import open_set
+from repflow_pl.data.prepare import Options, prepare
+from repflow_pl.data.reencode import Encoding, even_size, reencode, resampled
+from repflow_pl.data.tvl1 import open_fields
+from repflow_pl.data.unpack import unpack_all
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+from . import layouts, odd_videos
+from .conftest import one_sentence, write_video
+
+
+@pytest.fixture
+def bsdtar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bsdtar that stands in for the real one: the tests' rar files are tar files inside."""
+    program = tmp_path / "bin" / "bsdtar"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys, tarfile\n"
+        "assert sys.argv[1:3] == ['-x', '-f'] and sys.argv[4] == '-C'\n"
+        "tarfile.open(sys.argv[3]).extractall(sys.argv[5])\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+
+
+def pack(path: Path, folder: Path) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for member in sorted(folder.iterdir()):
+            tar.add(member, member.name)
+    return path
+
+
+def nested_hmdb51(tmp_path: Path) -> tuple[Path, list[str]]:
+    """hmdb51_org.rar of <class>.rar of <class>/<clip>.avi, and test_train_splits.rar."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    video = write_video(tmp_path / "a.avi", frames=8, codec="mpeg4")
+    paths, lists = layouts.hmdb51_files(plain, video)
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    for folder in sorted(plain.iterdir()):
+        single = tmp_path / "single" / folder.name
+        shutil.copytree(folder, single)
+        pack(outer / f"{folder.name}.rar", single.parent)
+        shutil.rmtree(single.parent)
+    root = tmp_path / "root"
+    root.mkdir()
+    pack(root / "hmdb51_org.rar", outer)
+    layouts.hmdb51_authors_lists(tmp_path / "splits", lists)
+    pack(root / "test_train_splits.rar", tmp_path / "splits")
+    return root, paths
+
+
+@pytest.mark.usefixtures("bsdtar")
+def test_hmdb51_from_its_nested_archives(tmp_path: Path) -> None:
+    root, paths = nested_hmdb51(tmp_path)
+    out = tmp_path / "out"
+    videos, failed = prepare("hmdb51", root, out, Options(), workers=0)
+    assert videos == len(paths) and not failed
+    opened = open_set("hmdb51", out, workers=0)
+    assert len(opened.videos) == 102 and not opened.broken
+    assert not list(out.rglob("*.rar")) and not list(out.rglob("*.part"))
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert prepare("hmdb51", root, out, Options(), workers=0) == (len(paths), [])
+    assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+
+
+def test_without_a_program_for_rar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "hmdb51_org.rar").write_bytes(b"Rar!")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="neither unrar nor bsdtar is installed") as error:
+        prepare("hmdb51", tmp_path / "root", tmp_path / "out", Options(), workers=0)
+    one_sentence(error)
+    assert not (tmp_path / "out" / "hmdb51_org").exists()
+
+
+def test_archives_are_whole_or_absent(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    with zipfile.ZipFile(source / "lists.zip", "w") as made:
+        made.writestr("ucfTrainTestlist/classInd.txt", "1 ApplyEyeMakeup\n")
+    unpack_all(source, tmp_path / "out")
+    assert (tmp_path / "out" / "lists" / "ucfTrainTestlist" / "classInd.txt").is_file()
+    (source / "damaged.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"damaged\.tar\.gz cannot be read") as error:
+        unpack_all(source, tmp_path / "out")
+    one_sentence(error)
+    (source / "damaged.tar.gz").unlink()
+    with tarfile.open(source / "evil.tar", "w") as tar:
+        (tmp_path / "x").write_text("x")
+        tar.add(tmp_path / "x", "../x2")
+    with pytest.raises(UserError, match="outside of its folder"):
+        unpack_all(source, tmp_path / "out")
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["lists"]
+    assert not (tmp_path / "x2").exists()
+
+
+@pytest.mark.parametrize("kind", ["plain.mp4", "variable.mkv", "b_frames.avi"])
+def test_reencoding_keeps_the_frames(tmp_path: Path, kind: str) -> None:
+    from .test_decoders import KINDS
+
+    source = odd_videos.write(tmp_path / kind, **KINDS[kind])
+    target = tmp_path / "small.mp4"
+    reencode(source, target, Encoding(short_side=48))
+    found = probe(target)
+    assert (found.frames, found.height, found.width, found.access) == (90, 48, 64, "seek")
+    frames = read_frames(target, [0, 17, 18, 55, 89], "seek")
+    assert [odd_videos.number(frame) for frame in frames] == [0, 17, 18, 55, 89]
+    assert sorted(tmp_path.iterdir()) == sorted([source, target])
+
+
+def test_reencoding_to_another_rate_and_size(tmp_path: Path) -> None:
+    source = odd_videos.write(tmp_path / "a.mp4", frames=60)  # two seconds
+    reencode(source, tmp_path / "b.mp4", Encoding(short_side=24, fps=15.0))
+    found = probe(tmp_path / "b.mp4")
+    assert (found.height, found.width) == (24, 32)
+    assert found.fps == pytest.approx(15.0) and found.frames == pytest.approx(30, abs=1)
+    assert even_size(240, 427, 128) == (128, 228)
+    assert even_size(100, 90, 128) == (100, 90)
+    times = [(0.0, "a"), (0.1, "b"), (0.5, "c"), (0.6, "d")]
+    assert [f for _, f in resampled(iter(times), 5.0)] == ["a", "b", "b", "d"]
+
+
+def test_preparing_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    for label in ("jump", "run"):
+        for n in range(5):
+            write_video(root / label / f"{n}.avi", frames=6, size=(96, 128), seed=n, codec="mpeg4")
+    (root / "run" / "9.avi").write_bytes(layouts.BROKEN)
+    command = ["prepare", "folder", str(root), str(out), "--short-side", "48", "--workers", "0"]
+    assert main(command) == 1
+    shown = capsys.readouterr().out
+    assert "10 videos, 1 left out" in shown and "run/9.avi: Invalid data" in shown
+    opened = open_set("folder", out, workers=0)
+    assert len(opened.videos) == 10
+    assert {(v.height, v.width, v.frames) for v in opened.videos} == {(48, 64, 6)}
+    made = {p: p.stat().st_mtime_ns for p in out.rglob("*.mp4")}
+    (out / "run" / "3.mp4").unlink()
+    main([*command, "--flow"])
+    assert {p: p.stat().st_mtime_ns for p in made if p.name != "3.mp4"}.items() <= made.items()
+    assert (out / "run" / "3.mp4").is_file()
+    assert len(list((out / ".tvl1" / "stride1").rglob("*.mkv"))) == 10
+    assert len(open_set("folder", out, workers=0).videos) == 10
+    assert main([*command[:5], "64"]) == 1
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_an_interrupted_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    for n in range(6):
+        write_video(root / "run" / f"{n}.mp4", frames=6, seed=n)
+    plain, calls = module.reencode, []
+
+    def interrupted(source: Path, target: Path, encoding: Encoding) -> None:
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        calls.append(target)
+        plain(source, target, encoding)
+
+    monkeypatch.setattr(module, "reencode", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare("folder", root, out, Options(short_side=48), workers=0)
+    assert len(list(out.rglob("*.mp4"))) == 3 and not list(out.rglob("*.part"))
+    monkeypatch.setattr(module, "reencode", lambda *job: calls.append(job[1]) or plain(*job))
+    prepare("folder", root, out, Options(short_side=48), workers=0)
+    assert len(calls) == len(set(calls)) == 6
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fields():
+        yield np.full((8, 8, 2), ZERO, np.uint8)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_fields(tmp_path / "a.mkv", fields(), "test")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) -> None:
+    root = tmp_path / "set"
+    for n in range(2):
+        for part in ("train", "test"):
+            write_video(root / part / "run" / f"{n}.mp4", frames=7, seed=n)
+    opened = open_set("folder", root, workers=0)
+    clip = ClipSpec(size=48, crop=(48, 48), stride=stride)
+    computed = open_fields(opened, clip, workers=0)
+    assert kept_fields(opened, clip) is None
+    prepare("folder", root, root, Options(flow=True, stride=stride), workers=0)
+    kept = open_fields(opened, clip)
+    assert kept_fields(opened, clip) == kept != computed
+    for video in opened.videos:
+        for indices in (range(7), [6], [2, 2, 5]):
+            np.testing.assert_array_equal(
+                kept.fields(video, indices), computed.fields(video, indices)
+            )
+    # At another size they are resized, and their motion with them.
+    small = kept_fields(opened, ClipSpec(size=24, crop=(24, 24), stride=stride))
+    field = small.fields(opened.videos[0], [2])
+    assert field.shape == (1, 24, 32, 2)
+    whole = kept.fields(opened.videos[0], [2]).astype(float) - ZERO
+    assert (field.astype(float) - ZERO).mean() == pytest.approx(whole.mean() / 2, abs=0.5)
+
+
+def test_a_flow_file_says_what_it_means(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fields = rng.integers(1, 256, (5, 24, 32, 2), dtype=np.uint8)
+    write_fields(tmp_path / "a.mkv", fields, "a test")
+    np.testing.assert_array_equal(read_fields(tmp_path / "a.mkv", [4, 0, 3]), fields[[4, 0, 3]])
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        tag = {k.lower(): v for k, v in container.metadata.items()}["tvl1"]
+    assert f'"bound_pixels": {BOUND}' in tag and f'"zero": {ZERO}' in tag
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    write_video(tmp_path / "root" / "run" / "1.mp4")
+    for root, options, says in (
+        (tmp_path / "missing", Options(48), "there is no folder"),
+        (tmp_path / "root", Options(), "nothing to do"),
+        (tmp_path / "root", Options(fps=10.0), "--fps needs --short-side"),
+    ):
+        with pytest.raises(UserError, match=says) as error:
+            prepare("folder", root, tmp_path / "out", options, workers=0)
+        one_sentence(error)
