@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from repflow_pl.data.cache import open_frames, prepared_shape
-from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape
+from repflow_pl.data.index import Split, Video, VideoSet
 from repflow_pl.data.tvl1 import ZERO, open_fields
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
@@ -108,11 +108,11 @@ class ClipDataset(Dataset[Sample]):
     def _test_views(self, index: int) -> list[tuple[Tensor, ...]]:
         clip = self.clip
         video = self.videos[index]
-        height, width = prepared_shape(video, clip)
-        corner = (height - clip.crop[0]) // 2, (width - clip.crop[1]) // 2
         return [
             # The shuffled control is the same for every seed: it is part of the test.
-            self._view(index, start, corner, False, np.random.default_rng([index, view]))
+            self._view(
+                index, start, _centre(video, clip), False, np.random.default_rng([index, view])
+            )
             for view, start in enumerate(view_starts(video.frames, clip))
         ]
 
@@ -228,6 +228,18 @@ def check_clip(
         )
 
 
+def one_clip(video_set: VideoSet, clip: ClipSpec) -> npt.NDArray[np.uint8]:
+    """The first view of the first test video, [T, H, W, 3], with no other video prepared.
+
+    Errors: UserError as `check_clip` says, of clips with TV-L1 fields.
+    """
+    check_clip(video_set, clip, ("rgb", "tvl1"))
+    video = video_set.part("test")[0]
+    times = frame_indices(view_starts(video.frames, clip)[0], video.frames, clip)
+    frames = DecodedFrames(video_set.root, clip).frames(video, times.tolist())
+    return _window(frames, _centre(video, clip), clip.crop)
+
+
 def frame_indices(start: int, frames: int, clip: ClipSpec) -> npt.NDArray[np.int64]:
     """The frames of a clip, [clip.frames]; the video's last frame is held beyond its end."""
     return np.minimum(start + clip.stride * np.arange(clip.frames), frames - 1)
@@ -258,6 +270,12 @@ def mirror_fields(fields: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     mirrored: npt.NDArray[np.uint8] = fields[..., ::-1, :].copy()
     mirrored[..., 0::2] = 2 * ZERO - mirrored[..., 0::2].astype(np.int16)
     return mirrored
+
+
+def _centre(video: Video, clip: ClipSpec) -> tuple[int, int]:
+    """(top, left) of the centre crop."""
+    height, width = prepared_shape(video, clip)
+    return (height - clip.crop[0]) // 2, (width - clip.crop[1]) // 2
 
 
 def _window(
