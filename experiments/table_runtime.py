@@ -19,7 +19,6 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, set_parsing_settings
 from table_sota import sota
 
-from repflow_pl.cli import INTERRUPTED
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
@@ -27,6 +26,8 @@ from repflow_pl.profiles import ProfileName
 from repflow_pl.report.table import Rendered
 from repflow_pl.tables import Setting, TableBuilder, build_tables
 
+INTERRUPTED = 130
+"""Exit status of a program ended by Ctrl-C."""
 REFERENCE = "RGB"
 """The row to whose time the others' are set in proportion: the plain 2D network."""
 SAY_EVERY = 10.0

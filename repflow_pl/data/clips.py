@@ -108,11 +108,10 @@ class ClipDataset(Dataset[Sample]):
     def _test_views(self, index: int) -> list[tuple[Tensor, ...]]:
         clip = self.clip
         video = self.videos[index]
+        corner = _centre(video, clip)
         return [
             # The shuffled control is the same for every seed: it is part of the test.
-            self._view(
-                index, start, _centre(video, clip), False, np.random.default_rng([index, view])
-            )
+            self._view(index, start, corner, False, np.random.default_rng([index, view]))
             for view, start in enumerate(view_starts(video.frames, clip))
         ]
 

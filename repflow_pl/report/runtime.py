@@ -62,6 +62,7 @@ def runtime_rows(
     found = []
     for row, model in zip(rows, timed, strict=True):
         times = model.times
+        in_rounds = zip(times, base, strict=True)
         paper_ms = paper.figure(row.paper or row.name, "runtime_ms").value
         found.append(
             RuntimeRow(
@@ -71,9 +72,7 @@ def runtime_rows(
                 total_ms=quartiles([t.total_ms for t in times]),
                 tvl1_ms=quartiles([t.tvl1_ms for t in times]),
                 tvl1_share=quartiles([t.tvl1_ms / t.total_ms for t in times]).median,
-                ratio=quartiles(
-                    [t.total_ms / b.total_ms for t, b in zip(times, base, strict=True)]
-                ),
+                ratio=quartiles([t.total_ms / b.total_ms for t, b in in_rounds]),
                 parameters=model.parameters,
                 paper_ms=paper_ms,
                 paper_sd=paper.figure(row.paper or row.name, "runtime_sd").value,
