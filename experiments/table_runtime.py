@@ -45,7 +45,7 @@ class Options:
     """Folder of the data set; by default its place in the user's cache."""
     profile: ProfileName = "demo"
     """demo: narrow backbones; paper: its backbones and clip."""
-    rounds: int = 30
+    rounds: int = 50
     """How often every row is timed, after three rounds of warm-up."""
     out: Path = Path()
     """Folder that gets tables/."""
@@ -100,8 +100,8 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     from repflow_pl.report.join import join
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
+    from repflow_pl.training.clip_times import time_models
     from repflow_pl.training.run import versions
-    from repflow_pl.training.runtime import time_models
 
     frames = one_clip(video_set, table.rows[0].spec.data.clip)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

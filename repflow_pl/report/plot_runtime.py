@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from repflow_pl.report.plot_style import (
     ACCENT,
@@ -96,7 +96,7 @@ def _logarithmic(axis: Axes, rows: Sequence[RuntimeRow]) -> None:
     ends += [row.paper_ratio for row in rows if row.paper_ratio is not None]
     axis.set_xlim(min(ends) / 1.25, max(ends) * 1.25)
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.tick_params(which="minor", length=0)
     axis.axvline(1, color=FAINT, lw=1, zorder=1)

@@ -19,8 +19,8 @@ from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.stats import Quartiles, quartiles
 from repflow_pl.report.table import Rendered
 from repflow_pl.report.wording import grid, significant
+from repflow_pl.training.clip_times import ModelTimes
 from repflow_pl.training.result import Versions
-from repflow_pl.training.runtime import ModelTimes
 
 NAME, TITLE = "runtime", "Run time per clip"
 
