@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from repflow_pl.errors import unknown
 from repflow_pl.files import atomic_write
 from repflow_pl.report.markdown import PROFILES
-from repflow_pl.report.paper import NOT_KNOWN, PaperTable
+from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
@@ -63,7 +63,7 @@ def runtime_rows(
     for row, model in zip(rows, timed, strict=True):
         times = model.times
         in_rounds = zip(times, base, strict=True)
-        paper_ms = paper.figure(row.paper or row.name, "runtime_ms").value
+        paper_ms = paper.figure(row.paper or row.name, "runtime_ms")
         found.append(
             RuntimeRow(
                 name=row.name,
@@ -75,8 +75,8 @@ def runtime_rows(
                 ratio=quartiles([t.total_ms / b.total_ms for t, b in in_rounds]),
                 parameters=model.parameters,
                 paper_ms=paper_ms,
-                paper_sd=paper.figure(row.paper or row.name, "runtime_sd").value,
-                paper_ratio=paper_ms / paper_base if paper_ms and paper_base else None,
+                paper_sd=paper.figure(row.paper or row.name, "runtime_sd"),
+                paper_ratio=paper_ms.value / paper_base if paper_ms.value and paper_base else None,
             )
         )
     return found
@@ -105,9 +105,10 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         f"![Time of each row over that of the RGB row, with quartiles]({NAME}.png)",
         *_agreement(rows),
         _main_table(rows),
+        *_unverified(rows),
         "Medians, with the quartiles in brackets. TV-L1 is part of the time of the rows that need "
         "it; its share is the median over rounds. × RGB is the median over rounds of the time over "
-        "that of the first row in the same round. The paper's milliseconds (± sd) are of another "
+        "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of another "
         "machine and other clips, so its ratio is what compares. "
         f"All figures: [{NAME}.csv]({NAME}.csv).",
         "## How it was measured",
@@ -117,7 +118,7 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
 
 
 def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.DataFrame:
-    """One line a row; `status` is that of the paper's figures."""
+    """One line a row."""
     frame: pd.DataFrame = pd.DataFrame(
         [
             {
@@ -133,9 +134,10 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
                 **_spread("ratio_to_rgb", row.ratio),
                 "parameters": row.parameters,
                 "device": context.device,
-                "paper_runtime_ms": row.paper_ms,
-                "paper_runtime_sd": row.paper_sd,
+                "paper_runtime_ms": row.paper_ms.value,
+                "paper_runtime_sd": row.paper_sd.value,
                 "paper_ratio_to_rgb": row.paper_ratio and round(row.paper_ratio, 4),
+                "paper_status": row.paper_ms.status,
             }
             for row in rows
         ]
@@ -179,7 +181,7 @@ def _main_table(rows: Sequence[RuntimeRow]) -> str:
         if row.group != group:
             group = row.group
             lines.append([f"*{group}*" if group else "", *[""] * (len(titles) - 1)])
-        sd = "" if row.paper_sd is None else f" ± {row.paper_sd:g}"
+        sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
         lines.append(
             [
                 row.name,
@@ -187,11 +189,17 @@ def _main_table(rows: Sequence[RuntimeRow]) -> str:
                 f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
                 _bracketed(row.ratio),
                 f"{significant(row.parameters / 1e6)} M",
-                NOT_KNOWN if row.paper_ms is None else f"{row.paper_ms:g}{sd}",
+                f"{row.paper_ms}{sd}",
                 NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
             ]
         )
     return grid(titles, lines)
+
+
+def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:
+    if not any(row.paper_ms.unverified or row.paper_sd.unverified for row in rows):
+        return []
+    return [f"{UNVERIFIED_MARK} unverified: not checked against the paper's table."]
 
 
 def _bracketed(spread: Quartiles) -> str:

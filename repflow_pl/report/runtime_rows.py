@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from repflow_pl.report.paper import PaperFigure
 from repflow_pl.report.stats import Quartiles
 
 
@@ -22,6 +23,6 @@ class RuntimeRow:
     """Of TV-L1 in the total, between 0 and 1."""
     ratio: Quartiles
     parameters: int
-    paper_ms: float | None
-    paper_sd: float | None
+    paper_ms: PaperFigure
+    paper_sd: PaperFigure
     paper_ratio: float | None

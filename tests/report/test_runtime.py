@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from repflow_pl.errors import UserError
 from repflow_pl.report.join import join
-from repflow_pl.report.paper import paper_figures
+from repflow_pl.report.paper import UNVERIFIED_MARK, PaperFigure, paper_figures
 from repflow_pl.report.plot_runtime import row_places, runtime_figure
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime import (
@@ -63,8 +64,8 @@ def test_ratios_are_those_within_a_round() -> None:
 
 
 def test_the_papers_ratio_is_to_its_own_rgb_row() -> None:
-    assert [row.paper_ms for row in FOUND] == [225, 8039, 525]
-    assert [row.paper_sd for row in FOUND] == [15, 140, 22]
+    assert [row.paper_ms.value for row in FOUND] == [225, 8039, 525]
+    assert [row.paper_sd.value for row in FOUND] == [15, 140, 22]
     assert [row.paper_ratio for row in FOUND] == pytest.approx([1, 8039 / 225, 525 / 225])
 
 
@@ -88,8 +89,16 @@ def test_the_page() -> None:
     assert "CPU (of a test), 2 threads" in page and "only the ratios" in page
 
 
+def test_an_unverified_figure_is_marked() -> None:
+    unsure = PaperFigure(225.0, "unverified", "225")
+    page = markdown_runtime([dataclasses.replace(row, paper_ms=unsure) for row in FOUND], CONTEXT)
+    assert "| 225† ± 140 |" in page and UNVERIFIED_MARK == "†"
+    assert "† unverified" in page
+    assert "†" not in markdown_runtime(FOUND, CONTEXT)
+
+
 def test_on_a_gpu_nothing_is_said_of_a_cpu() -> None:
-    context = RuntimeContext(**{**vars(CONTEXT), "device": "NVIDIA X", "on_gpu": True})
+    context = dataclasses.replace(CONTEXT, device="NVIDIA X", on_gpu=True)
     page = markdown_runtime(FOUND, context)
     assert "Device: NVIDIA X." in page and "only the ratios" not in page
 
@@ -103,6 +112,7 @@ def test_the_files_and_the_page_of_all_tables(tmp_path: Path) -> None:
     assert list(frame["row"]) == ["RGB", "Flow", "RGB S3D"] and set(frame["n"]) == {3}
     assert list(frame["ratio_to_rgb_median"]) == [1, 10, 0.5]
     assert files.png.read_bytes().startswith(b"\x89PNG")
+    assert set(frame["paper_status"]) == {"verified"}
     assert {p.name for p in files.csv.parent.iterdir()} == {
         f"runtime.{ending}" for ending in ("md", "csv", "png")
     }
