@@ -42,7 +42,6 @@ class Options:
     data: str = "motion_shapes"
     """Data set: motion_shapes (embedded), ut_interaction, or folder."""
     data_root: Path | None = None
-    """Folder of the data set; by default its place in the user's cache."""
     profile: ProfileName = "demo"
     """demo: narrow backbones; paper: its backbones and clip."""
     rounds: int = 50
@@ -74,7 +73,12 @@ def parse(arguments: Sequence[str]) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False)
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root"})
+    parser.add_argument(
+        "--data-root",
+        type=Path | None,
+        help="Folder of the data set; by default its place in the user's cache.",
+    )
     try:
         return Options(**parser.parse_args(list(arguments)).as_dict())
     except (UserError, SystemExit):

@@ -108,8 +108,8 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         *_unverified(rows),
         "Medians, with the quartiles in brackets. TV-L1 is part of the time of the rows that need "
         "it; its share is the median over rounds. × RGB is the median over rounds of the time over "
-        "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of another "
-        "machine and other clips, so its ratio is what compares. "
+        "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of "
+        "another machine and other clips, so its ratio is what compares. "
         f"All figures: [{NAME}.csv]({NAME}.csv).",
         "## How it was measured",
         "\n".join(f"- {sentence}" for sentence in _measured(rows, context)),

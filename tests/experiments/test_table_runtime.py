@@ -66,7 +66,7 @@ def test_every_row_of_the_paper_is_timed(
         (["--rounds", "1"], "--rounds is a count of 2 or more"),
         (["--rounds", "many"], "rounds"),
         (["--data", "folders"], "unknown data set 'folders': did you mean folder"),
-        (["--data", "folder"], "--data-root"),
+        (["--data", "folder"], "no folder was given"),
         (["--backbone", "resnet18"], "see --help"),
     ],
 )
