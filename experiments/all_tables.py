@@ -5,20 +5,26 @@
     python experiments/all_tables.py --from-results tables/runs    # from results alone, no training
 
 A run that several tables show is made once. Afterwards tables/README.md and the README's block are
-written anew.
+written anew. Last comes table_runtime.py, which trains nothing; `--from-results` and `--rows` leave
+its page as it is, because times cannot be taken from results.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from repflow_pl.cli import main
+from repflow_pl.cli import INTERRUPTED, Options, main, parse
 from repflow_pl.report.join import in_papers_order
 from repflow_pl.tables import TableBuilder
+from repflow_pl.training.jobs import is_main_process
 
 FOLDER = Path(__file__).parent
+RUNTIME = FOLDER / "table_runtime.py"
+"""The one table that no runs are behind."""
 
 
 def builder(name: str) -> TableBuilder:
@@ -32,9 +38,35 @@ def builder(name: str) -> TableBuilder:
 
 
 def table_names() -> list[str]:
-    """One for each script, in the order of the paper."""
-    return in_papers_order(path.stem.removeprefix("table_") for path in FOLDER.glob("table_*.py"))
+    """One for each script whose rows are runs, in the order of the paper."""
+    scripts = [path for path in FOLDER.glob("table_*.py") if path != RUNTIME]
+    return in_papers_order(path.stem.removeprefix("table_") for path in scripts)
+
+
+def all_tables(arguments: Sequence[str]) -> int:
+    """Run everything; returns the exit status, 0 only where all went well."""
+    status = main(*map(builder, table_names()), arguments=arguments, readme=True)
+    if status not in (0, 1):  # a mistake, or interrupted
+        return status
+    command = runtime_command(parse(arguments))
+    if command is None or not is_main_process():
+        return status
+    try:
+        # A process of its own: what a trainer sets would change the times.
+        timed = subprocess.run(command, check=False).returncode
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status or timed
+
+
+def runtime_command(options: Options) -> list[str] | None:
+    """How the run times are measured with the same options; None where they are not asked for."""
+    if options.list or options.from_results is not None or options.rows != "all":
+        return None
+    command = [sys.executable, str(RUNTIME), "--data", options.data, "--profile", options.profile]
+    command += ["--out", str(options.out)]
+    return command if options.data_root is None else [*command, f"--data-root={options.data_root}"]
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(builder, table_names()), readme=True))
+    sys.exit(all_tables(sys.argv[1:]))

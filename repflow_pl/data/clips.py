@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler
 
-from repflow_pl.data.cache import open_frames, prepared_shape, read_ahead
+from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape, read_ahead
 from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
 from repflow_pl.data.transforms import (
     Window,
+    centre,
     cut_fields,
     cut_frames,
     mirror_fields,
@@ -341,6 +342,20 @@ def check_clip(
             f"that a clip of {clip.frames} frames at {how} spans{others}; "
             "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
         )
+
+
+def one_clip(video_set: VideoSet, clip: ClipSpec) -> npt.NDArray[np.uint8]:
+    """The first view of the first test video, [T, H, W, 3], with no other video prepared.
+
+    Errors: UserError as `check_clip` says, of clips with TV-L1 fields.
+    """
+    check_clip(video_set, clip, ("rgb", "tvl1"))
+    video = video_set.part("test")[0]
+    start = view_starts(video.frames, clip, video.fps)[0]
+    times = frame_indices(start, video.frames, clip, video.fps)
+    frames = DecodedFrames(video_set.root, clip).frames(video, times.tolist())
+    at = centre(*prepared_shape(video, clip), clip.crop)
+    return frames[:, at.top : at.top + at.height, at.left : at.left + at.width]
 
 
 def frame_indices(

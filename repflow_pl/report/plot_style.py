@@ -23,10 +23,14 @@ CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 
 def heading(figure: Figure, table: Table, context: Context) -> None:
-    """The title, at the left edge."""
-    height = figure.get_size_inches()[1]
+    """The title of a table's picture."""
     profile = " ".join(filter(None, (context.profile, "profile", context.backbone)))
-    title = f"{table.title}: {context.data}, {profile}"
+    write_title(figure, f"{table.title}: {context.data}, {profile}")
+
+
+def write_title(figure: Figure, title: str) -> None:
+    """A title at the left edge."""
+    height = figure.get_size_inches()[1]
     figure.text(0.012, 1 - 0.28 / height, title, weight="bold", size=12, va="center")
 
 

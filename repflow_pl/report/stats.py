@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -22,6 +23,24 @@ class Estimate:
     half_width: float | None
     """None for a single run, which says nothing of its own spread."""
     n: int
+
+
+@dataclass(frozen=True)
+class Quartiles:
+    """A median and what half of the values lie between."""
+
+    low: float
+    median: float
+    high: float
+
+
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """The three quartiles of two values or more.
+
+    >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
+    Quartiles(low=2.0, median=3.0, high=4.0)
+    """
+    return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def mean_interval(values: Sequence[float]) -> Estimate:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.training.result import Latency
+
+Measured = TypeVar("Measured")
 
 
 @torch.no_grad()
@@ -60,13 +63,11 @@ def measure_latency(
     """
     model.eval()
     reference.eval()
-    for _ in range(3):
-        model(*inputs)
-        reference(*reference_inputs)
-    pairs = [
-        (_milliseconds(model, inputs), _milliseconds(reference, reference_inputs))
-        for _ in range(repeats)
-    ]
+    timers = (
+        partial(forward_ms, model, inputs),
+        partial(forward_ms, reference, reference_inputs),
+    )
+    pairs = list(zip(*in_turns(timers, repeats), strict=True))
     extraction = statistics.median(tvl1_ms) if tvl1_ms else 0.0
     times = [mine + extraction for mine, _ in pairs]
     low, _, high = statistics.quantiles(times, n=4)
@@ -80,7 +81,33 @@ def measure_latency(
     )
 
 
-def _milliseconds(model: nn.Module, inputs: Sequence[Tensor]) -> float:
+def in_turns(
+    timers: Sequence[Callable[[], Measured]],
+    rounds: int,
+    warm_up: int = 3,
+    after_round: Callable[[int], None] | None = None,
+) -> list[list[Measured]]:
+    """Call every timer once a round, one after the other: what each gave, in the order of rounds.
+
+    What disturbs the machine for a while meets all of them alike, so ratios within a round stand
+    firm where times do not. The rounds of the warm-up come first and are thrown away.
+    `after_round` is told how many rounds are done, once after the warm-up (0) and after each one.
+    """
+    for _ in range(warm_up):
+        for timer in timers:
+            timer()
+    tell = after_round or (lambda done: None)
+    tell(0)
+    measured: list[list[Measured]] = [[] for _ in timers]
+    for done in range(1, rounds + 1):
+        for timer, values in zip(timers, measured, strict=True):
+            values.append(timer())
+        tell(done)
+    return measured
+
+
+def forward_ms(model: nn.Module, inputs: Sequence[Tensor]) -> float:
+    """Milliseconds of one forward pass, a GPU's work included; in the caller's gradient mode."""
     on_gpu = inputs[0].is_cuda
     if on_gpu:
         torch.cuda.synchronize()

@@ -151,7 +151,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         train_seconds=round(timer.time_elapsed("train") + timer.time_elapsed("validate"), 2),
         test_seconds=round(test_seconds, 2),
         device=_device_name(module.device),
-        versions=_versions(),
+        versions=versions(),
         videos_missing=len(video_set.missing),
         manifest=video_set.manifest,
     )
@@ -282,7 +282,8 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-def _versions() -> Versions:
+def versions() -> Versions:
+    """What runs here."""
     return Versions(
         repflow_pl=repflow_pl.__version__,
         python=platform.python_version(),

@@ -13,6 +13,7 @@ from repflow_pl.data.clips import (
     check_clip,
     collate,
     frame_indices,
+    one_clip,
     view_starts,
     window_size,
 )
@@ -59,6 +60,18 @@ def test_evaluation_takes_the_centre_and_the_whole_length(shapes: VideoSet) -> N
         np.testing.assert_array_equal(rgb[view].numpy(), expected)
     assert view_starts(20, dataclasses.replace(CLIP, views=1)) == [(20 - 7) // 2]
     assert same(dataset[3], dataset[3, 7])
+
+
+def test_one_clip_is_the_first_view_and_prepares_nothing_else(
+    shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (rgb,) = ClipDataset(shapes, "test", CLIP)[0].inputs
+    monkeypatch.setenv("REPFLOW_CACHE", str(cache))
+    clip = one_clip(shapes, CLIP)
+    np.testing.assert_array_equal(clip.transpose(3, 0, 1, 2), rgb[0].numpy())
+    assert not cache.exists()
+    with pytest.raises(UserError, match="TV-L1 needs clips of 2 frames"):
+        one_clip(shapes, dataclasses.replace(CLIP, frames=1))
 
 
 def test_draws_depend_on_seed_epoch_and_index_alone(shapes: VideoSet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.ops import flow_flops
-from repflow_pl.training.measure import count_flops, measure_latency
+from repflow_pl.training.measure import count_flops, in_turns, measure_latency
 
 
 def test_operations_of_a_convolution_by_hand() -> None:
@@ -25,6 +26,28 @@ def test_flow_iterations_are_counted_beside_the_convolutions() -> None:
     assert count_flops(layer, (clip,)) == convolutions + flow_flops(2 * 4, 8, 8, 5)
     assert layer.training, "counting leaves the mode as it was"
     assert not layer.iteration._forward_pre_hooks
+
+
+def test_timers_take_turns() -> None:
+    calls: list[str] = []
+
+    def timer(name: str) -> Callable[[], int]:
+        def call() -> int:
+            calls.append(name)
+            return len(calls)
+
+        return call
+
+    told: list[tuple[int, int]] = []
+    measured = in_turns(
+        [timer(name) for name in "abc"],
+        rounds=2,
+        warm_up=1,
+        after_round=lambda done: told.append((done, len(calls))),
+    )
+    assert "".join(calls) == "abcabcabc"
+    assert measured == [[4, 7], [5, 8], [6, 9]], "without the warm-up"
+    assert told == [(0, 3), (1, 6), (2, 9)]
 
 
 class Sleep(nn.Module):

@@ -1,0 +1,175 @@
+"""Run times: ms per clip of every row of the state-of-the-art table, TV-L1 included.
+
+Piergiovanni and Ryoo (CVPR 2019) print the time of a clip beside each row. Here every row's network
+is built untrained and times one clip of the test part, all rows in turns.
+
+    python experiments/table_runtime.py                    # embedded data, about a minute
+    python experiments/table_runtime.py --data folder --data-root VIDEOS --profile paper
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+from table_sota import sota
+
+from repflow_pl.data.index import open_set
+from repflow_pl.errors import UserError
+from repflow_pl.files import check_writable
+from repflow_pl.profiles import ProfileName
+from repflow_pl.report.table import Rendered
+from repflow_pl.tables import Setting, TableBuilder, build_tables
+
+INTERRUPTED = 130
+"""Exit status of a program ended by Ctrl-C."""
+REFERENCE = "RGB"
+"""The row to whose time the others' are set in proportion: the plain 2D network."""
+SAY_EVERY = 10.0
+"""Seconds between two lines of progress."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time one clip in every row of the state-of-the-art table, then write
+    tables/<data>/runtime.{md,csv,png}. Nothing is trained."""
+
+    data: str = "motion_shapes"
+    """Data set: motion_shapes (embedded), ut_interaction, or folder."""
+    data_root: Path | None = None
+    profile: ProfileName = "demo"
+    """demo: narrow backbones; paper: its backbones and clip."""
+    rounds: int = 50
+    """How often every row is timed, after three rounds of warm-up."""
+    out: Path = Path()
+    """Folder that gets tables/."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 2:
+            raise UserError("--rounds is a count of 2 or more: one time has no spread.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and write; returns the exit status: 0, or 2 for a mistake."""
+    try:
+        files = measure(parse(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    print(files.markdown.read_text(encoding="utf-8"))
+    print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}")
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
+    parser.add_class_arguments(Options, as_group=False, skip={"data_root"})
+    parser.add_argument(
+        "--data-root",
+        type=Path | None,
+        help="Folder of the data set; by default its place in the user's cache.",
+    )
+    try:
+        return Options(**parser.parse_args(list(arguments)).as_dict())
+    except (UserError, SystemExit):
+        raise
+    except Exception as error:
+        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+
+
+def measure(options: Options, build: TableBuilder = sota) -> Rendered:
+    """Time the rows of a table, write the three files and the page of all tables."""
+    out = options.out / "tables"
+    check_writable(out)
+    setting = Setting(options.data, options.profile)
+    video_set = open_set(options.data, options.data_root)
+    (table,) = build_tables([build], setting, video_set.fingerprint)
+
+    # Only now is it worth the seconds that torch and a trainer's modules take to import.
+    import torch
+    from bench.page import device_name
+
+    from repflow_pl.data.clips import one_clip
+    from repflow_pl.data.tvl1 import TVL1Options
+    from repflow_pl.report.join import join
+    from repflow_pl.report.paper import paper_figures
+    from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
+    from repflow_pl.training.clip_times import time_models
+    from repflow_pl.training.run import versions
+
+    frames = one_clip(video_set, table.rows[0].spec.data.clip)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    say(f"building {len(table.rows)} networks, then {options.rounds} rounds after a warm-up")
+    timed = time_models(
+        [row.spec.model for row in table.rows],
+        len(video_set.classes),
+        frames,
+        device,
+        options.rounds,
+        progress(options.rounds),
+    )
+    tvl1 = TVL1Options()
+    context = RuntimeContext(
+        data=options.data,
+        profile=options.profile,
+        folder=setting.folder,
+        command=shown_command(options),
+        device=device_name(device),
+        on_gpu=device.type == "cuda",
+        threads=torch.get_num_threads(),
+        clip=f"{frames.shape[0]} frames of {frames.shape[1]} x {frames.shape[2]} pixels",
+        tvl1=f"OpenCV's DualTVL1OpticalFlow on one core of the CPU, {tvl1.scales} scales, "
+        f"{tvl1.warps} warp, {tvl1.outer} x {tvl1.inner} iterations, which is less work than its "
+        "defaults (5 scales, 5 warps, 10 x 30), so it weighs less than with them",
+        versions=versions(),
+    )
+    rows = runtime_rows(table.rows, timed, paper_figures("sota"), REFERENCE)
+    files = render_runtime(rows, context, out)
+    join(out)
+    return files
+
+
+def progress(rounds: int) -> Callable[[int], None]:
+    """Says now and then how many rounds are done, and how long the others will take."""
+    begin = said = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal begin, said
+        now = time.monotonic()
+        if done == 0:
+            begin = said = now
+        elif now - said > SAY_EVERY:
+            said = now
+            left = (now - begin) / done * (rounds - done)
+            say(f"round {done} of {rounds}, about {left:.0f} s left")
+
+    return tell
+
+
+def say(text: str) -> None:
+    """A line of progress; standard output is for the table."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def shown_command(options: Options) -> str:
+    """The command that measures the same; folders of the user are not shown."""
+    parts = ["python", "experiments/table_runtime.py"]
+    for name in ("data", "profile", "rounds"):
+        value = getattr(options, name)
+        if value != getattr(Options, name):
+            parts += [f"--{name}", str(value)]
+    return shlex.join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

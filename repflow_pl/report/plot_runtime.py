@@ -1,0 +1,164 @@
+"""Run times as bars on a logarithmic axis, the paper's beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from repflow_pl.report.plot_style import (
+    ACCENT,
+    DPI,
+    FAINT,
+    INK,
+    KINDS,
+    STYLE,
+    WIDTH_INCHES,
+    bare,
+    write_title,
+)
+from repflow_pl.report.runtime_rows import RuntimeRow
+from repflow_pl.report.wording import significant
+
+_LINE_HEIGHT, _HEAD, _FOOT, _LEFT, _RIGHT = 0.29, 0.95, 0.55, 2.95, 2.05
+_NETWORK, _WITH_TVL1, _PAPER = KINDS[1], ACCENT, INK
+_COLUMNS = ((0.55, "here"), (1.2, "paper"), (1.95, "ms here"))
+"""Right edges in inches beyond the axis, and headings of the figures there."""
+
+
+def plot_runtime(rows: Sequence[RuntimeRow], title: str) -> bytes:
+    """A PNG: a bar from 1, the RGB row's time, to each row's ratio to it, with quartiles."""
+    with rc_context(STYLE):
+        stream = io.BytesIO()
+        # Without the version of matplotlib in it, the same table is the same file.
+        runtime_figure(rows, title).savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def runtime_figure(rows: Sequence[RuntimeRow], title: str) -> Figure:
+    """The rows in the order of the table, under the headings of their groups."""
+    places = row_places([row.group for row in rows])
+    height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
+    axis = figure.subplots()
+    figure.subplots_adjust(
+        left=_LEFT / WIDTH_INCHES,
+        right=1 - _RIGHT / WIDTH_INCHES,
+        top=1 - _HEAD / height,
+        bottom=_FOOT / height,
+    )
+    write_title(figure, title)
+    for place, row in zip(places, rows, strict=True):
+        _bar(axis, place, row)
+    _logarithmic(axis, rows)
+    axis.set_yticks(places, [row.name for row in rows])
+    axis.tick_params(axis="y", labelsize=9.5, colors=INK)
+    axis.set_ylim(max(places, default=0.0) + 0.6, -0.6)
+    _headings(axis, rows, places)
+    _figures(axis, rows, places)
+    _legend(figure, height)
+    return figure
+
+
+def row_places(groups: Sequence[str | None]) -> list[float]:
+    """Each row's height, from the top: one line a row, and one for each group's heading."""
+    places: list[float] = []
+    place, before = -1.0, None
+    for group in groups:
+        place += 1 if group == before else 2
+        before = group
+        places.append(place)
+    return places
+
+
+def _bar(axis: Axes, place: float, row: RuntimeRow) -> None:
+    colour = _WITH_TVL1 if row.tvl1_share else _NETWORK
+    # From 1 on: the length is the logarithm of how many times as long as RGB.
+    axis.barh(place, row.ratio.median - 1, left=1, height=0.6, color=colour, alpha=0.45, zorder=2)
+    axis.plot(row.ratio.median, place, marker="|", ms=9, mew=1.8, color=colour, zorder=4)
+    axis.plot([row.ratio.low, row.ratio.high], [place, place], color=INK, lw=1.3, zorder=5)
+    if row.paper_ratio is not None:
+        axis.plot(
+            row.paper_ratio, place, marker="D", ms=5, mfc="white", mec=_PAPER, mew=1.1, zorder=6
+        )
+
+
+def _logarithmic(axis: Axes, rows: Sequence[RuntimeRow]) -> None:
+    bare(axis)
+    axis.set_xscale("log")
+    ends = [1.0, *(end for row in rows for end in (row.ratio.low, row.ratio.high))]
+    ends += [row.paper_ratio for row in rows if row.paper_ratio is not None]
+    axis.set_xlim(min(ends) / 1.25, max(ends) * 1.25)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(which="minor", length=0)
+    axis.axvline(1, color=FAINT, lw=1, zorder=1)
+    axis.set_xlabel("time over that of the RGB row, logarithmic", color=FAINT, size=9)
+
+
+def _headings(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -> None:
+    """Each group's name at the figure's left edge, a line above its first row."""
+    before = None
+    for row, place in zip(rows, places, strict=True):
+        if row.group != before:
+            before = row.group
+            axis.annotate(
+                row.group or "",
+                (0.012, place - 0.95),
+                xycoords=("figure fraction", "data"),
+                va="center",
+                weight="bold",
+                size=9.5,
+                annotation_clip=False,
+            )
+
+
+def _figures(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -> None:
+    """The numbers in columns at the right, where no bar and no mark is in their way."""
+    for inches, heading in _COLUMNS:
+        _at_right(axis, inches, min(places, default=0.0) - 0.95, heading, FAINT)
+    for place, row in zip(places, rows, strict=True):
+        paper = "" if row.paper_ratio is None else f"{significant(row.paper_ratio)} ×"
+        texts = f"{significant(row.ratio.median)} ×", paper, significant(row.total_ms.median)
+        for (inches, _), text, colour in zip(_COLUMNS, texts, (INK, FAINT, FAINT), strict=True):
+            _at_right(axis, inches, place, text, colour)
+
+
+def _at_right(axis: Axes, inches: float, place: float, text: str, colour: str) -> None:
+    axis.annotate(
+        text,
+        (1, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(72 * inches, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        size=9,
+        color=colour,
+        annotation_clip=False,
+    )
+
+
+def _legend(figure: Figure, height: float) -> None:
+    marks = [
+        Patch(color=_NETWORK, alpha=0.45, label="the network alone"),
+        Patch(color=_WITH_TVL1, alpha=0.45, label="with TV-L1 extraction"),
+        Line2D([], [], color=INK, lw=1.3, label="quartiles"),
+        Line2D([], [], ls="", marker="D", ms=5, mfc="white", mec=_PAPER, label="the paper"),
+    ]
+    figure.legend(
+        handles=marks,
+        frameon=False,
+        fontsize=9,
+        ncols=len(marks),
+        loc="center left",
+        bbox_to_anchor=(0.0, 1 - 0.62 / height),
+        columnspacing=1.6,
+    )

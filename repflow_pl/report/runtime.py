@@ -1,0 +1,229 @@
+"""The table of run times: what a clip costs in each row, beside the paper's milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import spearmanr
+
+from repflow_pl.errors import unknown
+from repflow_pl.files import atomic_write
+from repflow_pl.report.markdown import PROFILES
+from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable
+from repflow_pl.report.plot_runtime import plot_runtime
+from repflow_pl.report.rows import Row
+from repflow_pl.report.runtime_rows import RuntimeRow
+from repflow_pl.report.stats import Quartiles, quartiles
+from repflow_pl.report.table import Rendered
+from repflow_pl.report.wording import grid, significant
+from repflow_pl.training.clip_times import ModelTimes
+from repflow_pl.training.result import Versions
+
+NAME, TITLE = "runtime", "Run time per clip"
+
+
+@dataclass(frozen=True)
+class RuntimeContext:
+    """Where the times were taken."""
+
+    data: str
+    profile: str
+    folder: str
+    """Of the tables of this data set and profile."""
+    command: str
+    """The command that measures the same; without paths of the user."""
+    device: str
+    """Its name; the networks ran on it, TV-L1 on the CPU beside it."""
+    on_gpu: bool
+    threads: int
+    """CPU threads of the networks."""
+    clip: str
+    """What was timed: frames and pixels of the clip."""
+    tvl1: str
+    """How TV-L1 was computed."""
+    versions: Versions
+
+
+def runtime_rows(
+    rows: Sequence[Row], timed: Sequence[ModelTimes], paper: PaperTable, reference: str
+) -> list[RuntimeRow]:
+    """The figures of every row; ratios are to the row `reference`, round by round.
+
+    Errors: UserError where there is no such row, or the paper has none of a row's name.
+    """
+    names = [row.name for row in rows]
+    if reference not in names:
+        raise unknown("row", reference, names)
+    base = timed[names.index(reference)].times
+    paper_base = paper.figure(reference, "runtime_ms").value
+    found = []
+    for row, model in zip(rows, timed, strict=True):
+        times = model.times
+        in_rounds = zip(times, base, strict=True)
+        paper_ms = paper.figure(row.paper or row.name, "runtime_ms")
+        found.append(
+            RuntimeRow(
+                name=row.name,
+                group=row.group,
+                rounds=len(times),
+                total_ms=quartiles([t.total_ms for t in times]),
+                tvl1_ms=quartiles([t.tvl1_ms for t in times]),
+                tvl1_share=quartiles([t.tvl1_ms / t.total_ms for t in times]).median,
+                ratio=quartiles([t.total_ms / b.total_ms for t, b in in_rounds]),
+                parameters=model.parameters,
+                paper_ms=paper_ms,
+                paper_sd=paper.figure(row.paper or row.name, "runtime_sd"),
+                paper_ratio=paper_ms.value / paper_base if paper_ms.value and paper_base else None,
+            )
+        )
+    return found
+
+
+def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Path) -> Rendered:
+    """Write `<out>/<folder>/runtime.{md,csv,png}`, each whole or not at all."""
+    stem = out / context.folder / NAME
+    files = Rendered(stem.with_suffix(".md"), stem.with_suffix(".csv"), stem.with_suffix(".png"))
+    # Everything is made before anything is written: a mistake leaves the old three files in step.
+    page = markdown_runtime(rows, context)
+    lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
+    picture = plot_runtime(rows, f"{TITLE}: {context.data}, {context.profile} profile")
+    contents = (files.csv, lines.encode()), (files.png, picture), (files.markdown, page.encode())
+    for path, content in contents:
+        with atomic_write(path, "wb") as stream:
+            stream.write(content)
+    return files
+
+
+def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str:
+    """The whole page. What stands before its first `##` can be shown alone."""
+    profile = PROFILES.get(context.profile, f"{context.profile} profile")
+    parts = [
+        f"# {TITLE}: {context.data} ({profile})",
+        f"![Time of each row over that of the RGB row, with quartiles]({NAME}.png)",
+        *_agreement(rows),
+        _main_table(rows),
+        *_unverified(rows),
+        "Medians, with the quartiles in brackets. TV-L1 is part of the time of the rows that need "
+        "it; its share is the median over rounds. × RGB is the median over rounds of the time over "
+        "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of "
+        "another machine and other clips, so its ratio is what compares. "
+        f"All figures: [{NAME}.csv]({NAME}.csv).",
+        "## How it was measured",
+        "\n".join(f"- {sentence}" for sentence in _measured(rows, context)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.DataFrame:
+    """One line a row."""
+    frame: pd.DataFrame = pd.DataFrame(
+        [
+            {
+                "table": NAME,
+                "data": context.data,
+                "profile": context.profile,
+                "group": row.group,
+                "row": row.name,
+                "n": row.rounds,
+                **_spread("ms", row.total_ms),
+                **_spread("tvl1_ms", row.tvl1_ms),
+                "tvl1_share": round(row.tvl1_share, 4),
+                **_spread("ratio_to_rgb", row.ratio),
+                "parameters": row.parameters,
+                "device": context.device,
+                "paper_runtime_ms": row.paper_ms.value,
+                "paper_runtime_sd": row.paper_sd.value,
+                "paper_ratio_to_rgb": row.paper_ratio and round(row.paper_ratio, 4),
+                "paper_status": row.paper_ms.status,
+            }
+            for row in rows
+        ]
+    )
+    return frame
+
+
+def _spread(name: str, spread: Quartiles) -> dict[str, float]:
+    return {
+        f"{name}_median": round(spread.median, 4),
+        f"{name}_q25": round(spread.low, 4),
+        f"{name}_q75": round(spread.high, 4),
+    }
+
+
+def _agreement(rows: Sequence[RuntimeRow]) -> list[str]:
+    """How far the rows' order is the paper's."""
+    both = [(row.ratio.median, row.paper_ratio) for row in rows if row.paper_ratio is not None]
+    if len(both) < 3:
+        return []
+    rho = float(spearmanr(*zip(*both, strict=True)).statistic)
+    return [
+        f"The order of these {len(both)} times and that of the paper's: Spearman's rank "
+        f"correlation {rho:.2f} (1 is the same order)."
+    ]
+
+
+def _main_table(rows: Sequence[RuntimeRow]) -> str:
+    titles = [
+        "row",
+        "ms per clip",
+        "of it TV-L1",
+        "× RGB",
+        "parameters",
+        "paper: ms per clip",
+        "paper: × RGB",
+    ]
+    lines = []
+    group = None
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            lines.append([f"*{group}*" if group else "", *[""] * (len(titles) - 1)])
+        sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
+        lines.append(
+            [
+                row.name,
+                _bracketed(row.total_ms),
+                f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
+                _bracketed(row.ratio),
+                f"{significant(row.parameters / 1e6)} M",
+                f"{row.paper_ms}{sd}",
+                NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
+            ]
+        )
+    return grid(titles, lines)
+
+
+def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:
+    if not any(row.paper_ms.unverified or row.paper_sd.unverified for row in rows):
+        return []
+    return [f"{UNVERIFIED_MARK} unverified: not checked against the paper's table."]
+
+
+def _bracketed(spread: Quartiles) -> str:
+    low, high = significant(spread.low), significant(spread.high)
+    return f"{significant(spread.median)} ({low}–{high})"
+
+
+def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
+    v = context.versions
+    device = f"Device: {context.device}"
+    if not context.on_gpu:
+        device += (
+            f", {context.threads} threads. Milliseconds on a CPU are of this machine alone; "
+            "elsewhere only the ratios mean anything, and these too move with the machine"
+        )
+    return [
+        f"Made by `{context.command}`.",
+        f"{rows[0].rounds} rounds after a warm-up, each of which times every row once, one after "
+        "the other: what disturbs the machine meets all rows alike.",
+        f"Timed: one forward pass in evaluation mode at batch 1, of {context.clip}; of a late "
+        "fusion all members, one after the other. Decoding is not part of it.",
+        "The networks are freshly initialised: weights do not change how long a pass takes.",
+        f"TV-L1: {context.tvl1}; computed anew in every round for every row that needs it.",
+        f"{device}.",
+        f"Versions: repflow_pl {v.repflow_pl} (commit {v.commit}), Python {v.python}, "
+        f"torch {v.torch}.",
+    ]

@@ -1,0 +1,96 @@
+"""Time per clip of untrained networks, all in turns: weights do not change how long one takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from repflow_pl.data.tvl1 import time_tvl1, to_bytes, tvl1
+from repflow_pl.models.build import build_model
+from repflow_pl.specs import LateSpec, ModelSpec, streams_of
+from repflow_pl.training.measure import forward_ms, in_turns
+from repflow_pl.training.module import to_float
+
+
+@dataclass(frozen=True)
+class ClipTime:
+    """What one clip took, in milliseconds."""
+
+    forward_ms: float
+    """The network's forward pass, of all its members where it is a late fusion."""
+    tvl1_ms: float
+    """Computing the clip's TV-L1 fields on one core of the CPU; 0 where the network needs none."""
+
+    @property
+    def total_ms(self) -> float:
+        """From the frames to the scores."""
+        return self.forward_ms + self.tvl1_ms
+
+
+@dataclass(frozen=True)
+class ModelTimes:
+    """A network and its times, one a round."""
+
+    parameters: int
+    times: tuple[ClipTime, ...]
+
+
+@torch.no_grad()
+def time_models(
+    models: Sequence[ModelSpec | LateSpec],
+    classes: int,
+    frames: npt.NDArray[np.uint8],
+    device: torch.device,
+    rounds: int,
+    after_round: Callable[[int], None] | None = None,
+) -> list[ModelTimes]:
+    """Time all networks on one clip [T, H, W, 3], in turns, in evaluation mode.
+
+    A network on TV-L1 has the clip's fields computed in every one of its turns. The networks are
+    freshly initialised; `after_round` as in `in_turns`.
+    Errors: UserError as `build_model` says.
+    """
+    fields = np.stack([to_bytes(tvl1(a, b)) for a, b in itertools.pairwise(frames)])
+    rgb, flow = _as_input(frames, device), _as_input(fields, device)
+    networks = [build_model(model, classes).to(device).eval() for model in models]
+    timers = [
+        _timer(network, streams_of(model), rgb, flow, frames)
+        for network, model in zip(networks, models, strict=True)
+    ]
+    return [
+        ModelTimes(sum(p.numel() for p in network.parameters()), tuple(times))
+        for network, times in zip(
+            networks, in_turns(timers, rounds, after_round=after_round), strict=True
+        )
+    ]
+
+
+def _timer(
+    network: nn.Module,
+    streams: Sequence[str],
+    rgb: Tensor,
+    flow: Tensor,
+    frames: npt.NDArray[np.uint8],
+) -> Callable[[], ClipTime]:
+    """Times one turn of a network: its TV-L1, if any, then its forward pass."""
+    if not set(streams) <= {"rgb", "tvl1"}:
+        raise ValueError(f"there are no times of the streams {streams}")
+    inputs = tuple(rgb if stream == "rgb" else flow for stream in streams)
+
+    def turn() -> ClipTime:
+        extraction = time_tvl1(frames, repeats=1)[0] if "tvl1" in streams else 0.0
+        return ClipTime(forward_ms(network, inputs), extraction)
+
+    return turn
+
+
+def _as_input(pictures: npt.NDArray[np.uint8], device: torch.device) -> Tensor:
+    """[T, H, W, C] bytes -> a batch of one clip, as networks take it."""
+    clip = torch.from_numpy(np.ascontiguousarray(pictures.transpose(3, 0, 1, 2)))
+    return to_float(clip[None].to(device))

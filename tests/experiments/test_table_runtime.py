@@ -1,0 +1,122 @@
+"""The run times' script on a folder of small videos, and how all_tables.py comes to run it."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
+
+import all_tables
+import table_runtime
+from table_runtime import Options, main, parse, shown_command
+
+from repflow_pl import cli
+from repflow_pl.errors import UserError
+from repflow_pl.report.paper import PAPER_FOLDER
+
+PAPER = pd.read_csv(PAPER_FOLDER / "sota.csv")
+
+
+def test_every_row_of_the_paper_is_timed(
+    video_folder: Path,
+    shared_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    arguments = ["--data", "folder", "--data-root", str(video_folder), "--rounds", "2"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    folder = tmp_path / "tables" / "folder"
+    assert {p.name for p in folder.iterdir()} == {"runtime.md", "runtime.csv", "runtime.png"}
+    assert not (tmp_path / "runs").exists()
+    assert not list((shared_cache / "tvl1").glob("*")), "one clip's fields are not those of a set"
+
+    frame = pd.read_csv(folder / "runtime.csv")
+    assert len(frame) == 19 and set(frame["n"]) == {2}
+    for column in ("row", "group"):
+        assert list(frame[column]) == list(PAPER[column])
+    for column in ("runtime_ms", "runtime_sd"):
+        assert list(frame[f"paper_{column}"]) == list(PAPER[column])
+    assert list(frame["paper_ratio_to_rgb"]) == pytest.approx(
+        list(PAPER["runtime_ms"] / 225), abs=1e-4
+    )
+    with_tvl1 = frame[frame["tvl1_share"] > 0]
+    # In the paper too these are the ones that take more than 5 seconds.
+    assert list(with_tvl1["row"]) == list(PAPER[PAPER["runtime_ms"] > 5000]["row"])
+    assert (with_tvl1["ms_median"] > with_tvl1["tvl1_ms_median"]).all()
+    assert frame.loc[0, "ratio_to_rgb_median"] == 1
+
+    printed = capsys.readouterr().out
+    assert str(video_folder) not in (folder / "runtime.md").read_text(encoding="utf-8")
+    assert "--data folder --rounds 2`" in printed and "8 frames of 64 x 64 pixels" in printed
+    assert "### Run time per clip: folder" in (tmp_path / "tables" / "README.md").read_text(
+        encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--rounds", "1"], "--rounds is a count of 2 or more"),
+        (["--rounds", "many"], "rounds"),
+        (["--data", "folders"], "unknown data set 'folders': did you mean folder"),
+        (["--data", "folder"], "no folder was given"),
+        (["--backbone", "resnet18"], "see --help"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main([*arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error
+
+
+def test_the_command_on_the_page_has_no_folders() -> None:
+    assert shown_command(Options()) == "python experiments/table_runtime.py"
+    options = Options(data_root=Path("/home/x"), profile="paper", rounds=9, out=Path("/tmp"))
+    assert shown_command(options).endswith("table_runtime.py --profile paper --rounds 9")
+
+
+def test_all_tables_hands_its_options_on() -> None:
+    options = cli.Options(data="folder", data_root=Path("a b"), profile="paper", out=Path("o"))
+    command = all_tables.runtime_command(options)
+    assert command is not None and Path(command[1]) == Path(table_runtime.__file__)
+    assert parse(command[2:]) == Options("folder", Path("a b"), "paper", out=Path("o"))
+    command = all_tables.runtime_command(cli.Options())
+    assert command is not None and parse(command[2:]) == Options()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"list": True}, {"from_results": Path("runs")}, {"rows": "RGB"}], ids=str
+)
+def test_all_tables_times_nothing_where_nothing_is_to_be_run(changes: dict[str, object]) -> None:
+    options = dataclasses.replace(cli.Options(), **changes)  # type: ignore[arg-type]
+    assert all_tables.runtime_command(options) is None
+
+
+def test_all_tables_times_last_and_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = iter([0, 1, 1, 2])
+    monkeypatch.setattr(all_tables, "main", lambda *_, **__: next(statuses))
+    ran = []
+    status = type("Done", (), {"returncode": -9})
+    monkeypatch.setattr(all_tables.subprocess, "run", lambda c, check: ran.append(c) or status)
+    assert all_tables.all_tables(["--data", "folder"]) == -9
+    assert all_tables.all_tables(["--data", "folder"]) == 1
+    assert all_tables.all_tables(["--from-results", "x"]) == 1
+    assert all_tables.all_tables(["--mistake"]) == 2
+    assert len(ran) == 2 and ran[0][2:4] == ["--data", "folder"]
+
+
+def test_mistakes_are_errors_of_the_user() -> None:
+    with pytest.raises(UserError, match="2 or more"):
+        Options(rounds=1)

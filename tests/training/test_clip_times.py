@@ -1,0 +1,67 @@
+"""Networks timed on one clip: TV-L1 where it belongs, every member of a fusion, anew each time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from repflow_pl.models.placement import ClipClassifier
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec
+from repflow_pl.training import clip_times
+from repflow_pl.training.clip_times import ClipTime, time_models
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+CPU = torch.device("cpu")
+PROFILE, DATA = build_profile("demo", "folder"), DataSpec("folder")
+
+
+def test_tvl1_is_timed_in_every_turn_of_the_rows_that_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed = []
+
+    def time_tvl1(frames: np.ndarray, repeats: int) -> list[float]:
+        assert frames is FRAMES and repeats == 1
+        timed.append(1000.0 + len(timed))
+        return timed[-1:]
+
+    monkeypatch.setattr(clip_times, "time_tvl1", time_tvl1)
+    specs = [PROFILE.rgb(DATA), PROFILE.tvl1(DATA), PROFILE.two_stream(DATA)]
+    rgb, flow, both = time_models([s.model for s in specs], 2, FRAMES, CPU, rounds=2)
+    assert [t.tvl1_ms for t in rgb.times] == [0, 0]
+    # Three rounds of warm-up took the first six extractions.
+    assert [t.tvl1_ms for t in flow.times] == [1006, 1008]
+    assert [t.tvl1_ms for t in both.times] == [1007, 1009]
+    assert all(t.forward_ms > 0 for model in (rgb, flow, both) for t in model.times)
+    assert both.parameters == rgb.parameters + flow.parameters
+    assert ClipTime(forward_ms=2, tvl1_ms=5).total_ms == 7
+
+
+def test_every_member_runs_in_evaluation_without_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def note(self: ClipClassifier, clip: torch.Tensor) -> torch.Tensor:
+        seen.append((self.training, torch.is_grad_enabled(), tuple(clip.shape)))
+        return torch.zeros(1, 2)
+
+    monkeypatch.setattr(ClipClassifier, "forward", note)
+    time_models([PROFILE.two_stream(DATA).model], 2, FRAMES, CPU, rounds=1)
+    rgb = (False, False, (1, 3, 8, 32, 32))
+    stack = (False, False, (1, 2 * PROFILE.stack, 7 - PROFILE.stack + 1, 32, 32))
+    assert seen == [rgb, stack] * 4, "three rounds of warm-up, then one"
+
+
+def test_other_fields_are_refused() -> None:
+    with pytest.raises(ValueError, match="tvl1_twice"):
+        time_models([PROFILE.tvl1_twice(DATA).model], 2, FRAMES, CPU, rounds=1)
+
+
+def test_progress_is_told() -> None:
+    told: list[int] = []
+    model = PROFILE.flow_after(DATA, 3).model
+    (timed,) = time_models([model], 2, FRAMES, CPU, rounds=3, after_round=told.append)
+    assert told == [0, 1, 2, 3] and len(timed.times) == 3
