@@ -24,7 +24,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.table import Rendered
-from repflow_pl.tables import Setting, TableBuilder, build_tables
+from repflow_pl.tables import Setting, TableBuilder, split_tables
 
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
@@ -93,7 +93,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     check_writable(out)
     setting = Setting(options.data, options.profile)
     video_set = open_set(options.data, options.data_root)
-    (table,) = build_tables([build], setting, video_set.fingerprint)
+    (table,) = split_tables([build], setting, video_set.fingerprint)
 
     # Only now is it worth the seconds that torch and a trainer's modules take to import.
     import torch
