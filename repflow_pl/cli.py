@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from repflow_pl.tables import (
     split_tables,
     write_table,
 )
-from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered
+from repflow_pl.training.jobs import Job, left_to_do, ordered
 
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
@@ -64,7 +65,9 @@ class Options:
     narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
     devices: int = 1
-    """GPUs, or CPU processes where there is no GPU, for each run; the recipe stays the same."""
+    """GPUs, or CPU processes where there is no GPU: as many runs are made side by side."""
+    gpus_per_run: int = 1
+    """Of the devices; more than one train a run together, by the same recipe."""
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
@@ -75,8 +78,13 @@ class Options:
     from_results: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.seeds < 1 or self.devices < 1:
-            raise UserError("--seeds and --devices are counts of 1 or more.")
+        if min(self.seeds, self.devices, self.gpus_per_run) < 1:
+            raise UserError("--seeds, --devices and --gpus-per-run are counts of 1 or more.")
+        if self.gpus_per_run > self.devices:
+            raise UserError(
+                f"--gpus-per-run {self.gpus_per_run} are more than --devices {self.devices}; "
+                "name as many devices or more."
+            )
 
 
 def main(
@@ -86,7 +94,9 @@ def main(
 
     `readme`: renew the README's block too.
     """
-    console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
+    console = Console(soft_wrap=True, highlight=False)
+    # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
@@ -106,6 +116,8 @@ def main(
             file=sys.stderr,
         )
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -187,8 +199,7 @@ def run_tables(
     if options.list:
         show_list(console, tables, options.seeds, runs)
         return 0
-    if is_main_process():  # before the runs, whose results need the facts to be shown
-        facts = [facts_of(video_set, runs) for video_set in video_sets]
+    facts = [facts_of(video_set, runs) for video_set in video_sets]  # results need them to be shown
     failures = 0
     left_of = [left_to_do(options.out, jobs) for jobs in jobs_of]
     count, left = sum(map(len, jobs_of)), sum(map(len, left_of))
@@ -198,8 +209,7 @@ def run_tables(
             if len(video_sets) > 1:
                 console.print(f"split {video_set.fold} of {len(video_sets)}")
             failures += _train(todo, video_set, options, console) if todo else 0
-    if is_main_process():
-        _write(tables, facts, runs, options, console, readme)
+    _write(tables, facts, runs, options, console, readme)
     return 1 if failures else 0
 
 
@@ -240,17 +250,22 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.training.run import Machine
+    from repflow_pl.training.spread import share_out, spread
     from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
 
+    slots = share_out(options.devices, options.gpus_per_run)
     check(left, video_set)
     prepare(left, video_set)
     machine = Machine(
         out=options.out,
-        devices=options.devices,
+        devices=options.gpus_per_run,
         wandb=options.wandb or wandb_mode(),
         console=console,
     )
-    failures = sweep(left, video_set, machine)
+    if options.devices == 1:
+        failures = sweep(left, video_set, machine)
+    else:
+        failures = spread(left, video_set, machine, slots)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

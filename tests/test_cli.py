@@ -155,7 +155,8 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
         (["--pretrained"], "torchvision has no weights for backbone 'narrow': leave out"),
         (["--data-root", "nowhere"], "nowhere"),
         (["--seeds", "some"], "some"),
-        (["--seeds", "0"], "--seeds and --devices are counts of 1 or more"),
+        (["--seeds", "0"], "--seeds, --devices and --gpus-per-run are counts of 1 or more"),
+        (["--gpus-per-run", "2"], "--gpus-per-run 2 are more than --devices 1"),
         (["--profile", "papier"], "papier"),
         (["--sedes", "1"], "--sedes"),
         (["--out", "README.md/inside"], "cannot write"),
@@ -187,11 +188,12 @@ def test_broken_videos_are_named_and_counted(
 
 
 def test_a_failed_run_fails_alone(script: Script) -> None:
-    """A checkpoint that is no checkpoint stops its own run; the table says so."""
+    """Checkpoints that are none stop their own run; the table says so."""
     assert script.run("--rows", RGB)[0] == 0
     (folder,) = script.out.glob("runs/*/seed0")
     (folder / "result.json").unlink()
-    (folder / "last.ckpt").write_bytes(b"no checkpoint")
+    for name in ("last.ckpt", "previous.ckpt"):
+        (folder / name).write_bytes(b"no checkpoint")
     status, output, errors = script.run("--rows", RGB)
     assert status == 1
     assert "FAILED RGB CNN, seed 0" in output and "error.txt" in output
@@ -201,7 +203,9 @@ def test_a_failed_run_fails_alone(script: Script) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_one_run(script: Script) -> None:
-    status, output, errors = script.run("--rows", "After block 3", "--devices", "2")
+    status, output, errors = script.run(
+        "--rows", "After block 3", "--devices", "2", "--gpus-per-run", "2"
+    )
     assert status == 0, errors
     assert output.count("epoch 10/10") == 1
     (result,) = script.results()

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from repflow_pl.errors import UserError
 from repflow_pl.specs import LateSpec, RunSpec, spec_hash
+from repflow_pl.training.lock import is_held
+from repflow_pl.training.result import read_result
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,24 @@ class Job:
 
 
 def run_folder(out: Path, spec: RunSpec, seed: int) -> Path:
-    """Where a run keeps spec.json, last.ckpt and result.json."""
+    """Where a run keeps spec.json, last.ckpt, previous.ckpt and result.json."""
     return out / "runs" / spec_hash(spec) / f"seed{seed}"
 
 
 def is_finished(out: Path, job: Job) -> bool:
-    """Whether the job has a result."""
-    return (run_folder(out, job.spec, job.seed) / "result.json").is_file()
+    """Whether the job has a result of its own that can be read."""
+    path = run_folder(out, job.spec, job.seed) / "result.json"
+    try:
+        result = read_result(path)
+    except (FileNotFoundError, UserError):
+        return False
+    return (result.spec, result.seed) == (spec_hash(job.spec), job.seed)
+
+
+def is_made(out: Path, job: Job) -> bool:
+    """Whether it is finished and its weights are here, where it has any of its own."""
+    weights = run_folder(out, job.spec, job.seed) / "last.ckpt"
+    return is_finished(out, job) and (weights.is_file() or isinstance(job.spec.model, LateSpec))
 
 
 def is_main_process() -> bool:
@@ -80,3 +94,20 @@ def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
         for job in jobs
         if not is_finished(out, job) or run_folder(out, job.spec, job.seed) in without_weights
     ]
+
+
+def next_job(left: Sequence[Job], running: Sequence[Job], out: Path) -> Job | None:
+    """The first that can be started: its parts are neither left nor running, and no other process
+    makes it."""
+    unmade = {run_folder(out, job.spec, job.seed) for job in (*left, *running)}
+    for job in left:
+        parts = {run_folder(out, part.spec, part.seed) for part in member_runs(job)}
+        if not parts & unmade and not is_held(run_folder(out, job.spec, job.seed)):
+            return job
+    return None
+
+
+def label_of(job: Job, number: int, jobs: Sequence[Job]) -> str:
+    """How a job is called in lines of progress: `number` of all the jobs."""
+    table = f"{job.table}: " if len({job.table for job in jobs}) > 1 else ""
+    return f"[{number}/{len(jobs)}] {table}{job.row} · seed {job.seed}"

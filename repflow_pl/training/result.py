@@ -9,6 +9,7 @@ from pathlib import Path
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.strict import parse
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,8 @@ def read_result(path: Path) -> RunResult:
     Errors: UserError where it is damaged, or has other fields than a result of this version.
     """
     try:
-        plain = json.loads(path.read_text())
-        return RunResult(
-            **{
-                **plain,
-                "latency": Latency(**plain["latency"]),
-                "versions": Versions(**plain["versions"]),
-            }
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return parse(RunResult, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
         raise UserError(
             f"{path} is not a result of this version ({error}): remove it and run the table again."
         ) from error

@@ -40,7 +40,8 @@ from repflow_pl.specs import (
     to_dict,
     training_streams_of,
 )
-from repflow_pl.training.checkpoint import AtomicCheckpointIO
+from repflow_pl.strict import parse
+from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
 from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
@@ -61,6 +62,7 @@ class Machine:
     out: Path
     """Folder of runs/ and wandb/."""
     devices: int = 1
+    """GPUs or, without any, CPU processes that make one run together."""
     wandb: WandbMode = "disabled"
     console: Console = field(default_factory=Console)
 
@@ -89,7 +91,9 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         videos_test=len(video_set.part("test")),
     )
     examples = _examples(video_set, job.spec)
-    checkpoint = folder / "last.ckpt"
+    checkpoint, damaged = usable_checkpoint(folder)
+    if damaged:
+        machine.console.print(f"{label} · {damaged}", markup=False)
     timer = Timer(verbose=False)
     callbacks: list[L.Callback] = [EpochLines(machine.console, label, runs_after), timer]
     has_flow = isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
@@ -113,7 +117,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
             trainer.fit(
                 module,
                 datamodule=data,
-                ckpt_path=checkpoint if checkpoint.exists() else None,
+                ckpt_path=checkpoint,
                 weights_only=True,
             )
         start = time.monotonic()
@@ -187,11 +191,12 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
     """Put the trained weights of the members' own runs into the late fusion of them."""
     assert isinstance(module.model, LateFusion)
     for model, member in zip(module.model.members, member_runs(job), strict=True):
-        path = run_folder(out, member.spec, member.seed) / "last.ckpt"
-        if not path.exists():
+        path = run_folder(out, member.spec, member.seed) / LAST
+        damaged = damage(path) if path.exists() else "it is not there"
+        if damaged:
             raise UserError(
-                f"late fusion needs the trained weights of {member.row!r}, and there is no "
-                f"{path}: remove the result.json beside it, if any, and run the table again."
+                f"late fusion needs the trained weights of {member.row!r} in {path} ({damaged}): "
+                "remove it and the result.json beside it, if any, and run the table again."
             )
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "model."
@@ -272,10 +277,18 @@ def _first_model(model: ModelSpec | LateSpec) -> ModelSpec:
 
 def _write_spec(path: Path, spec: RunSpec) -> None:
     """spec.json, for people: the hash in the folder's name is what the program goes by."""
-    if not path.exists():
+    if not (path.exists() and _holds(path, spec)):
         with atomic_write(path) as stream:
             json.dump(to_dict(spec), stream, indent=1)
             stream.write("\n")
+
+
+def _holds(path: Path, spec: RunSpec) -> bool:
+    """Whether a spec.json is whole and says what it should."""
+    try:
+        return parse(RunSpec, json.loads(path.read_text(encoding="utf-8"))) == spec
+    except ValueError:
+        return False
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,21 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import training_streams_of
-from repflow_pl.training.jobs import Job, run_folder
+from repflow_pl.training.jobs import (
+    Job,
+    is_finished,
+    is_made,
+    is_main_process,
+    label_of,
+    next_job,
+    run_folder,
+)
+from repflow_pl.training.lock import BusyError, held
 from repflow_pl.training.run import Machine, WandbMode, run
+
+WAIT = 1.0
+"""Seconds between two looks at runs that another sweep is making."""
+WAITING = "waiting for runs that another sweep is making"
 
 
 @dataclass(frozen=True)
@@ -31,34 +45,82 @@ class Failed:
 def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
     """Make every run, in the order given; returns those that failed.
 
-    A result that is there already goes: its run has to be made again.
+    A run that another sweep is making is left to it, and looked at again when it is done there.
 
     Errors: KeyboardInterrupt on Ctrl-C; UserError where nothing can be written.
     """
     failures = []
-    several = len({job.table for job in jobs}) > 1
-    for number, job in enumerate(jobs, start=1):
-        table = f"{job.table}: " if several else ""
-        label = f"[{number}/{len(jobs)}] {table}{job.row} · seed {job.seed}"
-        log = run_folder(machine.out, job.spec, job.seed) / "error.txt"
-        log.unlink(missing_ok=True)
-        log.with_name("result.json").unlink(missing_ok=True)
+    left = list(jobs)
+    told = False
+    while left:
+        job = next_job(left, [], machine.out)
+        if job is None:
+            if not told:
+                machine.console.print(WAITING)
+            told = True
+            time.sleep(WAIT)
+            continue
+        left.remove(job)
+        label = label_of(job, len(jobs) - len(left), jobs)
         try:
-            result = run(job, video_set, machine, label, runs_after=len(jobs) - number)
+            failed = make(job, video_set, machine, label, runs_after=len(left))
+        except BusyError:  # since we looked
+            left.append(job)
+            continue
+        if failed:
+            failures.append(failed)
+    return failures
+
+
+def make(
+    job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int
+) -> Failed | None:
+    """Make one run, alone in its folder; returns why it failed, if it did.
+
+    Errors: BusyError where another process makes it; else as `sweep`.
+    """
+    if not is_main_process():  # the folder is the first process's
+        run(job, video_set, machine, label, runs_after)
+        return None
+    folder = run_folder(machine.out, job.spec, job.seed)
+    with held(folder):
+        if is_made(machine.out, job):
+            machine.console.print(f"{label} · done by another sweep", markup=False)
+            return None
+        _clear(folder, job, machine, label)
+        try:
+            result = run(job, video_set, machine, label, runs_after)
         except Exception as error:
             reason = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             )
-            failures.append(Failed(job, reason.splitlines()[0], log))
-            with atomic_write(log) as stream:  # a full disk stops the sweep here
-                stream.write(f"{reason}\n\n{traceback.format_exc()}")
-            machine.console.print(f"{label} · FAILED: {failures[-1].reason}", markup=False)
-        else:
-            machine.console.print(
-                f"{label} · done: {result.top1:.1%} of {result.videos_test} test videos",
-                markup=False,
-            )
-    return failures
+            return record(job, reason, traceback.format_exc(), machine, label)
+        machine.console.print(
+            f"{label} · done: {result.top1:.1%} of {result.videos_test} test videos",
+            markup=False,
+        )
+        return None
+
+
+def record(job: Job, reason: str, details: str, machine: Machine, label: str) -> Failed:
+    """Keep why a run failed in its error.txt, and say so. A full disk stops the sweep here."""
+    log = run_folder(machine.out, job.spec, job.seed) / "error.txt"
+    failed = Failed(job, reason.splitlines()[0], log)
+    with atomic_write(log) as stream:
+        stream.write(f"{reason}\n\n{details}")
+    machine.console.print(f"{label} · FAILED: {failed.reason}", markup=False)
+    return failed
+
+
+def _clear(folder: Path, job: Job, machine: Machine, label: str) -> None:
+    """Remove what an earlier attempt left: its error, and a result that will not do."""
+    result = folder / "result.json"
+    if result.exists() and not is_finished(machine.out, job):
+        machine.console.print(
+            f"{label} · {result} is damaged or not this run's: the run is made again", markup=False
+        )
+    result.unlink(missing_ok=True)
+    (folder / "error.txt").unlink(missing_ok=True)
 
 
 def check(jobs: Sequence[Job], video_set: VideoSet) -> None:

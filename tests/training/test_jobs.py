@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+
+import pytest
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, spec_hash
 from repflow_pl.training.jobs import (
     Job,
     is_finished,
+    is_made,
+    label_of,
     left_to_do,
     member_runs,
+    next_job,
     ordered,
     run_folder,
 )
+from repflow_pl.training.lock import held
+from repflow_pl.training.result import read_result, write_result
+
+RESULT = Path(__file__).parents[1] / "report" / "sweep" / "rgb" / "seed0" / "result.json"
 
 PROFILE = build_profile("demo", "motion_shapes")
 DATA = DataSpec("motion_shapes", PROFILE.clip)
@@ -27,6 +38,14 @@ def job(name: str, seed: int = 0) -> Job:
         "flow": PROFILE.flow_after(DATA, 3),
     }[name]
     return Job("placement", name, spec, seed)
+
+
+def give_result(out: Path, name: str, seed: int = 0) -> Path:
+    """Put a result of its own into a job's folder."""
+    path = run_folder(out, job(name).spec, 0) / "result.json"
+    result = read_result(RESULT)
+    write_result(path, dataclasses.replace(result, spec=spec_hash(job(name).spec), seed=seed))
+    return path
 
 
 def test_a_two_stream_run_brings_its_streams() -> None:
@@ -59,9 +78,54 @@ def test_finished_means_a_result(tmp_path: Path) -> None:
     assert not is_finished(tmp_path, rgb)
     folder = run_folder(tmp_path, rgb.spec, 0)
     assert folder == tmp_path / "runs" / spec_hash(rgb.spec) / "seed0"
-    folder.mkdir(parents=True)
-    (folder / "result.json").touch()
+    assert give_result(tmp_path, "rgb").parent == folder
     assert is_finished(tmp_path, rgb)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "\x00"])
+def test_a_corrupt_result_is_none(tmp_path: Path, text: str) -> None:
+    path = give_result(tmp_path, "rgb")
+    path.write_text(text)
+    assert not is_finished(tmp_path, job("rgb"))
+
+
+def test_another_runs_result_is_none(tmp_path: Path) -> None:
+    give_result(tmp_path, "rgb", seed=1)
+    assert not is_finished(tmp_path, job("rgb"))
+    path = give_result(tmp_path, "rgb")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": 1}))
+    assert not is_finished(tmp_path, job("rgb"))
+
+
+def test_made_means_weights_too_where_there_are_any(tmp_path: Path) -> None:
+    for name, alone in (("rgb", False), ("both", True)):
+        folder = give_result(tmp_path, name).parent
+        assert is_made(tmp_path, job(name)) is alone
+        (folder / "last.ckpt").touch()
+        assert is_made(tmp_path, job(name))
+
+
+def test_parts_come_before_what_is_made_of_them(tmp_path: Path) -> None:
+    rgb, tvl1, both = job("rgb"), job("tvl1"), job("both")
+    assert next_job([both, tvl1], [rgb], tmp_path) == tvl1
+    assert next_job([both], [tvl1], tmp_path) is None
+    assert next_job([both], [job("flow")], tmp_path) == both
+    assert next_job([], [], tmp_path) is None
+
+
+def test_what_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
+    rgb, flow, both = job("rgb"), job("flow"), job("both")
+    with held(run_folder(tmp_path, rgb.spec, 0)):
+        assert next_job([rgb, both, flow], [], tmp_path) == flow
+        assert next_job([rgb, both], [], tmp_path) is None
+    assert next_job([rgb, both], [], tmp_path) == rgb
+
+
+def test_labels_name_the_table_where_there_are_several() -> None:
+    rgb, flow = job("rgb"), job("flow", seed=2)
+    assert label_of(flow, 2, [rgb, flow]) == "[2/2] flow · seed 2"
+    other = Job("another", "row", flow.spec, 0)
+    assert label_of(flow, 1, [flow, other]) == "[1/2] placement: flow · seed 2"
 
 
 def test_a_shared_run_stands_where_it_is_first_asked_for() -> None:
@@ -71,20 +135,15 @@ def test_a_shared_run_stands_where_it_is_first_asked_for() -> None:
 
 
 def test_results_without_weights_do_for_their_own_rows_only(tmp_path: Path) -> None:
-    def keep(name: str, file: str) -> None:
-        folder = run_folder(tmp_path, job(name).spec, 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / file).touch()
-
     def left() -> list[str]:
         return [j.row for j in left_to_do(tmp_path, ordered([job("flow"), job("both")]))]
 
-    rgb, tvl1 = "both: rgb stream", "both: tvl1 stream"
+    rgb, tvl1 = "both: part 1", "both: part 2"
     assert left() == ["flow", rgb, tvl1, "both"]
     for name in ("flow", "rgb", "tvl1"):
-        keep(name, "result.json")
+        give_result(tmp_path, name)
     assert left() == [rgb, tvl1, "both"]
-    keep("rgb", "last.ckpt")
+    (run_folder(tmp_path, job("rgb").spec, 0) / "last.ckpt").touch()
     assert left() == [tvl1, "both"]
-    keep("both", "result.json")
+    give_result(tmp_path, "both")
     assert left() == []
