@@ -53,7 +53,7 @@ def test_baseline_is_the_released_layer(number: int) -> None:
 
 
 def test_baseline_and_the_op_agree_on_other_cases() -> None:
-    case = random_case((2, 3, 6, 9), 7, seed=3)
+    case = random_case((2, 3, 6, 9), 7, seed=2)
     wanted = results(case, "eager")
     for name, ours, theirs in zip(RESULTS, baseline_results(case), wanted, strict=True):
         assert relative(ours, theirs) < 1e-9, name
