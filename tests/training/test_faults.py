@@ -242,24 +242,37 @@ def same(one: Sweep, other: Sweep) -> None:
 def test_workers_killed_at_random_moments(
     quiet: Sweep, video_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
-    """A kill every few seconds; the sweep goes on by itself, or by the same command."""
+    """While starting, training, saving or testing: the sweep goes on by itself, or by the same
+    command."""
     rng = random.Random(0)
     killed = Sweep(video_folder, shared_cache, tmp_path)
-    kills = 0
-    for _ in range(10):
+    moments: list[str] = []
+
+    def kill_one(sweep: int, moment: str) -> None:
+        workers = children(sweep)
+        if workers and len(moments) < 10:
+            moments.append(moment)
+            os.kill(rng.choice(workers), signal.SIGKILL)
+
+    def watch(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "· epoch" in line and rng.random() < 0.3:
+                time.sleep(rng.uniform(0, 0.2))
+                kill_one(process.pid, "training")
+
+    for _ in range(12):
         process = killed.start()
-        reader = threading.Thread(target=process.communicate, daemon=True)
-        reader.start()
+        watcher = threading.Thread(target=watch, args=(process,), daemon=True)
+        watcher.start()
         while process.poll() is None:
-            time.sleep(rng.uniform(1, 12))
-            workers = children(process.pid)
-            if workers and kills < 12:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-                kills += 1
-        reader.join()
+            time.sleep(rng.uniform(5, 40))
+            kill_one(process.pid, "any")
+        watcher.join()
         if process.returncode == 0:
             break
-    assert process.returncode == 0 and kills >= 5
+    assert process.returncode == 0
+    assert len(moments) >= 5 and "training" in moments, moments
     same(killed, quiet)
 
 
