@@ -67,7 +67,6 @@ class Options:
     devices: int = 1
     """GPUs, or CPU processes where there is no GPU: as many runs are made side by side."""
     gpus_per_run: int = 1
-    """Of the devices; more than one train a run together, by the same recipe."""
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
@@ -124,12 +123,18 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    by_hand = {"data_root", "low_res", "pretrained", "list", "from_results"}
+    by_hand = {"data_root", "low_res", "pretrained", "list", "from_results", "gpus_per_run"}
     parser.add_class_arguments(Options, as_group=False, skip=by_hand)
     parser.add_argument(
         "--data-root",
         type=Path | None,
         help="Folder of the data set; by default its place in the user's cache.",
+    )
+    parser.add_argument(
+        "--gpus-per-run",
+        type=int,
+        default=1,
+        help="How many of the devices train a run together; the recipe stays the same.",
     )
     parser.add_argument(
         "--pretrained",

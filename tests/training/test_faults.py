@@ -1,0 +1,337 @@
+"""Whatever happens to a sweep, its results are in the end those of an undisturbed one."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.training.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.run import Machine
+from repflow_pl.training.sweep import prepare, sweep
+
+CHECKOUT = Path(__file__).parents[2]
+CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
+RECIPE = RecipeSpec(4, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
+CLOCKED = ("latency", "train_seconds", "test_seconds", "versions")
+
+
+def results(out: Path) -> dict[str, dict[str, Any]]:
+    """All result.json, less what a clock or the checkout decides."""
+    found = {}
+    for path in sorted(out.glob("runs/*/seed*/result.json")):
+        plain = json.loads(path.read_text())
+        found[f"{path.parts[-3]}/{path.parts[-2]}"] = {
+            name: value for name, value in plain.items() if name not in CLOCKED
+        }
+    return found
+
+
+# --- one run, in this process
+
+
+@dataclasses.dataclass(frozen=True)
+class OneRun:
+    """A network of four epochs on small clips, made by `sweep`."""
+
+    videos: VideoSet
+    job: Job
+
+    def make(self, out: Path) -> tuple[int, str]:
+        """How many runs failed, and what was printed."""
+        console = Console(file=io.StringIO(), width=400)
+        left = left_to_do(out, [self.job])
+        failures = sweep(left, self.videos, Machine(out, console=console))
+        printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+        return len(failures), printed
+
+    def folder(self, out: Path) -> Path:
+        return run_folder(out, self.job.spec, self.job.seed)
+
+
+@pytest.fixture
+def one(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> OneRun:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    videos = open_set("folder", video_folder)
+    spec = RunSpec(ModelSpec("narrow"), DataSpec("folder", CLIP, videos.fingerprint), RECIPE)
+    job = Job("t", "rgb", spec, 0)
+    prepare([job], videos)
+    return OneRun(videos, job)
+
+
+@pytest.fixture
+def undisturbed(one: OneRun, tmp_path: Path) -> Path:
+    out = tmp_path / "undisturbed"
+    failed, printed = one.make(out)
+    assert failed == 0 and printed.count("· epoch") == 4
+    return out
+
+
+def test_a_corrupt_result_is_named_and_the_run_made_again(
+    one: OneRun, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    path = one.folder(out) / "result.json"
+    path.write_bytes(path.read_bytes()[:100])
+    failed, printed = one.make(out)
+    assert failed == 0 and f"{path} is damaged" in printed
+    assert results(out) == results(undisturbed)
+    assert "· epoch" not in printed, "its checkpoint was whole: nothing is trained"
+
+
+def test_a_truncated_checkpoint_costs_an_epoch(
+    one: OneRun, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    (one.folder(out) / "result.json").unlink()
+    last = one.folder(out) / "last.ckpt"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    failed, printed = one.make(out)
+    assert failed == 0 and f"{last} is damaged" in printed
+    assert printed.count("· epoch") == 1 and "epoch 4/4" in printed
+    assert results(out) == results(undisturbed)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 4, 5, 6])
+def test_a_full_disk_at_any_write_is_mended_by_the_same_command(
+    one: OneRun,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    writes: int,
+) -> None:
+    """spec.json, four checkpoints and result.json are written; the disk is full from one on."""
+    out = tmp_path / "out"
+    done = 0
+
+    def sync(descriptor: int) -> None:
+        nonlocal done
+        done += 1
+        if done >= writes:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("repflow_pl.files.os.fsync", sync)
+        with pytest.raises(UserError, match=r"No space left.*finished work is kept"):
+            one.make(out)
+    assert not results(out)
+    assert not list(out.rglob("*.part"))
+    failed, printed = one.make(out)
+    assert failed == 0 and printed.count("· epoch") == min(4, 6 - writes)
+    assert results(out) == results(undisturbed)
+
+
+def test_two_sweeps_at_once_make_a_run_once(one: OneRun, undisturbed: Path, tmp_path: Path) -> None:
+    """Both find it undone and start; threads stand for processes, whose locks are the same."""
+    out = tmp_path / "out"
+    lock = threading.Event()
+    made: list[tuple[int, str]] = []
+
+    def other() -> None:
+        lock.wait()
+        made.append(one.make(out))
+
+    second = threading.Thread(target=other)
+    second.start()
+    machine = Machine(out, console=_Telling(lock))
+    assert sweep([one.job], one.videos, machine) == []
+    second.join()
+    assert made == [(0, "waiting for runs that another sweep is making\n[1/1] rgb · seed 0 · "
+                        "done by another sweep\n")]  # fmt: skip
+    assert results(out) == results(undisturbed)
+
+
+class _Telling(Console):
+    """Sets an event when the first line is printed."""
+
+    def __init__(self, event: threading.Event) -> None:
+        super().__init__(file=io.StringIO())
+        self.event = event
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        self.event.set()
+
+
+# --- whole sweeps, as a user starts them
+
+
+class Sweep:
+    """`python experiments/table_placement.py`: a network on RGB, one on TV-L1, and both."""
+
+    def __init__(self, videos: Path, cache: Path, out: Path, seeds: int = 1) -> None:
+        self.out = out
+        script = CHECKOUT / "experiments" / "table_placement.py"
+        self.command = [
+            *(sys.executable, str(script), "--data", "folder", "--data-root", str(videos)),
+            *("--out", str(out), "--wandb", "disabled", "--devices", "2"),
+            *("--rows", "RGB CNN,Two-stream CNN", "--seeds", str(seeds)),
+        ]
+        self.environment = {**os.environ, "REPFLOW_CACHE": str(cache), "COLUMNS": "200"}
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command,
+            env=self.environment,
+            cwd=CHECKOUT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self) -> tuple[int, str]:
+        process = self.start()
+        output = process.communicate(timeout=900)[0]
+        return process.returncode, output
+
+    def table(self) -> list[tuple[str, ...]]:
+        """The table's accuracies, of every row."""
+        with (self.out / "tables" / "folder" / "placement.csv").open(encoding="utf-8") as stream:
+            return [
+                tuple(row[name] for name in ("row", "state", "top1", "clip_top1", "videos_test"))
+                for row in csv.DictReader(stream)
+            ]
+
+
+def children(pid: int) -> list[int]:
+    """The workers of a sweep."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    lines = [line for line in listed.stdout.splitlines() if "training.worker" in line]
+    return [int(line.split()[0]) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def quiet(
+    video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Sweep:
+    """An undisturbed sweep."""
+    made = Sweep(video_folder, shared_cache, tmp_path_factory.mktemp("quiet"))
+    status, output = made.run()
+    assert status == 0, output
+    assert len(results(made.out)) == 3
+    return made
+
+
+def same(one: Sweep, other: Sweep) -> None:
+    assert results(one.out) == results(other.out)
+    assert one.table() == other.table()
+
+
+@pytest.mark.slow
+def test_workers_killed_at_random_moments(
+    quiet: Sweep, video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    """While starting, training, saving or testing: the sweep goes on by itself, or by the same
+    command."""
+    rng = random.Random(0)
+    killed = Sweep(video_folder, shared_cache, tmp_path)
+    moments: list[str] = []
+
+    def kill_one(sweep: int, moment: str) -> None:
+        workers = children(sweep)
+        if workers and len(moments) < 10:
+            moments.append(moment)
+            os.kill(rng.choice(workers), signal.SIGKILL)
+
+    def watch(process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "· epoch" in line and rng.random() < 0.3:
+                time.sleep(rng.uniform(0, 0.2))
+                kill_one(process.pid, "training")
+
+    for _ in range(12):
+        process = killed.start()
+        watcher = threading.Thread(target=watch, args=(process,), daemon=True)
+        watcher.start()
+        while process.poll() is None:
+            time.sleep(rng.uniform(5, 40))
+            kill_one(process.pid, "any")
+        watcher.join()
+        if process.returncode == 0:
+            break
+    assert process.returncode == 0
+    assert len(moments) >= 5 and "training" in moments, moments
+    same(killed, quiet)
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_takes_its_workers_along(
+    quiet: Sweep, video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    killed = Sweep(video_folder, shared_cache, tmp_path)
+    process = killed.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 3/10" in line:
+            break
+    workers = children(process.pid)
+    assert workers
+    process.kill()
+    process.communicate(timeout=60)  # ends when nobody has its output open any more
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its sweep"
+        time.sleep(0.2)
+    status, output = killed.run()
+    assert status == 0, output
+    same(killed, quiet)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=lambda how: how.name)
+def test_a_sweep_that_is_asked_to_end_ends_in_seconds(
+    quiet: Sweep, video_folder: Path, shared_cache: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    asked = Sweep(video_folder, shared_cache, tmp_path)
+    process = asked.start()
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "epoch 3/10" in line:
+            break
+    workers = children(process.pid)
+    start = time.monotonic()
+    process.send_signal(how)
+    output = process.communicate(timeout=60)[0]
+    assert time.monotonic() - start < 25
+    assert process.returncode == 130 and "interrupted: run the same command again" in output
+    assert "Traceback" not in output
+    assert workers and not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert list(tmp_path.rglob("last.ckpt")) and not list(tmp_path.rglob("error.txt"))
+    status, output = asked.run()
+    assert status == 0, output
+    same(asked, quiet)
+
+
+@pytest.mark.slow
+def test_two_sweeps_on_one_folder_share_the_work(
+    quiet: Sweep, video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    both = [Sweep(video_folder, shared_cache, tmp_path) for _ in range(2)]
+    processes = [each.start() for each in both]
+    outputs = [process.communicate(timeout=900)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    trained = re.findall(r"\] (.*) · seed \d · epoch 10/10", "\n".join(outputs))
+    assert sorted(trained) == ["RGB CNN", "Two-stream CNN: part 2"], "each is trained once"
+    same(both[0], quiet)

@@ -1,0 +1,248 @@
+"""Runs side by side: shares of the machine, orders, crashes; whole sweeps are in test_faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from repflow_pl.data.index import open_set
+from repflow_pl.errors import UserError
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec, RunSpec
+from repflow_pl.training.jobs import Job, ordered, run_folder
+from repflow_pl.training.overview import Overview
+from repflow_pl.training.run import Machine
+from repflow_pl.training.spread import Slot, share_out, spread
+from repflow_pl.training.worker import MISTAKE, Order, read_order, write_order
+
+PROFILE = build_profile("demo", "folder")
+
+
+def job(out: Path, spec: RunSpec, row: str = "row") -> Order:
+    return Order(Job("t", row, spec, 0), "folder", "videos", str(out), 1, "disabled", "[1/1]", 0)
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with four GPUs and sixteen cores."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("gpus")
+def test_gpus_are_shared_out_in_groups() -> None:
+    def visible(devices: int, per_run: int) -> list[str]:
+        slots = share_out(devices, per_run)
+        return [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots]
+
+    assert visible(4, 1) == ["0", "1", "2", "3"]
+    assert visible(4, 2) == ["0,1", "2,3"]
+    assert visible(3, 2) == ["0,1"]
+    with pytest.raises(UserError, match="there are 4 GPUs"):
+        share_out(5, 1)
+
+
+@pytest.mark.usefixtures("gpus")
+def test_the_users_choice_of_gpus_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc")
+    slots = share_out(2, 1)
+    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "GPU-abc"]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = share_out(4, 2)[0].environment
+    assert (first["OMP_NUM_THREADS"], first["LOKY_MAX_CPU_COUNT"]) == ("4", "8")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert share_out(4, 1)[0].environment["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    slots = share_out(32, 1)
+    assert len(slots) == 32 and slots[0].environment["OMP_NUM_THREADS"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in slots[0].environment
+
+
+def test_an_order_comes_back_and_only_an_order(tmp_path: Path) -> None:
+    order = job(tmp_path, PROFILE.two_stream(DataSpec("folder")))
+    write_order(tmp_path / "order.json", order)
+    assert read_order(tmp_path / "order.json") == order
+    plain = json.loads((tmp_path / "order.json").read_text())
+    plain["job"]["spec"]["recipe"]["colour"] = 1
+    (tmp_path / "order.json").write_text(json.dumps(plain))
+    with pytest.raises(ValueError, match=r"unknown field job\.spec\.recipe\.colour"):
+        read_order(tmp_path / "order.json")
+
+
+def test_videos_that_changed_since_are_a_mistake(
+    video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    order = job(tmp_path, PROFILE.rgb(DataSpec("folder", fingerprint="another")))
+    write_order(tmp_path / "order", dataclasses.replace(order, data_root=str(video_folder)))
+    alive, parent = os.pipe()  # a worker whose standard input has ended has no parent any more
+    done = subprocess.run(
+        [sys.executable, "-m", "repflow_pl.training.worker", str(tmp_path / "order")],
+        env={**os.environ, "REPFLOW_CACHE": str(shared_cache)},
+        stdin=alive,
+        capture_output=True,
+        text=True,
+    )
+    os.close(alive)
+    os.close(parent)
+    assert done.returncode == MISTAKE
+    assert "have changed since the sweep began" in done.stderr.splitlines()[-1]
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    with Overview(console, runs=3) as overview:
+        overview.tell(1, "[1/3] [bold] · epoch 1/2")
+        overview.free(1, 1, 0)
+    assert console.file.getvalue() == "[1/3] [bold] · epoch 1/2\n"  # type: ignore[attr-defined]
+
+
+def test_a_terminal_shows_the_last_line_of_each_run() -> None:
+    console = Console(file=io.StringIO(), width=60, height=20, force_terminal=True)
+    with Overview(console, runs=3) as overview:
+        overview.tell(2, "[2/3] b · epoch 1/2")
+        overview.tell(1, "[1/3] a · epoch 1/2")
+        overview.tell(1, "[1/3] a · epoch 2/2")
+        assert overview.live is not None
+        with console.capture() as captured:
+            console.print(overview.live.renderable)
+        shown = [line.rstrip() for line in captured.get().splitlines()]
+        assert shown[-3:] == ["0 of 3 runs made", "[1/3] a · epoch 2/2", "[2/3] b · epoch 1/2"]
+        overview.free(1, 1, 1)
+        assert overview.head == "1 of 3 runs made, 1 FAILED" and set(overview.last) == {2}
+
+
+WORKER = """
+import json, os, signal, sys, time
+from pathlib import Path
+from repflow_pl.specs import RunSpec, spec_hash
+from repflow_pl.strict import parse
+order = json.loads(Path(sys.argv[-1]).read_text())
+spec = parse(RunSpec, order["job"]["spec"])
+folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
+folder.mkdir(parents=True, exist_ok=True)
+tries = len(list(folder.glob("try*")))
+(folder / f"try{tries}").touch()
+print(f"{order['label']} on {os.environ['SLOT']}", flush=True)
+what = order["job"]["row"]
+if what == "crashes" or (what == "crashes thrice" and tries < 3):
+    if what != "crashes":
+        (folder / "last.ckpt").write_text(str(tries))
+    print("the last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+if what == "fails":
+    (folder / "error.txt").write_text("the reason\\nand more")
+    sys.exit(1)
+if what == "full disk":
+    print("cannot write here", file=sys.stderr)
+    sys.exit(2)
+if what == "busy once" and not tries:
+    sys.exit(75)
+if what == "slow":
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        (folder / "ended").touch()
+        sys.exit(130)
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Workers that do what the row's name says, in a moment."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    start = subprocess.Popen
+
+    def popen(command: list[str], **options: object) -> object:
+        return start([sys.executable, str(script), command[-1]], **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("repflow_pl.training.spread.subprocess.Popen", popen)
+    return tmp_path
+
+
+def sweep(folder: Path, videos: Path, *rows: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """Rows with specs of their own on two slots: (row, reason) of failures, the lines printed."""
+    data = DataSpec("folder")
+    jobs = [
+        Job("t", row, PROFILE.flow_after(data, 3, n_iter=k + 1), 0) for k, row in enumerate(rows)
+    ]
+    console = Console(file=io.StringIO(), width=200)
+    slots = [Slot(number, {"SLOT": str(number)}) for number in (1, 2)]
+    failures = spread(jobs, open_set("folder", videos), Machine(folder, console=console), slots)
+    lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return [(failed.job.row, failed.reason) for failed in failures], lines
+
+
+@pytest.fixture(autouse=True)
+def cached(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+
+
+def test_a_failed_run_fails_alone(fake: Path, video_folder: Path) -> None:
+    failures, lines = sweep(fake, video_folder, "a", "fails", "b", "busy once", "c")
+    assert failures == [("fails", "the reason")]
+    assert {line[:5] for line in lines} == {f"[{k}/5]" for k in range(1, 6)}
+    assert {line[-1] for line in lines} == {"1", "2"}, "both slots were used"
+
+
+def test_a_killed_process_goes_on_as_long_as_it_gets_on(fake: Path, video_folder: Path) -> None:
+    failures, lines = sweep(fake, video_folder, "crashes thrice", "a")
+    assert failures == []
+    assert sum("goes on from its checkpoint" in line for line in lines) == 3
+
+
+def test_a_process_that_dies_without_getting_on_is_a_failure(
+    fake: Path, video_folder: Path
+) -> None:
+    ((row, reason),), _ = sweep(fake, video_folder, "crashes", "a")
+    assert row == "crashes" and reason.startswith("the process was ended by SIGKILL")
+    (log,) = fake.rglob("error.txt")
+    assert "the last words" in log.read_text()
+
+
+def test_a_full_disk_stops_the_sweep_and_its_children(fake: Path, video_folder: Path) -> None:
+    with pytest.raises(UserError, match="cannot write here"):
+        sweep(fake, video_folder, "slow", "full disk", "a")
+    assert len(list(fake.rglob("try0"))) == 2, "nothing was started after it"
+    assert list(fake.rglob("ended")), "the other child was asked to end"
+
+
+def test_ctrl_c_ends_the_children(fake: Path, video_folder: Path) -> None:
+    def press() -> None:
+        while len(list(fake.rglob("try0"))) < 2:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        sweep(fake, video_folder, "slow", "slow", "a")
+    assert len(list(fake.rglob("ended"))) == 2
+
+
+def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None:
+    data = DataSpec("folder")
+    jobs = ordered([Job("t", "both", PROFILE.two_stream(data), 0)])
+    console = Console(file=io.StringIO(), width=200)
+    slots = [Slot(number, {"SLOT": str(number)}) for number in (1, 2, 3)]
+    spread(jobs, open_set("folder", video_folder), Machine(fake, console=console), slots)
+    times = [next(run_folder(fake, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs]
+    assert times[2] == max(times)
