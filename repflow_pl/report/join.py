@@ -78,9 +78,9 @@ def joined(pages: tuple[Page, ...]) -> str:
     """The text of tables/README.md: contents, then the pages under a heading for each data set."""
     parts = [
         "# Tables",
-        "Every table of the paper that was measured, rendered from result files. Do not edit by "
-        "hand: the next `python -m repflow_pl.report` writes this page anew. What is known of the "
-        "paper's own figures is in [paper/](paper/README.md).",
+        "Every table of the paper that was measured, rendered from result files, and the "
+        "benchmarks. Do not edit by hand: the next `python -m repflow_pl.report` writes this page "
+        "anew. What is known of the paper's own figures is in [paper/](paper/README.md).",
     ]
     contents = []
     for data in dict.fromkeys(page.data for page in pages):
