@@ -19,6 +19,10 @@ WEIGHTS_ONLY = {"load", "fit", "get_state_dict", "load_from_checkpoint", "load_s
 """Calls that unpickle unless they are told `weights_only=True`: of torch and of a Trainer."""
 OWNERS = {"torch", "trainer", "weights", "hub"}
 NEVER = {"extractall", "unpack_archive", "eval", "exec", "system"}
+OWN_PIPE = "isolated.py"
+"""Reads pickles from the pipe to a child of its own, never from a file."""
+OWN_ZIP = "unpack.py"
+"""`ZipFile.extractall` cuts `..` and roots off its members' names; tests/data/test_prepare.py."""
 
 
 def calls(path: Path) -> list[ast.Call]:
@@ -38,7 +42,8 @@ def test_everything_that_unpickles_is_told_to_take_weights_only() -> None:
     for path in SOURCES:
         for call in calls(path):
             owner, name = names(call)
-            assert owner not in ("pickle", "joblib") or name not in ("load", "loads"), path
+            unpickles = owner in ("pickle", "joblib") and name in ("load", "loads")
+            assert not unpickles or path.name == OWN_PIPE, path
             if name in WEIGHTS_ONLY and (owner in OWNERS or name not in ("load", "fit")):
                 given = {word.arg: ast.unparse(word.value) for word in call.keywords}
                 assert given.get("weights_only") == "True", f"{path}, line {call.lineno}"
@@ -51,7 +56,8 @@ def test_nothing_unpacks_or_evaluates_what_it_is_given() -> None:
         for call in calls(path):
             owner, name = names(call)
             plain = name in ("eval", "exec") and owner != ""  # a module's eval() is another thing
-            assert name not in NEVER or plain, f"{path}, line {call.lineno}"
+            known = path.name == OWN_ZIP and name == "extractall"
+            assert name not in NEVER or plain or known, f"{path}, line {call.lineno}"
             assert "allow_pickle" not in {word.arg for word in call.keywords}, path
 
 

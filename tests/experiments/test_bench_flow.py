@@ -197,6 +197,7 @@ def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the script ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("numba")
     threads = torch.get_num_threads()

@@ -52,6 +52,7 @@ def test_rows_differ_in_the_motion_alone(profile: str, data: str) -> None:
     assert len(plain) == 1, "the same backbone, clips, dropout and recipe"
 
 
+@pytest.mark.slow  # tests/experiments/test_table_scripts.py trains the demo's rows
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 def test_every_row_learns_from_a_clip(profile: str) -> None:
     """One forward and backward pass of each network, the paper's at a reduced size."""
