@@ -22,7 +22,7 @@ NEVER = {"extractall", "unpack_archive", "eval", "exec", "system"}
 OWN_PIPE = "isolated.py"
 """Reads pickles from the pipe to a child of its own, never from a file."""
 OWN_ZIP = "unpack.py"
-"""`ZipFile.extractall` cuts `..` and roots off its members' names; tests/data/test_prepare.py."""
+"""`ZipFile.extractall` cuts `..` and roots off the names of its members by itself."""
 
 
 def calls(path: Path) -> list[ast.Call]:
