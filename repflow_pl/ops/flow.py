@@ -284,8 +284,8 @@ class _Backend(NamedTuple):
 
 
 _BACKENDS = {  # fastest first; eager, which runs everywhere, last
-    "cuda": _Backend(flow_cuda.run, flow_cuda.refusal),
-    "cpu": _Backend(flow_cpu.run, flow_cpu.refusal),
+    "cuda": _Backend(flow_cuda.op, flow_cuda.refusal),
+    "cpu": _Backend(flow_cpu.op, flow_cpu.refusal),
     "eager": _Backend(_eager, lambda frame: None),
 }
 

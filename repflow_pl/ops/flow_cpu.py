@@ -15,13 +15,15 @@ import importlib
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from repflow_pl.ops.flow_op import register
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
 #: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
@@ -42,25 +44,6 @@ def refusal(frame: Tensor) -> str | None:
     return _import_error()
 
 
-def run(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: Sequence[Tensor],
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
-) -> tuple[Tensor, Tensor]:
-    """As ``representation_flow`` of flow.py, for tensors of one dtype, float32 or float64.
-
-    The image kernels are [C, 3, 3]. Differentiable once, by reverse mode.
-    """
-    taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)
-    scalars = torch.stack([theta, lam, tau])
-    flow: tuple[Tensor, Tensor] = _flow(frame1, frame2, taps, scalars, n_iter)
-    return flow
-
-
 @functools.cache
 def _import_error() -> str | None:
     try:
@@ -78,8 +61,7 @@ def _kernels() -> ModuleType:
 # --- the operator and its gradient ---------------------------------------------------------------
 
 
-@torch.library.custom_op("repflow_pl::flow_cpu", mutates_args=(), device_types="cpu")
-def _flow(
+def _forward(
     frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
 ) -> tuple[Tensor, Tensor]:
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
@@ -94,15 +76,7 @@ def _flow(
     return flow_x, flow_y
 
 
-@_flow.register_fake
-def _(
-    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> tuple[Tensor, Tensor]:
-    return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
-
-
-@torch.library.custom_op("repflow_pl::flow_cpu_backward", mutates_args=(), device_types="cpu")
-def _flow_backward(
+def _backward(
     cot_x: Tensor,
     cot_y: Tensor,
     frame1: Tensor,
@@ -110,7 +84,7 @@ def _flow_backward(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
-    with_taps: bool,
+    with_sums: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kernels = _kernels()
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
@@ -125,7 +99,7 @@ def _flow_backward(
         scalars.numpy(),
         n_iter,
         _segment(n_iter, state_bytes),
-        with_taps,
+        with_sums,
     )
     outputs = (
         _planes(cot_x.contiguous()),
@@ -145,45 +119,7 @@ def _flow_backward(
     return grad1, grad2, grad_taps, grad_scalars
 
 
-@_flow_backward.register_fake
-def _(
-    cot_x: Tensor,
-    cot_y: Tensor,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    with_taps: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (
-        frame1.new_empty(frame1.shape),
-        frame1.new_empty(frame1.shape),
-        taps.new_empty(taps.shape),
-        scalars.new_empty(scalars.shape),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.n_iter = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradient(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
-    needs1, needs2, needs_taps, needs_scalars, _ = ctx.needs_input_grad
-    grad1, grad2, grad_taps, grad_scalars = _flow_backward(
-        cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, needs_taps or needs_scalars
-    )
-    return (
-        grad1 if needs1 else None,
-        grad2 if needs2 else None,
-        grad_taps if needs_taps else None,
-        grad_scalars if needs_scalars else None,
-        None,
-    )
-
-
-_flow.register_autograd(_gradient, setup_context=_setup_context)
+op = register("cpu", _forward, _backward)
 
 
 # --- planes, segments, threads -------------------------------------------------------------------

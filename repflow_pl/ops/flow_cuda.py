@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 import torch
 from torch import Tensor
+
+from repflow_pl.ops.flow_op import register
 
 #: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
 #: GPU idle, which eager's whole-tensor operations fill.
@@ -36,25 +36,6 @@ def refusal(frame: Tensor) -> str | None:
     if torch.compiler.is_compiling():  # the tracer cannot follow an import
         return None if _TRITON_FOUND else "triton is not installed"
     return _device_refusal(frame.device) or _import_error()
-
-
-def run(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: Sequence[Tensor],
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
-) -> tuple[Tensor, Tensor]:
-    """As ``representation_flow`` of flow.py, for tensors of one dtype, float32 or float64.
-
-    Differentiable once, by reverse mode.
-    """
-    taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)
-    scalars = torch.stack([theta, lam, tau])
-    flow: tuple[Tensor, Tensor] = _flow(frame1, frame2, taps, scalars, n_iter)
-    return flow
 
 
 @functools.cache
@@ -86,8 +67,7 @@ def _multiprocessors(device: torch.device) -> int:
 # --- the operator and its gradient ---------------------------------------------------------------
 
 
-@torch.library.custom_op("repflow_pl::flow_cuda", mutates_args=(), device_types="cuda")
-def _flow(
+def _forward(
     frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
 ) -> tuple[Tensor, Tensor]:
     with torch.cuda.device(frame1.device):  # Triton launches on the current device
@@ -114,15 +94,7 @@ def launch_forward(
     return flow
 
 
-@_flow.register_fake
-def _(
-    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> tuple[Tensor, Tensor]:
-    return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
-
-
-@torch.library.custom_op("repflow_pl::flow_cuda_backward", mutates_args=(), device_types="cuda")
-def _flow_backward(
+def _backward(
     cot_x: Tensor,
     cot_y: Tensor,
     frame1: Tensor,
@@ -172,42 +144,4 @@ def launch_backward(
     )
 
 
-@_flow_backward.register_fake
-def _(
-    cot_x: Tensor,
-    cot_y: Tensor,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    with_sums: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (
-        frame1.new_empty(frame1.shape),
-        frame1.new_empty(frame1.shape),
-        taps.new_empty(taps.shape),
-        scalars.new_empty(scalars.shape),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.n_iter = inputs
-    ctx.save_for_backward(*tensors)
-
-
-def _gradient(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
-    needs1, needs2, needs_taps, needs_scalars, _ = ctx.needs_input_grad
-    grad1, grad2, grad_taps, grad_scalars = _flow_backward(
-        cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, needs_taps or needs_scalars
-    )
-    return (
-        grad1 if needs1 else None,
-        grad2 if needs2 else None,
-        grad_taps if needs_taps else None,
-        grad_scalars if needs_scalars else None,
-        None,
-    )
-
-
-_flow.register_autograd(_gradient, setup_context=_setup_context)
+op = register("cuda", _forward, _backward)

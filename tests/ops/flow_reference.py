@@ -60,7 +60,7 @@ def fused(tensors: list[Tensor], n_iter: int) -> tuple[Tensor, Tensor]:
     """As :func:`reference`, by the CUDA backend."""
     frame1, frame2, *parameters = tensors
     scalars = [scalar.reshape(()) for scalar in parameters[6:]]
-    return flow_cuda.run(frame1, frame2, FlowKernels(*parameters[:6]), *scalars, n_iter)
+    return flow_cuda.op(frame1, frame2, FlowKernels(*parameters[:6]), *scalars, n_iter)
 
 
 def results_of(

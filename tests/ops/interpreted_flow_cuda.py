@@ -6,6 +6,7 @@ file in a process of its own.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 
@@ -21,30 +22,11 @@ from repflow_pl.ops import flow_cuda, flow_cuda_kernels
 from .flow_cases import RESULTS, Case, relative
 from .flow_reference import fused, reference, results_of, spatial_case, spatial_golden_case
 
-MULTIPROCESSORS = 1
-
-
-@flow_cuda._flow.register_kernel("cpu")
-def _(
-    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> tuple[Tensor, Tensor]:
-    return flow_cuda.launch_forward(frame1, frame2, taps, scalars, n_iter, MULTIPROCESSORS)
-
-
-@flow_cuda._flow_backward.register_kernel("cpu")
-def _(
-    cot_x: Tensor,
-    cot_y: Tensor,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    with_sums: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return flow_cuda.launch_backward(
-        cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_sums, MULTIPROCESSORS
-    )
+for operator, launch in (
+    (flow_cuda.op.forward, flow_cuda.launch_forward),
+    (flow_cuda.op.backward, flow_cuda.launch_backward),
+):
+    operator.register_kernel("cpu")(functools.partial(launch, multiprocessors=1))
 
 
 def agree(case: Case, limit: float) -> None:
@@ -215,7 +197,7 @@ def test_operator_is_registered_soundly() -> None:
     frame1, frame2, *parameters = spatial_case((1, 2, 3, 4), 1).tensors
     taps = torch.cat([k.flatten(1) for k in parameters[:6]], 1)
     tensors = [t.requires_grad_() for t in (frame1, frame2, taps, torch.cat(parameters[6:]))]
-    torch.library.opcheck(flow_cuda._flow, (*tensors, 1))
+    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1))
 
 
 def test_compiles_in_one_graph() -> None:
