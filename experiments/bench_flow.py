@@ -40,7 +40,7 @@ class Options:
     """CPU threads of every backend."""
     minutes: float = 3
     """About how long; cells that do not fit are left empty and say so."""
-    patience: float = 30
+    patience: float = 20
     """Seconds that torch.compile may take in all; 20 unrolled iterations alone need minutes."""
     out: Path = Path()
     """Folder that gets tables/bench/."""

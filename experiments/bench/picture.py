@@ -41,7 +41,7 @@ def picture_of(results: Results, context: Context) -> bytes:
         _panel(right, results, plan.iterations_in_order, counts)
         right.set_xticks(counts, [str(count) for count in counts])
         right.minorticks_off()
-        right.set_xlabel(f"iterations, at {plan.headline}", color=FAINT)
+        right.set_xlabel(f"iterations, at {plan.iterations[0]}", color=FAINT)
         device = context.device.type.upper()
         title = f"The flow op's speed over the released way of writing it, {device}"
         figure.text(0.012, 0.955, title + (" (quick run)" * context.quick), weight="bold", size=12)
