@@ -113,9 +113,9 @@ def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array
 
 @_jit
 def _primal_step(
-    fixed: Array, u: Array, p: Array, coef: Array, width: int, at: int, n: int, out: Array
+    fixed: Array, u: Array, p: Array, coef: Array, width: int, at: int, n: int
 ) -> None:
-    """u = v + theta * div p on the n pixels from index ``at``; u, out: [2, .], p: [2, 2, .]."""
+    """u = v + theta * div p, in place, on the n pixels from ``at``; u: [2, .], p: [2, 2, .]."""
     gx, gy = fixed[GRAD_X, at : at + n], fixed[GRAD_Y, at : at + n]
     rho_c, inverse = fixed[RHO_C, at : at + n], fixed[INV_SQ, at : at + n]
     ux, uy = u[0, at : at + n], u[1, at : at + n]
@@ -123,7 +123,6 @@ def _primal_step(
     pxy, pxy_up = p[0, 1, at : at + n], p[0, 1, at - width : at - width + n]
     pyx, pyx_left = p[1, 0, at : at + n], p[1, 0, at - 1 : at - 1 + n]
     pyy, pyy_up = p[1, 1, at : at + n], p[1, 1, at - width : at - width + n]
-    out_x, out_y = out[0, at : at + n], out[1, at : at + n]
     limit = coef[LIMIT]
     x0, x1, y0, y1 = coef[DIV], coef[DIV + 1], coef[DIV + 2], coef[DIV + 3]
     for k in range(n):
@@ -132,8 +131,8 @@ def _primal_step(
         step = limit if step > limit else step
         div_x = x0 * pxx_left[k] + x1 * pxx[k] + (y0 * pxy_up[k] + y1 * pxy[k])
         div_y = x0 * pyx_left[k] + x1 * pyx[k] + (y0 * pyy_up[k] + y1 * pyy[k])
-        out_x[k] = ux[k] + step * gx[k] + div_x
-        out_y[k] = uy[k] + step * gy[k] + div_y
+        ux[k] += step * gx[k] + div_x
+        uy[k] += step * gy[k] + div_y
 
 
 @_jit
@@ -146,15 +145,13 @@ def _dual_step(
     at: int,
     n: int,
     has_below: bool,
-    out: Array,
 ) -> None:
-    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component; p, out: [2, .]."""
+    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|), one component, in place; p: [2, .]."""
     real = u.dtype.type
     zero, one, eps = real(0), real(1), real(1e-12)
     has_right = fixed[HAS_RIGHT, at : at + n]
     here, right, below = u[at : at + n], u[at + 1 : at + 1 + n], u[at + width : at + width + n]
     px, py = p[0, at : at + n], p[1, at : at + n]
-    out_x, out_y = out[0, at : at + n], out[1, at : at + n]
     rate = coef[RATE]
     x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
     for k in range(n):
@@ -164,32 +161,32 @@ def _dual_step(
         dy = dy if has_below else zero
         shrink = one / (one + rate * math.sqrt(dx * dx + dy * dy + eps))
         qx = (px[k] + rate * dx) * shrink
-        out_x[k] = qx if has_right[k] > zero else zero
+        px[k] = qx if has_right[k] > zero else zero
         qy = (py[k] + rate * dy) * shrink
-        out_y[k] = qy if has_below else zero
+        py[k] = qy if has_below else zero
 
 
 @_jit
-def _iterate(
-    fixed: Array, state: Array, coef: Array, height: int, width: int, dual: bool, out: Array
-) -> None:
-    """One iteration, run by run; p follows u at a distance of one row, which its gradient needs."""
+def _iterate(fixed: Array, state: Array, coef: Array, height: int, width: int, dual: bool) -> None:
+    """One iteration in place, run by run; p follows u at a distance of one row.
+
+    The gradient of the new u needs that row, and the divergence of the old p needs it too.
+    """
+    u, p = state[0], state[1:]
     size = height * width
     done_u, done_p = 0, 0
     while done_u < size:
         n = min(RUN, size - done_u)
-        _primal_step(fixed, state[0], state[1:], coef, width, width + done_u, n, out[0])
+        _primal_step(fixed, u, p, coef, width, width + done_u, n)
         done_u += n
         ready = done_u - width
         if dual and ready > done_p:
             for c in range(2):
-                u, p, q = out[0, c], state[1 + c], out[1 + c]
-                _dual_step(fixed, u, p, coef, width, width + done_p, ready - done_p, True, q)
+                _dual_step(fixed, u[c], p[c], coef, width, width + done_p, ready - done_p, True)
             done_p = ready
     if dual:
         for c in range(2):  # the last row, where grad u has no y-part
-            u, p, q = out[0, c], state[1 + c], out[1 + c]
-            _dual_step(fixed, u, p, coef, width, size, width, False, q)
+            _dual_step(fixed, u[c], p[c], coef, width, size, width, False)
 
 
 @_jit
@@ -264,11 +261,9 @@ def forward(
     # allocated here, because np.zeros inside a compiled function doubles the compile time
     stride = _stride(frame1)
     fixed = np.zeros((5, stride), frame1.dtype)
-    states = np.zeros((2, 3, 2, stride), frame1.dtype)
+    state = np.zeros((3, 2, stride), frame1.dtype)
     coef = np.zeros(10, frame1.dtype)
-    _forward(
-        frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, states, coef
-    )
+    _forward(frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, state, coef)
 
 
 def _stride(frames: Array) -> int:
@@ -289,7 +284,7 @@ def _forward(
     flow_x: Array,
     flow_y: Array,
     fixed: Array,
-    states: Array,
+    state: Array,
     coef: Array,
 ) -> None:
     height, width = frame1.shape[1:]
@@ -299,12 +294,11 @@ def _forward(
         _coefficients(kernel, scalars, coef)
         _prepare(frame1[i], frame2[i], kernel, coef[LIMIT], fixed)
         for j in range(3):
-            _clear(states[0, j])
+            _clear(state[j])
         for t in range(n_iter):
-            state, out = states[t % 2], states[(t + 1) % 2]
-            _iterate(fixed, state, coef, height, width, t < n_iter - 1, out)
-        _to_plane(states[n_iter % 2, 0, 0], flow_x[i])
-        _to_plane(states[n_iter % 2, 0, 1], flow_y[i])
+            _iterate(fixed, state, coef, height, width, t < n_iter - 1)
+        _to_plane(state[0, 0], flow_x[i])
+        _to_plane(state[0, 1], flow_y[i])
 
 
 # --- backward ------------------------------------------------------------------------------------
@@ -666,8 +660,8 @@ def _backward(
             length = min(segment, n_iter - start)
             _copy_state(checkpoints[number], states[0])
             for t in range(length):
-                dual = start + t < n_iter - 1
-                _iterate(fixed, states[t], coef, height, width, dual, states[t + 1])
+                _copy_state(states[t], states[t + 1])
+                _iterate(fixed, states[t + 1], coef, height, width, start + t < n_iter - 1)
             if upwards:
                 _copy_state(states[segment], checkpoints[number + 1])
             else:
