@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import unknown
+from repflow_pl.layers.conv import conv
 from repflow_pl.layers.frames import per_frame
 from repflow_pl.ops import (
     DenseKernels,
@@ -199,11 +200,6 @@ def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
     if over == "batch":
         return 255 * (exact - low) / -spread
     return 255 * ((exact - low) / spread)
-
-
-def conv(channels_in: int, channels_out: int, size: int = 1) -> nn.Conv2d:
-    """A size x size convolution without bias that keeps the resolution."""
-    return nn.Conv2d(channels_in, channels_out, size, padding=size // 2, bias=False)
 
 
 def _initial_kernels(kernels: str, planes: int) -> FlowKernels | DenseKernels:

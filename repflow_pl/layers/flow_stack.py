@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, Normalise, conv, to_255
+from repflow_pl.layers.conv import conv
+from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, Normalise, to_255
 from repflow_pl.layers.frames import per_frame
 
 
