@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -45,11 +45,10 @@ from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usa
 from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
+from repflow_pl.training.order import WandbMode
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.result import Latency, RunResult, Versions, write_result
-
-WandbMode = Literal["offline", "online", "disabled"]
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""

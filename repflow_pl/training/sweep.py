@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,20 +25,13 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.run import Machine, WandbMode, run
+from repflow_pl.training.order import WandbMode
+from repflow_pl.training.outcome import Failed
+from repflow_pl.training.run import Machine, run
 
 WAIT = 1.0
 """Seconds between two looks at runs that another sweep is making."""
 WAITING = "waiting for runs that another sweep is making"
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A run that ended in an error, and where its trace-back is."""
-
-    job: Job
-    reason: str
-    log: Path
 
 
 def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
