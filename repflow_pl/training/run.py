@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from rich.console import Console
 from torch import Tensor
 
@@ -175,7 +176,8 @@ def _trainer(
         devices=machine.devices,
         strategy="ddp" if machine.devices > 1 else "auto",
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        # Not the job's own tasks, where this is one of a cluster: Lightning starts the processes.
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         logger=logger or False,
         deterministic="warn",
         use_distributed_sampler=False,  # the data module's own sampler knows the ranks
