@@ -18,7 +18,7 @@ from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, MISTAKE, how_
 
 POLL = 0.5
 """Seconds between two looks at the worker."""
-LATE = 5.0
+LATE = 1.0
 """Seconds in which a signal that ended the worker reaches this process too."""
 
 
