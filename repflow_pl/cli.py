@@ -32,7 +32,7 @@ from repflow_pl.tables import (
     split_tables,
     write_table,
 )
-from repflow_pl.training.jobs import Job, left_to_do, ordered
+from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
 from repflow_pl.training.slurm import Slurm
 
 INTERRUPTED = 130
@@ -103,13 +103,18 @@ def main(
     # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if not is_main_process():  # the others that torchrun started
+            from repflow_pl.training.torchrun import follow
+
+            return follow()
         return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         message = "interrupted: run the same command again and it goes on where it stopped."
-        print(message, file=sys.stderr)
+        if is_main_process():
+            print(message, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
@@ -123,6 +128,10 @@ def main(
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)
+        if under_torchrun() and is_main_process():
+            from repflow_pl.training.torchrun import leader
+
+            leader().end()
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -262,32 +271,18 @@ def _write(
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
-    from repflow_pl.training.array import run_arrays, slurm_executor
+    from repflow_pl.training.launch import launch
     from repflow_pl.training.run import Machine
-    from repflow_pl.training.spread import share_out, spread
-    from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
+    from repflow_pl.training.sweep import wandb_mode
 
-    per_run, devices = options.gpus_per_run, options.devices
-    if options.launcher == "slurm":
-        slots = []
-        at_once = devices // per_run if devices else None
-        executor = slurm_executor(options.out, options.slurm, per_run, at_once)
-    else:
-        slots, executor = share_out(devices or per_run, per_run), None
-    check(left, video_set)
-    prepare(left, video_set)
     machine = Machine(
         out=options.out,
-        devices=per_run,
+        devices=options.gpus_per_run,
         wandb=options.wandb or wandb_mode(),
         console=console,
     )
-    if executor is not None:
-        failures = run_arrays(left, video_set, machine, executor, options.slurm.cpus)
-    elif (devices or per_run) == 1:
-        failures = sweep(left, video_set, machine)
-    else:
-        failures = spread(left, video_set, machine, slots)
+    slurm = options.slurm if options.launcher == "slurm" else None
+    failures = launch(left, video_set, machine, options.devices, slurm)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.training.jobs import Job, is_made, label_of, next_job
-from repflow_pl.training.order import Order
 from repflow_pl.training.outcome import (
     BUSY,
     DONE,
@@ -26,7 +25,7 @@ from repflow_pl.training.outcome import (
 from repflow_pl.training.overview import Overview
 from repflow_pl.training.run import Machine
 from repflow_pl.training.slurm import NO_GPU, Slurm
-from repflow_pl.training.sweep import WAITING, record
+from repflow_pl.training.sweep import WAITING, order_of, record
 from repflow_pl.training.task import Task
 
 if TYPE_CHECKING:
@@ -180,8 +179,9 @@ class _Arrays:
             label_of(job, number, self.jobs) for job, number in zip(ready, numbers, strict=True)
         ]
         checkpoints = [checkpoint_time(self.machine.out, job) for job in ready]
+        # How many will run side by side, and thus how long all take, is the cluster's affair.
         tasks = [
-            Task(self._order(job, label), self.cpus)
+            Task(order_of(job, self.video_set, self.machine, label, runs_after=0), self.cpus)
             for job, label in zip(ready, labels, strict=True)
         ]
         try:
@@ -196,18 +196,6 @@ class _Arrays:
         ):
             self.submitted.append(Submitted(job, number, label, task, checkpoint))
             self.machine.console.print(f"{label} · job {task.job_id}", markup=False)
-
-    def _order(self, job: Job, label: str) -> Order:
-        return Order(
-            job,
-            self.video_set.name,
-            str(self.video_set.root.absolute()),
-            str(self.machine.out.absolute()),
-            self.machine.devices,
-            self.machine.wandb,
-            label,
-            runs_after=0,  # how many will run side by side is the cluster's affair
-        )
 
     def _look_at_the_queue(self) -> None:
         there = still_there([each.task for each in self.submitted])

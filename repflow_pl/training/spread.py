@@ -21,7 +21,7 @@ import torch
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.training.jobs import Job, label_of, next_job
-from repflow_pl.training.order import Order, share_of_cores, write_order
+from repflow_pl.training.order import share_of_cores, write_order
 from repflow_pl.training.outcome import (
     BUSY,
     DONE,
@@ -35,7 +35,7 @@ from repflow_pl.training.outcome import (
 )
 from repflow_pl.training.overview import Overview
 from repflow_pl.training.run import Machine
-from repflow_pl.training.sweep import WAIT, WAITING, record
+from repflow_pl.training.sweep import WAIT, WAITING, order_of, record
 
 
 @dataclass(frozen=True)
@@ -156,16 +156,8 @@ class _Spread:
 
     def _start(self, job: Job, slot: Slot) -> Child:
         label = label_of(job, self.jobs.index(job) + 1, self.jobs)
-        order = Order(
-            job,
-            self.video_set.name,
-            str(self.video_set.root),
-            str(self.machine.out.absolute()),
-            self.machine.devices,
-            self.machine.wandb,
-            label,
-            len(self.left) // (len(self.free) + len(self.running) + 1),
-        )
+        runs_after = len(self.left) // (len(self.free) + len(self.running) + 1)
+        order = order_of(job, self.video_set, self.machine, label, runs_after)
         path = self.orders / f"slot{slot.number}.json"
         write_order(path, order)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)

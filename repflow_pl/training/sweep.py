@@ -25,7 +25,7 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.order import WandbMode
+from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.outcome import Failed
 from repflow_pl.training.run import Machine, run
 
@@ -80,6 +80,8 @@ def make(
             machine.console.print(f"{label} · done by another sweep", markup=False)
             return None
         _clear(folder, job, machine, label)
+        if machine.begin is not None:
+            machine.begin(order_of(job, video_set, machine, label, runs_after))
         try:
             result = run(job, video_set, machine, label, runs_after)
         except Exception as error:
@@ -92,6 +94,20 @@ def make(
             markup=False,
         )
         return None
+
+
+def order_of(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> Order:
+    """What another process must know to make the run as here."""
+    return Order(
+        job,
+        video_set.name,
+        str(video_set.root.absolute()),
+        str(machine.out.absolute()),
+        machine.devices,
+        machine.wandb,
+        label,
+        runs_after,
+    )
 
 
 def record(job: Job, reason: str, details: str, machine: Machine, label: str) -> Failed:
