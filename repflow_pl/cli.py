@@ -103,10 +103,14 @@ def main(
     # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        if not is_main_process():  # the others that torchrun started
-            from repflow_pl.training.torchrun import follow
+        if under_torchrun():
+            from repflow_pl.training.torchrun import follow, leading
 
-            return follow()
+            if not is_main_process():
+                return follow()
+            with leading() as ended:
+                ended.status = run_tables(builders, parse(arguments), console, readme)
+            return ended.status
         return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -128,10 +132,6 @@ def main(
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)
-        if under_torchrun() and is_main_process():
-            from repflow_pl.training.torchrun import leader
-
-            leader().end()
 
 
 def parse(arguments: Sequence[str] | None) -> Options:

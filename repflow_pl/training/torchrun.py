@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import count
@@ -52,10 +54,11 @@ class Leader:
         """The others are to train this run too."""
         self._say(to_json(order))
 
-    def end(self) -> None:
-        """There is no further run: the others end."""
+    def end(self, status: int) -> None:
+        """There is no further run: the others end, with the same status. The agent of a machine
+        where all ended well would wait for one where not all did."""
         with suppress(RuntimeError):  # where torchrun itself was ended, nobody is there to listen
-            self._say(END)
+            self._say(f"{END} {status}")
 
     def _say(self, text: str) -> None:
         self.store.set(str(self.begun), text)
@@ -68,8 +71,25 @@ def leader() -> Leader:
     return Leader()
 
 
+@dataclass
+class Ended:
+    """How the first process ended."""
+
+    status: int = 2
+
+
+@contextmanager
+def leading() -> Iterator[Ended]:
+    """Around all that the first process does; tells the others when it has ended."""
+    ended = Ended()
+    try:
+        yield ended
+    finally:
+        leader().end(ended.status)
+
+
 def follow() -> int:
-    """Train along with the first process until it ends; returns the exit status.
+    """Train along with the first process until it ends; returns its exit status.
 
     A run that fails in every process is the first one's to tell of. Where it failed here alone the
     others wait for this process in vain: it ends, and torchrun ends them.
@@ -85,8 +105,8 @@ def follow() -> int:
                 raise failure
             time.sleep(POLL)
         said = store.get(str(number)).decode()
-        if said == END:
-            break
+        if said.startswith(END):
+            return int(said.removeprefix(END))
         order = from_json(said)
         here, machines = world()
         machine = Machine(Path(order.out), here, order.wandb, Console(quiet=True), machines)
@@ -95,7 +115,7 @@ def follow() -> int:
             failure = None
         except Exception as error:
             failure = error
-    return 0
+    raise AssertionError("there is always a next number")
 
 
 def _store() -> Store:

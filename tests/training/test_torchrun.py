@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def test_two_machines_end_with_the_accuracy_of_one_process(
 
     def both() -> tuple[list[int], str]:
         agents = [script.start(*torchrun, *rendezvous) for _ in range(2)]
-        printed = [agent.communicate(timeout=900)[0] for agent in agents]
+        with ThreadPoolExecutor() as pool:  # each is read all the time, or it would be held up
+            printed = list(pool.map(lambda agent: agent.communicate(timeout=900)[0], agents))
         return [agent.returncode for agent in agents], "\n".join(printed)
 
     alone = Script(video_folder, shared_cache, tmp_path / "alone")
