@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +32,8 @@ from repflow_pl.tables import (
     split_tables,
     write_table,
 )
-from repflow_pl.training.jobs import Job, left_to_do, ordered
+from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
+from repflow_pl.training.slurm import Slurm
 
 INTERRUPTED = 130
 """Exit status of a program ended by Ctrl-C."""
@@ -64,9 +65,13 @@ class Options:
     """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
     narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
-    devices: int = 1
-    """GPUs, or CPU processes where there is no GPU: as many runs are made side by side."""
+    devices: int | None = None
+    """GPUs, or CPU processes where there is no GPU: as many runs are made side by side. By default
+    one run at a time; with --launcher slurm as many as the cluster can."""
     gpus_per_run: int = 1
+    launcher: Literal["local", "slurm"] = "local"
+    """slurm: each run is a job of a cluster; this command waits for them. See --slurm.*."""
+    slurm: Slurm = field(default_factory=Slurm)
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
@@ -77,9 +82,10 @@ class Options:
     from_results: Path | None = None
 
     def __post_init__(self) -> None:
-        if min(self.seeds, self.devices, self.gpus_per_run) < 1:
+        devices = self.gpus_per_run if self.devices is None else self.devices
+        if min(self.seeds, devices, self.gpus_per_run) < 1:
             raise UserError("--seeds, --devices and --gpus-per-run are counts of 1 or more.")
-        if self.gpus_per_run > self.devices:
+        if self.gpus_per_run > devices:
             raise UserError(
                 f"--gpus-per-run {self.gpus_per_run} are more than --devices {self.devices}; "
                 "name as many devices or more."
@@ -97,13 +103,22 @@ def main(
     # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if under_torchrun():
+            from repflow_pl.training.torchrun import follow, leading
+
+            if not is_main_process():
+                return follow()
+            with leading() as ended:
+                ended.status = run_tables(builders, parse(arguments), console, readme)
+            return ended.status
         return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         message = "interrupted: run the same command again and it goes on where it stopped."
-        print(message, file=sys.stderr)
+        if is_main_process():
+            print(message, file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
@@ -124,7 +139,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
     by_hand = {"data_root", "low_res", "pretrained", "list", "from_results", "gpus_per_run"}
-    parser.add_class_arguments(Options, as_group=False, skip=by_hand)
+    parser.add_class_arguments(Options, as_group=False, skip=by_hand | {"slurm"})
+    parser.add_class_arguments(Slurm, "slurm")
     parser.add_argument(
         "--data-root",
         type=Path | None,
@@ -166,7 +182,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
         raise
     except Exception as error:
         raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
-    options = Options(**parsed.as_dict())
+    given = parsed.as_dict()
+    options = Options(**{**given, "slurm": Slurm(**given["slurm"])})
     if options.from_results == OWN_RUNS:
         options = dataclasses.replace(options, from_results=options.out / "runs")
     return options
@@ -254,23 +271,18 @@ def _write(
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
+    from repflow_pl.training.launch import launch
     from repflow_pl.training.run import Machine
-    from repflow_pl.training.spread import share_out, spread
-    from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
+    from repflow_pl.training.sweep import wandb_mode
 
-    slots = share_out(options.devices, options.gpus_per_run)
-    check(left, video_set)
-    prepare(left, video_set)
     machine = Machine(
         out=options.out,
         devices=options.gpus_per_run,
         wandb=options.wandb or wandb_mode(),
         console=console,
     )
-    if options.devices == 1:
-        failures = sweep(left, video_set, machine)
-    else:
-        failures = spread(left, video_set, machine, slots)
+    slurm = options.slurm if options.launcher == "slurm" else None
+    failures = launch(left, video_set, machine, options.devices, slurm)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

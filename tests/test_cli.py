@@ -156,7 +156,7 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
         (["--data-root", "nowhere"], "nowhere"),
         (["--seeds", "some"], "some"),
         (["--seeds", "0"], "--seeds, --devices and --gpus-per-run are counts of 1 or more"),
-        (["--gpus-per-run", "2"], "--gpus-per-run 2 are more than --devices 1"),
+        (["--devices", "1", "--gpus-per-run", "2"], "--gpus-per-run 2 are more than --devices 1"),
         (["--profile", "papier"], "papier"),
         (["--sedes", "1"], "--sedes"),
         (["--out", "README.md/inside"], "cannot write"),

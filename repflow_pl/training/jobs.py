@@ -45,9 +45,15 @@ def is_made(out: Path, job: Job) -> bool:
     return is_finished(out, job) and (weights.is_file() or isinstance(job.spec.model, LateSpec))
 
 
+def under_torchrun() -> bool:
+    """Whether torchrun started this process; it may have others, here and on other machines."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def is_main_process() -> bool:
-    """False in the processes that Lightning starts beside the first, with the same command."""
-    return os.environ.get("LOCAL_RANK", "0") == "0"
+    """False in the processes that torchrun, or Lightning, starts beside the first, with the same
+    command."""
+    return os.environ.get("RANK" if under_torchrun() else "LOCAL_RANK", "0") == "0"
 
 
 def member_runs(job: Job) -> tuple[Job, ...]:

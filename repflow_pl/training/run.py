@@ -9,9 +9,10 @@ import platform
 import subprocess
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from rich.console import Console
 from torch import Tensor
 
@@ -42,14 +44,13 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
+from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder, under_torchrun
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
+from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.result import Latency, RunResult, Versions, write_result
-
-WandbMode = Literal["offline", "online", "disabled"]
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
@@ -65,6 +66,10 @@ class Machine:
     """GPUs or, without any, CPU processes that make one run together."""
     wandb: WandbMode = "disabled"
     console: Console = field(default_factory=Console)
+    machines: int = 1
+    """Machines with as many devices each; more than one under torchrun."""
+    begin: Callable[[Order], None] | None = None
+    """Under torchrun: called when a run begins, for the other processes to make it too."""
 
 
 def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> RunResult:
@@ -170,13 +175,16 @@ def _trainer(
     # Lightning's notices on workers, logging intervals and the like help nobody here.
     warnings.filterwarnings("ignore", module="lightning.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    # In a cluster's job too, Lightning itself starts a run's further processes, as anywhere else.
+    environment = TorchElasticEnvironment() if under_torchrun() else LightningEnvironment()
     return L.Trainer(
         max_epochs=spec.recipe.epochs,
         accelerator="auto",
         devices=machine.devices,
-        strategy="ddp" if machine.devices > 1 else "auto",
+        num_nodes=machine.machines,
+        strategy="ddp" if machine.devices * machine.machines > 1 else "auto",
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), environment],
         logger=logger or False,
         deterministic="warn",
         use_distributed_sampler=False,  # the data module's own sampler knows the ranks

@@ -20,23 +20,22 @@ import torch
 
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.training.jobs import Job, label_of, next_job, run_folder
-from repflow_pl.training.overview import Overview
-from repflow_pl.training.run import Machine
-from repflow_pl.training.sweep import WAIT, WAITING, Failed, record
-from repflow_pl.training.worker import (
+from repflow_pl.training.jobs import Job, label_of, next_job
+from repflow_pl.training.order import share_of_cores, write_order
+from repflow_pl.training.outcome import (
     BUSY,
     DONE,
     FAILED,
     GRACE,
-    INTERRUPTED,
     MISTAKE,
-    Order,
-    write_order,
+    Failed,
+    checkpoint_time,
+    how_it_ended,
+    read_failure,
 )
-
-THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
-"""How PyTorch, numba, and joblib and the loaders are told their share of the cores."""
+from repflow_pl.training.overview import Overview
+from repflow_pl.training.run import Machine
+from repflow_pl.training.sweep import WAIT, WAITING, order_of, record
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Child:
     reader: threading.Thread
     errors: IO[bytes]
     checkpoint: int
-    """Time of the checkpoint that it started from, see `_checkpoint_time`."""
+    """Time of the checkpoint that it started from, see `checkpoint_time`."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,7 @@ def share_out(devices: int, per_run: int) -> list[Slot]:
     threads = max(1, (os.cpu_count() or 1) // devices)
     slots = []
     for number in range(1, devices // per_run + 1):
-        environment = {name: str(threads) for name in THREADS}
-        environment["LOKY_MAX_CPU_COUNT"] = str(threads * per_run)
-        wanted = os.environ.get("OMP_NUM_THREADS", "")
-        if wanted.isdigit():
-            environment["OMP_NUM_THREADS"] = str(min(threads, int(wanted)))
+        environment = share_of_cores(threads, per_run)
         if gpus:
             mine = gpus[(number - 1) * per_run : number * per_run]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
@@ -161,16 +156,8 @@ class _Spread:
 
     def _start(self, job: Job, slot: Slot) -> Child:
         label = label_of(job, self.jobs.index(job) + 1, self.jobs)
-        order = Order(
-            job,
-            self.video_set.name,
-            str(self.video_set.root),
-            str(self.machine.out.absolute()),
-            self.machine.devices,
-            self.machine.wandb,
-            label,
-            len(self.left) // (len(self.free) + len(self.running) + 1),
-        )
+        runs_after = len(self.left) // (len(self.free) + len(self.running) + 1)
+        order = order_of(job, self.video_set, self.machine, label, runs_after)
         path = self.orders / f"slot{slot.number}.json"
         write_order(path, order)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
@@ -187,7 +174,7 @@ class _Spread:
         reader = threading.Thread(target=self._read, args=(slot, process), daemon=True)
         reader.start()
         return Child(
-            job, label, slot, process, reader, errors, _checkpoint_time(self.machine.out, job)
+            job, label, slot, process, reader, errors, checkpoint_time(self.machine.out, job)
         )
 
     def _read(self, slot: Slot, process: subprocess.Popen[str]) -> None:
@@ -213,7 +200,7 @@ class _Spread:
             raise UserError(said.splitlines()[-1] if said else f"{child.label} could not be made.")
         if status == BUSY:
             self.left.append(child.job)
-        elif status == FAILED and (failed := _read_failure(self.machine.out, child.job)):
+        elif status == FAILED and (failed := read_failure(self.machine.out, child.job)):
             self.failures.append(failed)
         elif status != DONE:
             self._after_a_crash(child, said)
@@ -221,8 +208,8 @@ class _Spread:
         overview.free(child.slot.number, ended, len(self.failures))
 
     def _after_a_crash(self, child: Child, said: str) -> None:
-        how = _how_it_ended(child.process.returncode)
-        if _checkpoint_time(self.machine.out, child.job) != child.checkpoint:
+        how = how_it_ended(child.process.returncode)
+        if checkpoint_time(self.machine.out, child.job) != child.checkpoint:
             self.machine.console.print(
                 f"{child.label} · its process {how}: it goes on from its checkpoint", markup=False
             )
@@ -254,25 +241,6 @@ class _Spread:
         while time.monotonic() < deadline and any(c.process.poll() is None for c in here):
             time.sleep(0.05)
         return bool(here)
-
-
-def _checkpoint_time(out: Path, job: Job) -> int:
-    """When the last checkpoint was written, in nanoseconds; 0 where there is none."""
-    path = run_folder(out, job.spec, job.seed) / "last.ckpt"
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def _how_it_ended(status: int) -> str:
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return "was ended by a signal" if status == INTERRUPTED else f"ended with status {status}"
-
-
-def _read_failure(out: Path, job: Job) -> Failed | None:
-    log = run_folder(out, job.spec, job.seed) / "error.txt"
-    if not log.is_file():
-        return None
-    return Failed(job, log.read_text(encoding="utf-8").partition("\n")[0], log)
 
 
 def _kill(child: Child) -> None:

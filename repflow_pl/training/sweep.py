@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,20 +25,13 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.run import Machine, WandbMode, run
+from repflow_pl.training.order import Order, WandbMode
+from repflow_pl.training.outcome import Failed
+from repflow_pl.training.run import Machine, run
 
 WAIT = 1.0
 """Seconds between two looks at runs that another sweep is making."""
 WAITING = "waiting for runs that another sweep is making"
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A run that ended in an error, and where its trace-back is."""
-
-    job: Job
-    reason: str
-    log: Path
 
 
 def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
@@ -88,6 +80,8 @@ def make(
             machine.console.print(f"{label} · done by another sweep", markup=False)
             return None
         _clear(folder, job, machine, label)
+        if machine.begin is not None:
+            machine.begin(order_of(job, video_set, machine, label, runs_after))
         try:
             result = run(job, video_set, machine, label, runs_after)
         except Exception as error:
@@ -100,6 +94,20 @@ def make(
             markup=False,
         )
         return None
+
+
+def order_of(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> Order:
+    """What another process must know to make the run as here."""
+    return Order(
+        job,
+        video_set.name,
+        str(video_set.root.absolute()),
+        str(machine.out.absolute()),
+        machine.devices,
+        machine.wandb,
+        label,
+        runs_after,
+    )
 
 
 def record(job: Job, reason: str, details: str, machine: Machine, label: str) -> Failed:

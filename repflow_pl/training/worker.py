@@ -1,66 +1,32 @@
 """One run in a process of its own: `python -m repflow_pl.training.worker ORDER`, an order's file.
 
-Started by `repflow_pl.training.spread`, one for each run that is made at the same time; Lightning
-starts the same command again for each further GPU of a run.
+Started by `repflow_pl.training.spread` for each run that is made at the same time, and by
+`repflow_pl.training.task` in a job of a cluster; Lightning starts the same command again for each
+further GPU of a run.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
-from repflow_pl.strict import parse
-from repflow_pl.training.jobs import Job, is_main_process
+from repflow_pl.training.jobs import is_main_process
 from repflow_pl.training.lock import BusyError
-from repflow_pl.training.run import Machine, WandbMode
+from repflow_pl.training.order import Order, read_order, videos_of
+from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, INTERRUPTED, MISTAKE
+from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import make
-
-DONE, FAILED, MISTAKE, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
-"""Exit status: made; failed, as error.txt says; cannot be made, as the last line says; another
-process has the folder; ended by a signal, to be gone on with."""
-GRACE = 20.0
-"""Seconds to end in after a signal, before the process is killed."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """All that a worker must know. It names folders of the user, so it is no part of a result."""
-
-    job: Job
-    data: str
-    data_root: str
-    out: str
-    devices: int
-    wandb: WandbMode
-    label: str
-    runs_after: int
-
-
-def write_order(path: Path, order: Order) -> None:
-    """Write an order as JSON."""
-    with atomic_write(path) as stream:
-        json.dump(dataclasses.asdict(order), stream)
-
-
-def read_order(path: Path) -> Order:
-    """Read an order strictly. Errors: ValueError for anything else."""
-    return parse(Order, json.loads(path.read_text(encoding="utf-8")))
 
 
 def main(path: Path) -> int:
-    """Make the run of an order; returns one of the statuses above."""
+    """Make the run of an order; returns a status of `outcome`."""
     # Both end a run in the same way; a shell's background jobs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -77,12 +43,7 @@ def main(path: Path) -> int:
 
 
 def _make(order: Order) -> int:
-    video_set = open_set(order.data, Path(order.data_root), fold=order.job.spec.data.split)
-    if video_set.fingerprint != order.job.spec.data.fingerprint:
-        raise UserError(
-            f"{order.data}: the videos under {order.data_root} have changed since the sweep began: "
-            "run the same command again."
-        )
+    video_set = videos_of(order)
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     machine = Machine(Path(order.out), order.devices, order.wandb, console)
     failed = make(order.job, video_set, machine, order.label, order.runs_after)

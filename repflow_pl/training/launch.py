@@ -1,0 +1,60 @@
+"""Who makes the runs: this process, others beside it, jobs of a cluster, or all of torchrun's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from repflow_pl.data.index import VideoSet
+from repflow_pl.errors import UserError
+from repflow_pl.training.array import run_arrays, slurm_executor
+from repflow_pl.training.jobs import Job, under_torchrun
+from repflow_pl.training.outcome import Failed
+from repflow_pl.training.run import Machine
+from repflow_pl.training.slurm import Slurm
+from repflow_pl.training.spread import share_out, spread
+from repflow_pl.training.sweep import check, prepare, sweep
+from repflow_pl.training.torchrun import leader, world
+
+
+def launch(
+    jobs: Sequence[Job],
+    video_set: VideoSet,
+    machine: Machine,
+    devices: int | None,
+    slurm: Slurm | None,
+) -> list[Failed]:
+    """Make every run, on `machine.devices` each; returns those that failed.
+
+    `devices`: of all runs together. `slurm`: as jobs of a cluster.
+
+    Errors: UserError for what cannot be made here or at all; KeyboardInterrupt on Ctrl-C.
+    """
+    if under_torchrun():
+        if devices is not None or machine.devices > 1 or slurm is not None:
+            raise UserError(
+                "torchrun says how many processes make a run: leave out --devices, --gpus-per-run "
+                "and --launcher."
+            )
+        here, machines = world()
+        _check_and_prepare(jobs, video_set)
+        together = dataclasses.replace(
+            machine, devices=here, machines=machines, begin=leader().begin
+        )
+        return sweep(jobs, video_set, together)
+    if slurm is not None:
+        at_once = devices // machine.devices if devices else None
+        executor = slurm_executor(machine.out, slurm, machine.devices, at_once)
+        _check_and_prepare(jobs, video_set)
+        return run_arrays(jobs, video_set, machine, executor, slurm.cpus)
+    devices = devices or machine.devices
+    slots = share_out(devices, machine.devices)
+    _check_and_prepare(jobs, video_set)
+    if devices == 1:
+        return sweep(jobs, video_set, machine)
+    return spread(jobs, video_set, machine, slots)
+
+
+def _check_and_prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
+    check(jobs, video_set)
+    prepare(jobs, video_set)

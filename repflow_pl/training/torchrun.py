@@ -1,0 +1,132 @@
+"""Under torchrun the first process makes the tables, and the others train its runs with it.
+
+    torchrun --nnodes 2 --nproc-per-node 8 ... experiments/table_placement.py
+
+The first process tells the others each run that it begins by the store that torchrun has set up for
+them; all else (tables, results, which run is next) is its own affair.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+from torch.distributed import PrefixStore, Store, TCPStore
+
+from repflow_pl.errors import UserError
+from repflow_pl.training.order import Order, from_json, to_json, videos_of
+from repflow_pl.training.run import Machine, run
+
+END = "end"
+PATIENCE = 120.0
+"""Seconds in which the first process, where a run failed there too, has begun another one."""
+POLL = 0.5
+"""Seconds between two looks for the next run."""
+
+
+def world() -> tuple[int, int]:
+    """How many processes there are on each machine, and how many machines.
+
+    Errors: UserError where the machines do not have equally many.
+    """
+    size, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if size != here * int(os.environ["GROUP_WORLD_SIZE"]):
+        raise UserError("torchrun: start as many processes on each machine (--nproc-per-node).")
+    return here, int(os.environ["GROUP_WORLD_SIZE"])
+
+
+class Leader:
+    """The first process's side. It counts the runs, as the others do."""
+
+    def __init__(self) -> None:
+        self.store = _store()
+        self.begun = 0
+
+    def begin(self, order: Order) -> None:
+        """The others are to train this run too."""
+        self._say(to_json(order))
+
+    def end(self, status: int) -> None:
+        """There is no further run: the others end, with the same status. The agent of a machine
+        where all ended well would wait for one where not all did."""
+        with suppress(RuntimeError):  # where torchrun itself was ended, nobody is there to listen
+            self._say(f"{END} {status}")
+
+    def _say(self, text: str) -> None:
+        self.store.set(str(self.begun), text)
+        self.begun += 1
+
+
+@cache
+def leader() -> Leader:
+    """This process's, which is the first."""
+    return Leader()
+
+
+@dataclass
+class Ended:
+    """How the first process ended."""
+
+    status: int = 2
+
+
+@contextmanager
+def leading() -> Iterator[Ended]:
+    """Around all that the first process does; tells the others when it has ended."""
+    ended = Ended()
+    try:
+        yield ended
+    finally:
+        leader().end(ended.status)
+
+
+def follow() -> int:
+    """Train along with the first process until it ends; returns its exit status.
+
+    A run that fails in every process is the first one's to tell of. Where it failed here alone the
+    others wait for this process in vain: it ends, and torchrun ends them.
+
+    Errors: whatever a run raises here alone.
+    """
+    store = _store()
+    failure: Exception | None = None
+    for number in count():
+        start = time.monotonic()
+        while not store.check([str(number)]):
+            if failure is not None and time.monotonic() - start > PATIENCE:
+                raise failure
+            time.sleep(POLL)
+        said = store.get(str(number)).decode()
+        if said.startswith(END):
+            return int(said.removeprefix(END))
+        order = from_json(said)
+        here, machines = world()
+        machine = Machine(Path(order.out), here, order.wandb, Console(quiet=True), machines)
+        try:
+            run(order.job, videos_of(order), machine, order.label, order.runs_after)
+            failure = None
+        except Exception as error:
+            failure = error
+    raise AssertionError("there is always a next number")
+
+
+def _store() -> Store:
+    """The store of torchrun's agent; where there is none, the first process's own."""
+    of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=os.environ["RANK"] == "0" and not of_agent,
+        timeout=timedelta(minutes=5),
+        multi_tenant=True,  # Lightning's processes meet at the same port
+    )
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return PrefixStore(f"repflow/{attempt}", store)

@@ -1,0 +1,134 @@
+"""torchrun: all processes train a run together; the first makes the tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repflow_pl.errors import UserError
+from repflow_pl.training.jobs import is_main_process
+from repflow_pl.training.torchrun import world
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def started(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
+    """As a process that torchrun started."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", **variables}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+def test_the_first_process_of_the_first_machine_is_the_main_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started(monkeypatch, RANK=8, LOCAL_RANK=0)
+    assert not is_main_process()
+    started(monkeypatch, RANK=0)
+    assert is_main_process()
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    monkeypatch.setenv("LOCAL_RANK", "1")  # one that Lightning started
+    assert not is_main_process()
+
+
+def test_machines_with_unequal_counts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, WORLD_SIZE=16, LOCAL_WORLD_SIZE=8, GROUP_WORLD_SIZE=2)
+    assert world() == (8, 2)
+    started(monkeypatch, WORLD_SIZE=12)
+    with pytest.raises(UserError, match="as many processes on each machine"):
+        world()
+
+
+class Script:
+    """`experiments/table_placement.py` on RGB, on TV-L1 and on both."""
+
+    def __init__(self, videos: Path, cache: Path, out: Path) -> None:
+        self.out = out
+        self.arguments = [
+            *(str(CHECKOUT / "experiments" / "table_placement.py"), "--data", "folder"),
+            *("--data-root", str(videos), "--out", str(out), "--wandb", "disabled"),
+            *("--rows", "RGB CNN,Two-stream CNN"),
+        ]
+        self.environment = {**os.environ, "REPFLOW_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+
+    def start(self, *command: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, *command, *self.arguments, *options],
+            env=self.environment,
+            cwd=CHECKOUT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        found = {}
+        for path in sorted(self.out.glob("runs/*/seed*/result.json")):
+            plain = json.loads(path.read_text())
+            found[path.parent.parent.name] = {
+                name: plain[name] for name in ("top1", "clip_top1", "videos_test")
+            }
+        return found
+
+
+@pytest.fixture
+def script(video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
+    return Script(video_folder, shared_cache, tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_two_machines_end_with_the_accuracy_of_one_process(
+    script: Script, video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    """Two agents of torchrun meet at a port, as on two machines, and train three runs. One of them
+    finds no readable checkpoint: it fails alone, and is made by the same command later."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}")
+    torchrun = ("-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1")
+
+    def both() -> tuple[list[int], str]:
+        agents = [script.start(*torchrun, *rendezvous) for _ in range(2)]
+        with ThreadPoolExecutor() as pool:  # each is read all the time, or it would be held up
+            printed = list(pool.map(lambda agent: agent.communicate(timeout=900)[0], agents))
+        return [agent.returncode for agent in agents], "\n".join(printed)
+
+    alone = Script(video_folder, shared_cache, tmp_path / "alone")
+    one = alone.start()
+    said = one.communicate(timeout=900)[0]
+    assert one.returncode == 0, said
+
+    folders = sorted(path.parent for path in alone.out.glob("runs/*/seed0/last.ckpt"))
+    broken = script.out / folders[0].relative_to(alone.out)
+    broken.mkdir(parents=True)
+    for name in ("last.ckpt", "previous.ckpt"):
+        (broken / name).write_bytes(b"no checkpoint")
+    statuses, printed = both()
+    assert any(statuses) and printed.count("· epoch 10/10") == 1, printed
+    assert len(script.results()) == 1, "the other run, but not what needs both"
+    assert (script.out / "tables" / "folder" / "placement.md").is_file()
+
+    for name in ("last.ckpt", "previous.ckpt"):
+        (broken / name).unlink()
+    statuses, printed = both()
+    assert statuses == [0, 0], printed
+    assert printed.count("wrote") == 2, "one process writes the tables"
+    assert script.results() == alone.results() and len(alone.results()) == 3
+
+
+@pytest.mark.slow
+def test_torchrun_says_how_many(script: Script) -> None:
+    process = script.start(
+        *("-m", "torch.distributed.run", "--nproc-per-node", "2"), options=("--devices", "2")
+    )
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode != 0
+    assert printed.count("error: torchrun says how many processes make a run") == 1
