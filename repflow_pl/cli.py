@@ -18,7 +18,7 @@ from rich.console import Console
 from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
 from repflow_pl.data.facts import DataFacts, facts_of
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.errors import UserError, unknown
+from repflow_pl.errors import Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
@@ -34,8 +34,8 @@ from repflow_pl.tables import (
 )
 from repflow_pl.training.jobs import Job, left_to_do, ordered
 
-INTERRUPTED = 130
-"""Exit status of a program ended by Ctrl-C."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit status of a program ended by Ctrl-C, and by SIGTERM."""
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
 
@@ -94,17 +94,16 @@ def main(
     `readme`: renew the README's block too.
     """
     console = Console(soft_wrap=True, highlight=False)
-    # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         message = "interrupted: run the same command again and it goes on where it stopped."
         print(message, file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise

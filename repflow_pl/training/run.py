@@ -17,7 +17,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from torch import Tensor
@@ -48,6 +48,7 @@ from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.result import Latency, RunResult, Versions, write_result
+from repflow_pl.training.stopping import RunCheckpoint
 
 WandbMode = Literal["offline", "online", "disabled"]
 
@@ -71,7 +72,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     """Train a job to the end, from its checkpoint if there is one, test it and write result.json.
 
     `label` and `runs_after` are for the progress lines.
-    Errors: UserError for what the user can mend; KeyboardInterrupt, with the checkpoint in place.
+    Errors: UserError for what the user can mend; KeyboardInterrupt on Ctrl-C, with
+    the checkpoint of the last epoch in place; Terminated on SIGTERM, with one of the last step.
     """
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
@@ -100,14 +102,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     if has_flow and machine.wandb != "disabled":
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
-    callbacks.append(
-        ModelCheckpoint(
-            dirpath=folder,
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-    )
+    callbacks.append(RunCheckpoint(folder))
     logger = _wandb_logger(job, machine)
     trainer = _trainer(job.spec, machine, callbacks, logger)
     try:
@@ -123,8 +118,9 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         start = time.monotonic()
         trainer.test(module, datamodule=data, verbose=False)
         test_seconds = time.monotonic() - start
-    except SystemExit as stopped:  # how Lightning ends a Ctrl-C or a SIGTERM
-        raise KeyboardInterrupt from stopped
+    except SystemExit as stopped:  # how Lightning goes on with a Ctrl-C or a SIGTERM
+        cause = stopped.__context__
+        raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
     finally:
         if logger is not None:
             logger.experiment.finish()  # else the next run would go on in this one

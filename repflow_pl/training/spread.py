@@ -105,8 +105,8 @@ def spread(
     `machine.devices` is how many a single run takes. A run whose process was killed is started
     again as long as it gets on, and fails where it does not.
 
-    Errors: KeyboardInterrupt on Ctrl-C, once all children have ended; UserError where nothing can
-    be written.
+    Errors: KeyboardInterrupt on Ctrl-C and SIGTERM, once all children have saved what they were at
+    and ended; UserError where nothing can be written.
     """
     with tempfile.TemporaryDirectory(prefix="repflow-") as orders:
         return _Spread(jobs, video_set, machine, slots, Path(orders)).run()
@@ -246,10 +246,13 @@ class _Spread:
                     _kill(child)
 
     def _ask_to_end(self) -> bool:
-        """Whether some are still there, a while after a Ctrl-C: Python drops one now and then."""
+        """Whether some are still there, a while after a SIGTERM, at which a training is saved.
+
+        It is sent again and again: Python drops one now and then that meets a finaliser.
+        """
         here = [child for child in self.running if child.process.poll() is None]
         for child in here:
-            child.process.send_signal(signal.SIGINT)
+            child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE / 4
         while time.monotonic() < deadline and any(c.process.poll() is None for c in here):
             time.sleep(0.05)

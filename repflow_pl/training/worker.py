@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from repflow_pl.data.index import open_set
-from repflow_pl.errors import UserError
+from repflow_pl.errors import UserError, terminate
 from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
 from repflow_pl.training.jobs import Job, is_main_process
@@ -61,9 +61,8 @@ def read_order(path: Path) -> Order:
 
 def main(path: Path) -> int:
     """Make the run of an order; returns one of the statuses above."""
-    # Both end a run in the same way; a shell's background jobs would ignore Ctrl-C.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         return _make(read_order(path))
@@ -93,7 +92,7 @@ def _end_with_parent() -> None:
     """Standard input is a pipe that nothing is written to: it ends when the parent does."""
     while os.read(sys.stdin.fileno(), 1):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(INTERRUPTED)
 
