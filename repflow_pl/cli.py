@@ -22,13 +22,14 @@ from repflow_pl.errors import Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
-from repflow_pl.report.table import Row, Table
+from repflow_pl.report.table import Rendered, Row, Table
 from repflow_pl.specs import spec_hash
 from repflow_pl.tables import (
     Setting,
     TableBuilder,
     averages,
     kept_tables,
+    plain_setting,
     split_tables,
     write_table,
 )
@@ -213,7 +214,9 @@ def run_tables(
             if len(video_sets) > 1:
                 console.print(f"split {video_set.fold} of {len(video_sets)}")
             failures += _train(todo, video_set, options, console) if todo else 0
-    _write(tables, facts, runs, options, console, readme)
+    written = _write(tables, facts, runs, options, console, readme)
+    if left:
+        _log(tables, written, options, console)
     return 1 if failures else 0
 
 
@@ -236,18 +239,39 @@ def _write(
     options: Options,
     console: Console,
     readme: bool,
-) -> None:
+) -> list[Rendered]:
     """Write the tables and their page; say so, and show a single table."""
     setting = setting_of(options)
     out = options.out / "tables"
+    written = []
     for table in tables:
         files = write_table(table, facts, setting, runs, options.seeds, out)
         if len(tables) == 1:
             console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
         names = f"{files.markdown}, {files.csv.name} and {files.png.name}"
         console.print(f"wrote {names}", markup=False)
+        written.append(files)
     for path in join(out, options.out / "README.md" if readme else None):
         console.print(f"wrote {path}", markup=False)
+    return written
+
+
+def _log(
+    tables: Sequence[Table], written: Sequence[Rendered], options: Options, console: Console
+) -> None:
+    """Hand the tables to W&B, if it takes them: they are written already."""
+    import wandb
+
+    from repflow_pl.training.tracking import log_table, wandb_mode
+
+    mode = options.wandb or wandb_mode()
+    setting = plain_setting(setting_of(options)).folder
+    for table, files in zip(tables, written, strict=True):
+        paths = [files.markdown, files.csv, files.png]
+        try:
+            log_table(table.name, setting, paths, options.out, mode)
+        except wandb.Error as error:
+            console.print(f"W&B did not take the table {table.name}: {error}", markup=False)
 
 
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
@@ -255,7 +279,8 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.training.run import Machine
     from repflow_pl.training.spread import share_out, spread
-    from repflow_pl.training.sweep import check, prepare, sweep, wandb_mode
+    from repflow_pl.training.sweep import check, prepare, sweep
+    from repflow_pl.training.tracking import wandb_mode
 
     slots = share_out(options.devices, options.gpus_per_run)
     check(left, video_set)

@@ -11,7 +11,7 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -42,15 +42,14 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder
+from repflow_pl.training.jobs import Job, member_runs, run_folder
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.result import Latency, RunResult, Versions, write_result
 from repflow_pl.training.stopping import RunCheckpoint
-
-WandbMode = Literal["offline", "online", "disabled"]
+from repflow_pl.training.tracking import WandbMode, log_result, tracked
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
@@ -75,6 +74,18 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     Errors: UserError for what the user can mend; KeyboardInterrupt on Ctrl-C, with
     the checkpoint of the last epoch in place; Terminated on SIGTERM, with one of the last step.
     """
+    with tracked(job, machine.out, machine.wandb) as logger:
+        return _run(job, video_set, machine, label, runs_after, logger)
+
+
+def _run(
+    job: Job,
+    video_set: VideoSet,
+    machine: Machine,
+    label: str,
+    runs_after: int,
+    logger: WandbLogger | None,
+) -> RunResult:
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
     data = ClipModule(
@@ -103,7 +114,6 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
     callbacks.append(RunCheckpoint(folder))
-    logger = _wandb_logger(job, machine)
     trainer = _trainer(job.spec, machine, callbacks, logger)
     try:
         if isinstance(job.spec.model, LateSpec):
@@ -121,9 +131,6 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     except SystemExit as stopped:  # how Lightning goes on with a Ctrl-C or a SIGTERM
         cause = stopped.__context__
         raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
-    finally:
-        if logger is not None:
-            logger.experiment.finish()  # else the next run would go on in this one
     accuracies = module.test_result
     assert accuracies is not None
     if accuracies.videos != len(video_set.part("test")):
@@ -157,6 +164,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     )
     if trainer.is_global_zero:
         write_result(folder / "result.json", result)
+    if logger is not None:
+        log_result(logger, folder, result.spec, result.seed)
     return result
 
 
@@ -199,35 +208,6 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
         model.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-
-
-def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
-    """A W&B run named by spec and seed, so that a resumed run goes on in the same place."""
-    if machine.wandb == "disabled" or not is_main_process():
-        return None
-    import wandb
-
-    run = wandb.init(
-        project="repflow",
-        dir=machine.out,
-        mode=machine.wandb,
-        id=f"{spec_hash(job.spec)}-seed{job.seed}",
-        resume="allow" if machine.wandb == "online" else None,
-        name=f"{job.row} · seed {job.seed}",
-        group=job.table,
-        job_type=job.row,
-        config={**to_dict(job.spec), "seed": job.seed},
-        # Only the run's numbers leave the program: no console, code, machine or path.
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            disable_code=True,
-            disable_git=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-        ),
-    )
-    return WandbLogger(experiment=run)
 
 
 def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:

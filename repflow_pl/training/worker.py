@@ -24,8 +24,9 @@ from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
 from repflow_pl.training.jobs import Job, is_main_process
 from repflow_pl.training.lock import BusyError
-from repflow_pl.training.run import Machine, WandbMode
+from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import make
+from repflow_pl.training.tracking import WandbMode
 
 DONE, FAILED, MISTAKE, BUSY, INTERRUPTED = 0, 1, 2, 75, 130
 """Exit status: made; failed, as error.txt says; cannot be made, as the last line says; another
