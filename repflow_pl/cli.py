@@ -23,7 +23,7 @@ from repflow_pl.files import check_writable
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
 from repflow_pl.report.table import Rendered, Row, Table
-from repflow_pl.specs import spec_hash
+from repflow_pl.specs import Precision, spec_hash
 from repflow_pl.tables import (
     Setting,
     TableBuilder,
@@ -65,6 +65,9 @@ class Options:
     """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
     narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
+    precision: Precision = "32"
+    """bf16: train and evaluate in mixed precision; part of the recipe, so it names other runs."""
+    compile: bool = False
     devices: int = 1
     """GPUs, or CPU processes where there is no GPU: as many runs are made side by side."""
     gpus_per_run: int = 1
@@ -123,7 +126,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    by_hand = {"data_root", "low_res", "pretrained", "list", "from_results", "gpus_per_run"}
+    by_hand = {
+        "data_root",
+        "low_res",
+        "pretrained",
+        "compile",
+        "list",
+        "from_results",
+        "gpus_per_run",
+    }
     parser.add_class_arguments(Options, as_group=False, skip=by_hand)
     parser.add_argument(
         "--data-root",
@@ -140,6 +151,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "--pretrained",
         action="store_true",
         help="Start from torchvision's weights of the backbone, where it has any.",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="Train what torch.compile makes of the network; part of the recipe.",
     )
     parser.add_argument(
         "--low-res",
@@ -229,6 +245,8 @@ def setting_of(options: Options) -> Setting:
         options.pretrained,
         options.split,
         options.low_res,
+        options.precision,
+        options.compile,
     )
 
 

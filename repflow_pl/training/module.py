@@ -44,6 +44,8 @@ class VideoClassifier(L.LightningModule):
         self.classes = classes
         torch.manual_seed(seed)
         self.model = build_model(spec.model, classes)
+        # The function, not the network: that keeps the names of its weights.
+        self.training_loss = torch.compile(training_loss) if spec.recipe.compile else training_loss
         self.train_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(classes, average="micro")
         self.val_loss = MeanMetric()
@@ -77,7 +79,7 @@ class VideoClassifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         labels = batch.label.repeat_interleave(batch.inputs[0].shape[1])
         inputs = [to_float(stream.flatten(0, 1)) for stream in batch.inputs]
-        scores, loss = training_loss(self.model, inputs, labels)
+        scores, loss = self.training_loss(self.model, inputs, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_top1.update(scores.detach(), labels)
         return loss

@@ -178,6 +178,7 @@ def _trainer(
     return L.Trainer(
         max_epochs=spec.recipe.epochs,
         accelerator="auto",
+        precision="bf16-mixed" if spec.recipe.precision == "bf16" else "32-true",
         devices=machine.devices,
         strategy="ddp" if machine.devices > 1 else "auto",
         callbacks=callbacks,
@@ -232,13 +233,15 @@ def _latency(
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = _examples(video_set, rgb_spec)
     frames = rgb_examples[0][0].permute(1, 2, 3, 0).numpy()  # [T, H, W, 3]
-    return measure_latency(
-        module.model,
-        _one_clip(examples, module.device),
-        reference,
-        _one_clip(rgb_examples, module.device),
-        tvl1_ms=_tvl1_times(spec, frames),
-    )
+    mixed = spec.recipe.precision == "bf16"
+    with torch.autocast(module.device.type, torch.bfloat16, enabled=mixed):
+        return measure_latency(
+            module.model,
+            _one_clip(examples, module.device),
+            reference,
+            _one_clip(rgb_examples, module.device),
+            tvl1_ms=_tvl1_times(spec, frames),
+        )
 
 
 def _tvl1_times(spec: RunSpec, frames: npt.NDArray[np.uint8]) -> list[float]:
