@@ -19,7 +19,7 @@ from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
-from repflow_pl.specs import RunSpec
+from repflow_pl.specs import RecipeSpec, RunSpec
 from repflow_pl.training.metrics import (
     Accuracies,
     VideoAccuracy,
@@ -126,19 +126,12 @@ class VideoClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         recipe = self.spec.recipe
-        groups = parameter_groups(self.model, recipe.lr, recipe.lr * recipe.flow_lr_factor)
-        optimiser: torch.optim.Optimizer
-        if recipe.optimiser == "sgd":
-            optimiser = torch.optim.SGD(
-                groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-            )
-        else:
-            optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        optimiser = build_optimiser(self.model, recipe)
         schedule: LRScheduler
         if recipe.schedule == "one_cycle":
             schedule = OneCycleLR(
                 optimiser,
-                max_lr=[group["lr"] for group in groups],
+                max_lr=[group["lr"] for group in optimiser.param_groups],
                 total_steps=int(self.trainer.estimated_stepping_batches),
             )
             return {
@@ -195,6 +188,14 @@ def to_float(stream: Tensor) -> Tensor:
     if stream.shape[1] != 3:
         return (stream.float() - ZERO) * STEP
     return stream.float() / 127.5 - 1
+
+
+def build_optimiser(model: nn.Module, recipe: RecipeSpec) -> torch.optim.Optimizer:
+    """The recipe's optimiser; the flow's parameters learn at a rate of their own."""
+    groups = parameter_groups(model, recipe.lr, recipe.lr * recipe.flow_lr_factor)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
 
 
 def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[str, Any]]:
