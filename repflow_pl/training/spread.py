@@ -173,6 +173,7 @@ class _Spread:
         )
         path = self.orders / f"slot{slot.number}.json"
         write_order(path, order)
+        checkpoint = _checkpoint_time(self.machine.out, job)  # before there can be another one
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         process = subprocess.Popen(
             [sys.executable, "-m", "repflow_pl.training.worker", str(path)],
@@ -186,9 +187,7 @@ class _Spread:
         )
         reader = threading.Thread(target=self._read, args=(slot, process), daemon=True)
         reader.start()
-        return Child(
-            job, label, slot, process, reader, errors, _checkpoint_time(self.machine.out, job)
-        )
+        return Child(job, label, slot, process, reader, errors, checkpoint)
 
     def _read(self, slot: Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -57,11 +57,12 @@ def test_the_settings_are_the_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (demo.profile.backbone, demo.clip.frames) == ("narrow", 8)
 
 
+@pytest.mark.slow
 def test_quick_run(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    options = bench_training.Options("cpu", threads=1, minutes=1, out=tmp_path, quick=True)
+    options = bench_training.Options("cpu", threads=1, minutes=0.2, out=tmp_path, quick=True)
     threads = torch.get_num_threads()
     try:
         results = bench_training.bench(options, open_set("folder", video_folder))
@@ -72,7 +73,7 @@ def test_quick_run(
     assert names == [f"training_cpu.{ending}" for ending in ("csv", "md", "png")]
     page = (folder / "training_cpu.md").read_text(encoding="utf-8")
     assert "figures mean nothing" in page and str(tmp_path) not in page
-    assert "`python experiments/bench_training.py --device cpu --threads 1 --minutes 1" in page
+    assert "`python experiments/bench_training.py --device cpu --threads 1 --minutes 0.2" in page
     assert "Data wait: " in page and "The flow layer after block 3 adds " in page
     with (folder / "training_cpu.csv").open() as stream:
         lines = list(csv.DictReader(stream))
