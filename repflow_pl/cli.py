@@ -18,25 +18,26 @@ from rich.console import Console
 from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
 from repflow_pl.data.facts import DataFacts, facts_of
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.errors import UserError, unknown
+from repflow_pl.errors import Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
-from repflow_pl.report.table import Row, Table
-from repflow_pl.specs import spec_hash
+from repflow_pl.report.table import Rendered, Row, Table
+from repflow_pl.specs import Precision, spec_hash
 from repflow_pl.tables import (
     Setting,
     TableBuilder,
     averages,
     kept_tables,
+    plain_setting,
     split_tables,
     write_table,
 )
 from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
 from repflow_pl.training.slurm import Slurm
 
-INTERRUPTED = 130
-"""Exit status of a program ended by Ctrl-C."""
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit status of a program ended by Ctrl-C, and by SIGTERM."""
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
 
@@ -65,6 +66,9 @@ class Options:
     """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
     narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
+    precision: Precision = "32"
+    """bf16: train and evaluate in mixed precision; part of the recipe, so it names other runs."""
+    compile: bool = False
     devices: int | None = None
     """GPUs, or CPU processes where there is no GPU: as many runs are made side by side. By default
     one run at a time; with --launcher slurm as many as the cluster can."""
@@ -100,8 +104,7 @@ def main(
     `readme`: renew the README's block too.
     """
     console = Console(soft_wrap=True, highlight=False)
-    # A job that is asked to end, by a scheduler or `kill`, ends as with Ctrl-C.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         if under_torchrun():
             from repflow_pl.training.torchrun import follow, leading
@@ -115,11 +118,11 @@ def main(
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         message = "interrupted: run the same command again and it goes on where it stopped."
         if is_main_process():
             print(message, file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
             raise
@@ -138,7 +141,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    by_hand = {"data_root", "low_res", "pretrained", "list", "from_results", "gpus_per_run"}
+    by_hand = {
+        "data_root",
+        "low_res",
+        "pretrained",
+        "compile",
+        "list",
+        "from_results",
+        "gpus_per_run",
+    }
     parser.add_class_arguments(Options, as_group=False, skip=by_hand | {"slurm"})
     parser.add_class_arguments(Slurm, "slurm")
     parser.add_argument(
@@ -156,6 +167,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "--pretrained",
         action="store_true",
         help="Start from torchvision's weights of the backbone, where it has any.",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="Train what torch.compile makes of the network; part of the recipe.",
     )
     parser.add_argument(
         "--low-res",
@@ -231,7 +247,9 @@ def run_tables(
             if len(video_sets) > 1:
                 console.print(f"split {video_set.fold} of {len(video_sets)}")
             failures += _train(todo, video_set, options, console) if todo else 0
-    _write(tables, facts, runs, options, console, readme)
+    written = _write(tables, facts, runs, options, console, readme)
+    if left:
+        _log(tables, written, options, console)
     return 1 if failures else 0
 
 
@@ -244,6 +262,8 @@ def setting_of(options: Options) -> Setting:
         options.pretrained,
         options.split,
         options.low_res,
+        options.precision,
+        options.compile,
     )
 
 
@@ -254,18 +274,39 @@ def _write(
     options: Options,
     console: Console,
     readme: bool,
-) -> None:
+) -> list[Rendered]:
     """Write the tables and their page; say so, and show a single table."""
     setting = setting_of(options)
     out = options.out / "tables"
+    written = []
     for table in tables:
         files = write_table(table, facts, setting, runs, options.seeds, out)
         if len(tables) == 1:
             console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
         names = f"{files.markdown}, {files.csv.name} and {files.png.name}"
         console.print(f"wrote {names}", markup=False)
+        written.append(files)
     for path in join(out, options.out / "README.md" if readme else None):
         console.print(f"wrote {path}", markup=False)
+    return written
+
+
+def _log(
+    tables: Sequence[Table], written: Sequence[Rendered], options: Options, console: Console
+) -> None:
+    """Hand the tables to W&B, if it takes them: they are written already."""
+    import wandb
+
+    from repflow_pl.training.tracking import log_table, wandb_mode
+
+    mode = options.wandb or wandb_mode()
+    setting = plain_setting(setting_of(options)).folder
+    for table, files in zip(tables, written, strict=True):
+        paths = [files.markdown, files.csv, files.png]
+        try:
+            log_table(table.name, setting, paths, options.out, mode)
+        except wandb.Error as error:
+            console.print(f"W&B did not take the table {table.name}: {error}", markup=False)
 
 
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
@@ -273,7 +314,7 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.training.launch import launch
     from repflow_pl.training.run import Machine
-    from repflow_pl.training.sweep import wandb_mode
+    from repflow_pl.training.tracking import wandb_mode
 
     machine = Machine(
         out=options.out,

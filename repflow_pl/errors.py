@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from types import FrameType
+from typing import NoReturn
 
 
 class UserError(Exception):
     """A mistake in the input or the environment, as one sentence that says what to do."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, by which a scheduler or `kill` asks a program to end; ends it as Ctrl-C does."""
+
+
+def terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """The handler of SIGTERM. Errors: Terminated, always."""
+    raise Terminated
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

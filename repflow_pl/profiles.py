@@ -16,6 +16,7 @@ from repflow_pl.specs import (
     Motion,
     MotionFilterSpec,
     OFFSpec,
+    Precision,
     RecipeSpec,
     RunSpec,
     Stream,
@@ -196,10 +197,19 @@ def build_profile(
     backbone: str | None = None,
     pretrained: bool = False,
     low_resolution: bool = False,
+    precision: Precision = "32",
+    compiled: bool = False,
 ) -> Profile:
-    """A profile for a data set, with another backbone, weights or low-resolution clips if asked."""
+    """A profile for a data set, with another backbone, weights, low-resolution clips or way of
+    computing if asked."""
     profile = demo_profile(data) if name == "demo" else paper_profile(data)
-    profile = dataclasses.replace(profile, pretrained=pretrained)
+    recipe, baseline_recipe = (
+        dataclasses.replace(recipe, precision=precision, compile=compiled)
+        for recipe in (profile.recipe, profile.baseline_recipe)
+    )
+    profile = dataclasses.replace(
+        profile, pretrained=pretrained, recipe=recipe, baseline_recipe=baseline_recipe
+    )
     if low_resolution:
         profile = dataclasses.replace(profile, clip=low_res(profile.clip))
     return profile if backbone is None else dataclasses.replace(profile, backbone=backbone)

@@ -17,6 +17,8 @@ DataStream = Literal["rgb", "tvl1", "tvl1_twice"]
 """What is loaded: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
 Stream = Literal["rgb", "rgb_diff", "tvl1", "tvl1_twice"]
 """What a network sees; `rgb_diff` are the differences between consecutive frames."""
+Precision = Literal["32", "bf16"]
+"""Of training and evaluation: float32, or bfloat16 where autocast takes it and float32 weights."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,9 @@ class RecipeSpec:
     schedule: Literal["plateau", "step", "one_cycle"] = "plateau"
     """`plateau`: ReduceLROnPlateau(patience 7) on the validation loss; `step`: StepLR(12, 0.1);
     `one_cycle`: OneCycleLR, per step."""
+    precision: Precision = "32"
+    compile: bool = False
+    """Train what torch.compile makes of the network; evaluation takes the network itself."""
 
 
 @dataclass(frozen=True)

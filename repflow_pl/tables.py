@@ -14,7 +14,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.publish import publish
 from repflow_pl.report.table import Context, MetadataBaseline, Rendered, Table, render
-from repflow_pl.specs import DataSpec, spec_hash
+from repflow_pl.specs import DataSpec, Precision, spec_hash
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
@@ -32,6 +32,8 @@ class Setting:
     split: str = "1"
     """One of the data set's official splits, or `all` of them."""
     low_res: bool = False
+    precision: Precision = "32"
+    compile: bool = False
 
     @property
     def splits(self) -> list[int]:
@@ -50,12 +52,14 @@ class Setting:
     @property
     def folder(self) -> str:
         """Folder of the tables, another for each setting: `<data>` for the demo profile, then
-        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`."""
+        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`, `<data>-bf16`."""
         parts = [
             self.shown_data,
             None if self.profile == "demo" else self.profile,
             self.backbone,
             "pretrained" if self.pretrained else None,
+            None if self.precision == "32" else self.precision,
+            "compile" if self.compile else None,
         ]
         return "-".join(part for part in parts if part)
 
@@ -71,7 +75,13 @@ def split_tables(
 ) -> list[Table]:
     """The tables on a list of videos, which is one of the data set's splits."""
     profile = build_profile(
-        setting.profile, setting.data, setting.backbone, setting.pretrained, setting.low_res
+        setting.profile,
+        setting.data,
+        setting.backbone,
+        setting.pretrained,
+        setting.low_res,
+        setting.precision,
+        setting.compile,
     )
     data = DataSpec(setting.data, profile.clip, fingerprint, split)
     return [build(profile, data) for build in builders]

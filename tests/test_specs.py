@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from repflow_pl.profiles import build_profile
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     ClipSpec,
@@ -24,6 +27,7 @@ from repflow_pl.specs import (
     low_res,
     spec_hash,
 )
+from repflow_pl.strict import parse
 
 SPEC = RunSpec(
     ModelSpec("narrow", flow=FlowSpec(3, layers=2)),
@@ -155,3 +159,27 @@ def test_a_stride_in_seconds_is_the_same_at_every_rate() -> None:
     assert clip.offsets(30.0) == (0, 6, 12, 18)
     assert clip.offsets(7.0) == (0, 1, 3, 4)
     assert ClipSpec(frames=4, stride=3).offsets(99.0) == (0, 3, 6, 9)
+
+
+PUBLISHED = sorted((Path(__file__).parents[1] / "tables" / "runs").glob("*/seed0/spec.json"))
+
+
+def test_finished_runs_keep_their_names() -> None:
+    """Options that came later leave the published runs the hashes that they are stored under."""
+    assert len(PUBLISHED) > 5
+    for path in PUBLISHED:
+        spec = parse(RunSpec, json.loads(path.read_text()))
+        assert (spec.recipe.precision, spec.recipe.compile) == ("32", False)
+        assert spec_hash(spec) == path.parts[-3]
+        other = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, compile=True))
+        assert spec_hash(other) != path.parts[-3]
+
+
+def test_the_way_of_computing_names_other_runs() -> None:
+    data = DataSpec("motion_shapes")
+
+    def name(**options: Any) -> str:
+        return spec_hash(build_profile("demo", "motion_shapes", **options).flow_after(data, 3))
+
+    assert name() == name(precision="32", compiled=False)
+    assert len({name(), name(precision="bf16"), name(compiled=True)}) == 3

@@ -20,13 +20,13 @@ from bench.timing import quartiles
 COLOURS = {"fused": "#c4512d", "eager": "#76828c", "compile": "#3d6f94"}
 INK, FAINT = "#22292f", "#76828c"
 STYLES: dict[Pass, Any] = {"forward": (0, (3, 2)), "forward + backward": "-"}
-_FONT: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}
+FONT: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}
 
 
 def picture_of(results: Results, context: Context) -> bytes:
     """A PNG of two panels; the dotted line is the floor, above which nothing can be."""
     plan = results.plan
-    with rc_context(_FONT):
+    with rc_context(FONT):
         figure = Figure(figsize=(9.0, 4.2), dpi=200)
         left, right = figure.subplots(1, 2, sharey=True)
         figure.subplots_adjust(left=0.08, right=0.985, top=0.80, bottom=0.15, wspace=0.06)

@@ -272,14 +272,25 @@ class EpochSampler(DistributedSampler[Draw]):
             drop_last=shuffle,
         )
         self.videos = videos
+        self.broken_off = (0, 0)
+
+    def begin_at(self, epoch: int, draws: int) -> None:
+        """Go on in an epoch that was broken off after so many of this process's draws.
+
+        Lightning sets the epoch only after the loader's processes have begun to load.
+        """
+        self.set_epoch(epoch)
+        self.broken_off = (epoch, draws)
 
     def __iter__(self) -> Iterator[Draw]:
         if self.shuffle:
             order = np.random.default_rng([self.seed, self.epoch]).permutation(self.videos)
         else:
             order = np.arange(self.videos)
-        padded = np.resize(order, self.total_size)
-        return ((int(index), self.epoch) for index in padded[self.rank :: self.num_replicas])
+        share = np.resize(order, self.total_size)[self.rank :: self.num_replicas]
+        epoch, draws = self.broken_off
+        left = share[draws:] if epoch == self.epoch else share
+        return ((int(index), self.epoch) for index in left)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

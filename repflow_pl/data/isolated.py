@@ -133,7 +133,8 @@ class IsolatedProcess:
 
 def serve() -> None:
     """The child's side: calls from standard input, answers to standard output, until its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for how in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler ask all processes:
+        signal.signal(how, signal.SIG_IGN)  # the parent handles it, and then closes the pipe
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers

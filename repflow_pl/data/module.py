@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -20,6 +23,14 @@ TIMEOUT = 1800
 """Seconds after which a silent worker is given up. A decoder that hangs is ended long before, by
 `GuardedFrames`; this is for what nobody thought of."""
 MOST_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a training has come: so many batches of this epoch are done."""
+
+    epoch: int
+    batches: int
 
 
 class ClipModule(LightningDataModule):
@@ -57,6 +68,7 @@ class ClipModule(LightningDataModule):
         self.batch = batch
         self.seed = seed
         self.workers = workers
+        self.resumed = Place(epoch=0, batches=0)
 
     def prepare(self) -> None:
         """Decode into the cache and compute TV-L1 where this was not done yet, with all cores."""
@@ -86,6 +98,17 @@ class ClipModule(LightningDataModule):
         """All views of the test part."""
         return self._loader(self._dataset("test"), self._evaluation_batch())
 
+    def state_dict(self) -> dict[str, int]:
+        """Lightning's hook: the place at which a resumed training is to go on."""
+        assert self.trainer is not None
+        epoch, batches = self.trainer.current_epoch, self.trainer.fit_loop.batch_idx + 1
+        place = Place(epoch + 1, 0) if self.trainer.is_last_batch else Place(epoch, batches)
+        return dataclasses.asdict(place)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lightning's hook: a checkpoint's state, before the loaders are asked for."""
+        self.resumed = Place(**state_dict)
+
     def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
         streams = self.train_streams if training else self.streams
         return ClipDataset(self.video_set, split, self.clip, streams, training, self.seed)
@@ -110,6 +133,8 @@ class ClipModule(LightningDataModule):
     def _loader(self, dataset: ClipDataset, batch: int) -> DataLoader[Sample]:
         rank = self.trainer.global_rank if self.trainer else 0
         sampler = EpochSampler(len(dataset), dataset.training, self.seed, self._ranks(), rank)
+        if dataset.training:
+            sampler.begin_at(self.resumed.epoch, self.resumed.batches * batch)
         workers = self.workers
         if workers is None:
             mapped = isinstance(dataset.frames, MappedFrames)
@@ -124,4 +149,13 @@ class ClipModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             timeout=TIMEOUT if workers else 0,
             persistent_workers=workers > 0,
+            worker_init_fn=_ignore_sigterm,
         )
+
+
+def _ignore_sigterm(worker: int) -> None:
+    """A scheduler asks all processes to end; the main one does not finish its step without these.
+
+    They end with it all the same.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,5 @@
-"""`python -m repflow_pl.report`: join the rendered tables into one page and the README."""
+"""`python -m repflow_pl.report`: join the rendered tables into one page and the README; with `wandb
+ENTITY/PROJECT`: bring results of other machines."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ from jsonargparse import CLI
 
 from repflow_pl.errors import UserError
 from repflow_pl.report.join import join
+from repflow_pl.report.pull import open_api, pull
 
 
 def report(tables: Path = Path("tables"), readme: Path = Path("README.md")) -> None:
     """Join all tables into TABLES/README.md and rewrite the README's placement block.
+
+    `python -m repflow_pl.report wandb ENTITY/PROJECT` brings results of W&B runs into runs/.
 
     Args:
         tables: folder with <data set>/<table>.md.
@@ -22,10 +26,30 @@ def report(tables: Path = Path("tables"), readme: Path = Path("README.md")) -> N
         print(f"wrote {path}")
 
 
+def wandb(project: str, runs: Path = Path("runs")) -> int:
+    """Bring the results of a W&B project's finished runs into RUNS; what is there already stays.
+
+    Args:
+        project: ENTITY/PROJECT
+        runs: folder with <spec hash>/seed<k>/.
+    """
+    outcomes = []
+    for outcome in pull(open_api(), project, runs):
+        print(outcome)
+        outcomes.append(outcome.state)
+    new, there, refused = (outcomes.count(state) for state in ("new", "there", "refused"))
+    print(f"{new} results brought, {there} were there, {refused} refused.")
+    return 1 if refused else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; a mistake is one sentence and exit status 2."""
+    """The command line; a mistake is one sentence and exit status 2, a refused result status 1."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        CLI(report, args=arguments, as_positional=False)
+        if given[:1] == ["wandb"]:
+            status: int = CLI(wandb, args=given[1:], as_positional=True)
+            return status
+        CLI(report, args=given, as_positional=False)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

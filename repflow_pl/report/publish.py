@@ -8,9 +8,7 @@ from pathlib import Path
 from repflow_pl.files import atomic_write
 from repflow_pl.report.rows import Table
 from repflow_pl.specs import spec_hash
-
-FILES = ("result.json", "spec.json")
-"""Small and without anything of the user; checkpoints, logs and errors stay where they are."""
+from repflow_pl.training.result import FILES
 
 
 def publish(table: Table, runs: Path, seeds: Sequence[int], facts: Path, into: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class Accuracies(NamedTuple):
@@ -65,3 +66,29 @@ def rank_of(scores: Tensor, labels: Tensor) -> Tensor:
     """
     true = scores.gather(-1, labels[..., None])
     return (~(scores < true)).sum(-1) - 1 + scores.isnan().any(-1) * scores.shape[-1]
+
+
+def saved_sums(metric: Metric) -> dict[str, Tensor]:
+    """What each process has summed up: name -> [processes, ...]. To be called in all of them."""
+    return {name: _of_all_processes(value) for name, value in metric.metric_state.items()}
+
+
+def restore_sums(metric: Metric, saved: dict[str, Tensor]) -> None:
+    """Go on from what `saved_sums` gave: each process from its own part, which is exact, or, where
+    their number has changed, from those of several or from nothing."""
+    rank, processes = (
+        (distributed.get_rank(), distributed.get_world_size()) if _are_several() else (0, 1)
+    )
+    for name, parts in saved.items():
+        mine = parts[rank::processes].sum(0, dtype=parts.dtype)
+        setattr(metric, name, mine.to(metric.device))
+    metric._update_count = 1  # nothing may follow but its `compute`, which warns where it is 0
+
+
+def _of_all_processes(value: Any) -> Tensor:
+    assert isinstance(value, Tensor)
+    return torch.stack(gather_all_tensors(value) if _are_several() else [value.clone()])
+
+
+def _are_several() -> bool:
+    return distributed.is_available() and distributed.is_initialized()

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from repflow_pl.data.clips import Batch
@@ -19,15 +19,20 @@ from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
-from repflow_pl.specs import RunSpec
-from repflow_pl.training.metrics import Accuracies, VideoAccuracy
+from repflow_pl.specs import RecipeSpec, RunSpec
+from repflow_pl.training.metrics import (
+    Accuracies,
+    VideoAccuracy,
+    restore_sums,
+    saved_sums,
+)
 
 
 class VideoClassifier(L.LightningModule):
     """Cross-entropy on clips, or the model's own loss; accuracy on videos.
 
-    Every epoch draws its random numbers from (seed, epoch) alone, so a resumed run ends with the
-    numbers of an uninterrupted one.
+    Every step draws its random numbers from (seed, epoch, step) alone and a checkpoint has all that
+    the epoch has summed up so far, so a resumed run ends with the numbers of an uninterrupted one.
     """
 
     def __init__(
@@ -39,12 +44,15 @@ class VideoClassifier(L.LightningModule):
         self.classes = classes
         torch.manual_seed(seed)
         self.model = build_model(spec.model, classes)
+        # The function, not the network: that keeps the names of its weights.
+        self.training_loss = torch.compile(training_loss) if spec.recipe.compile else training_loss
         self.train_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(classes, average="micro")
         self.val_loss = MeanMetric()
         self.val_accuracy = VideoAccuracy(videos_val)
         self.test_accuracy = VideoAccuracy(videos_test)
         self.last_train_loss = 0.0
+        self.last_val_loss = 0.0
         self.last_val_top1: float | None = None
         self.test_result: Accuracies | None = None
 
@@ -64,15 +72,14 @@ class VideoClassifier(L.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Dropout is the only draw made here; the loader's are functions of (seed, epoch) as well.
-        # Not at the epoch's start: a loader draws from torch's generator when it begins, which in
-        # a resumed run's first epoch is after that start and in an undisturbed one before it.
-        if batch_index == 0:
-            torch.manual_seed((self.seed * 10_007 + self.current_epoch) * 64 + self.global_rank)
+        # For every step anew: a resumed run may begin with any of them.
+        step = (self.seed * 10_007 + self.current_epoch) * 1_000_003 + batch_index
+        torch.manual_seed(step * 64 + self.global_rank)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         labels = batch.label.repeat_interleave(batch.inputs[0].shape[1])
         inputs = [to_float(stream.flatten(0, 1)) for stream in batch.inputs]
-        scores, loss = training_loss(self.model, inputs, labels)
+        scores, loss = self.training_loss(self.model, inputs, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_top1.update(scores.detach(), labels)
         return loss
@@ -85,6 +92,9 @@ class VideoClassifier(L.LightningModule):
             self.log(f"flow/{name}", value)
         self.train_loss.reset()
         self.train_top1.reset()
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(self.last_val_loss if self._validates else self.last_train_loss)
 
     # --- evaluation
 
@@ -96,7 +106,8 @@ class VideoClassifier(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.last_val_top1 = self.val_accuracy.compute().top1
-        self.log("val/loss", self.val_loss.compute())
+        self.last_val_loss = self.val_loss.compute().item()
+        self.log("val/loss", self.last_val_loss)
         self.log("val/top1", self.last_val_top1)
         self.val_loss.reset()
         self.val_accuracy.reset()
@@ -115,19 +126,12 @@ class VideoClassifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         recipe = self.spec.recipe
-        groups = parameter_groups(self.model, recipe.lr, recipe.lr * recipe.flow_lr_factor)
-        optimiser: torch.optim.Optimizer
-        if recipe.optimiser == "sgd":
-            optimiser = torch.optim.SGD(
-                groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-            )
-        else:
-            optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+        optimiser = build_optimiser(self.model, recipe)
         schedule: LRScheduler
         if recipe.schedule == "one_cycle":
             schedule = OneCycleLR(
                 optimiser,
-                max_lr=[group["lr"] for group in groups],
+                max_lr=[group["lr"] for group in optimiser.param_groups],
                 total_steps=int(self.trainer.estimated_stepping_batches),
             )
             return {
@@ -136,14 +140,23 @@ class VideoClassifier(L.LightningModule):
             }
         if recipe.schedule == "step":
             return {"optimizer": optimiser, "lr_scheduler": StepLR(optimiser, 12, gamma=0.1)}
-        has_val = len(self.val_accuracy.rank) > 0
         return {
             "optimizer": optimiser,
             "lr_scheduler": {
                 "scheduler": ReduceLROnPlateau(optimiser, patience=7),
-                "monitor": "val/loss" if has_val else "train/loss",
+                "monitor": "val/loss" if self._validates else "train/loss",
             },
         }
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        # Lightning steps a plateau after it has saved the epoch, and not at all in an epoch that
+        # was resumed, so on_train_epoch_end does it.
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    @property
+    def _validates(self) -> bool:
+        return len(self.val_accuracy.rank) > 0
 
     # --- what a resumed run must know beside Lightning's own state
 
@@ -152,10 +165,18 @@ class VideoClassifier(L.LightningModule):
             "train_loss": self.last_train_loss,
             "val_top1": self.last_val_top1,
         }
+        checkpoint["this_epoch"] = [saved_sums(metric) for metric in self._of_this_epoch]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.last_train_loss = checkpoint["last_epoch"]["train_loss"]
         self.last_val_top1 = checkpoint["last_epoch"]["val_top1"]
+        if "this_epoch" in checkpoint:  # else it is an older one, of the end of an epoch
+            for metric, sums in zip(self._of_this_epoch, checkpoint["this_epoch"], strict=True):
+                restore_sums(metric, sums)
+
+    @property
+    def _of_this_epoch(self) -> tuple[Metric, ...]:
+        return self.train_loss, self.train_top1
 
 
 def to_float(stream: Tensor) -> Tensor:
@@ -167,6 +188,14 @@ def to_float(stream: Tensor) -> Tensor:
     if stream.shape[1] != 3:
         return (stream.float() - ZERO) * STEP
     return stream.float() / 127.5 - 1
+
+
+def build_optimiser(model: nn.Module, recipe: RecipeSpec) -> torch.optim.Optimizer:
+    """The recipe's optimiser; the flow's parameters learn at a rate of their own."""
+    groups = parameter_groups(model, recipe.lr, recipe.lr * recipe.flow_lr_factor)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
 
 
 def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[str, Any]]:

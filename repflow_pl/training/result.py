@@ -11,6 +11,10 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
 
+FILES = ("result.json", "spec.json")
+"""What of a finished run is for others: small and without anything of the user; checkpoints, logs
+and errors stay where they are."""
+
 
 @dataclass(frozen=True)
 class Latency:

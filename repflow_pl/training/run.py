@@ -18,7 +18,7 @@ import lightning as L
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from rich.console import Console
@@ -44,13 +44,15 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.jobs import Job, is_main_process, member_runs, run_folder, under_torchrun
+from repflow_pl.training.jobs import Job, member_runs, run_folder, under_torchrun
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.result import Latency, RunResult, Versions, write_result
+from repflow_pl.training.stopping import RunCheckpoint
+from repflow_pl.training.tracking import log_result, tracked
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
@@ -76,8 +78,21 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     """Train a job to the end, from its checkpoint if there is one, test it and write result.json.
 
     `label` and `runs_after` are for the progress lines.
-    Errors: UserError for what the user can mend; KeyboardInterrupt, with the checkpoint in place.
+    Errors: UserError for what the user can mend; KeyboardInterrupt on Ctrl-C, with
+    the checkpoint of the last epoch in place; Terminated on SIGTERM, with one of the last step.
     """
+    with tracked(job, machine.out, machine.wandb) as logger:
+        return _run(job, video_set, machine, label, runs_after, logger)
+
+
+def _run(
+    job: Job,
+    video_set: VideoSet,
+    machine: Machine,
+    label: str,
+    runs_after: int,
+    logger: WandbLogger | None,
+) -> RunResult:
     folder = run_folder(machine.out, job.spec, job.seed)
     _write_spec(folder / "spec.json", job.spec)
     data = ClipModule(
@@ -105,15 +120,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     if has_flow and machine.wandb != "disabled":
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
-    callbacks.append(
-        ModelCheckpoint(
-            dirpath=folder,
-            filename="last",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-    )
-    logger = _wandb_logger(job, machine)
+    callbacks.append(RunCheckpoint(folder))
     trainer = _trainer(job.spec, machine, callbacks, logger)
     try:
         if isinstance(job.spec.model, LateSpec):
@@ -128,11 +135,9 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         start = time.monotonic()
         trainer.test(module, datamodule=data, verbose=False)
         test_seconds = time.monotonic() - start
-    except SystemExit as stopped:  # how Lightning ends a Ctrl-C or a SIGTERM
-        raise KeyboardInterrupt from stopped
-    finally:
-        if logger is not None:
-            logger.experiment.finish()  # else the next run would go on in this one
+    except SystemExit as stopped:  # how Lightning goes on with a Ctrl-C or a SIGTERM
+        cause = stopped.__context__
+        raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
     accuracies = module.test_result
     assert accuracies is not None
     if accuracies.videos != len(video_set.part("test")):
@@ -166,6 +171,8 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     )
     if trainer.is_global_zero:
         write_result(folder / "result.json", result)
+    if logger is not None:
+        log_result(logger, folder, result.spec, result.seed)
     return result
 
 
@@ -180,6 +187,7 @@ def _trainer(
     return L.Trainer(
         max_epochs=spec.recipe.epochs,
         accelerator="auto",
+        precision="bf16-mixed" if spec.recipe.precision == "bf16" else "32-true",
         devices=machine.devices,
         num_nodes=machine.machines,
         strategy="ddp" if machine.devices * machine.machines > 1 else "auto",
@@ -213,35 +221,6 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
         )
 
 
-def _wandb_logger(job: Job, machine: Machine) -> WandbLogger | None:
-    """A W&B run named by spec and seed, so that a resumed run goes on in the same place."""
-    if machine.wandb == "disabled" or not is_main_process():
-        return None
-    import wandb
-
-    run = wandb.init(
-        project="repflow",
-        dir=machine.out,
-        mode=machine.wandb,
-        id=f"{spec_hash(job.spec)}-seed{job.seed}",
-        resume="allow" if machine.wandb == "online" else None,
-        name=f"{job.row} · seed {job.seed}",
-        group=job.table,
-        job_type=job.row,
-        config={**to_dict(job.spec), "seed": job.seed},
-        # Only the run's numbers leave the program: no console, code, machine or path.
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            disable_code=True,
-            disable_git=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-        ),
-    )
-    return WandbLogger(experiment=run)
-
-
 def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
     """The first view of a few test videos, spread over the part: uint8 [B, C, T, H, W] a stream."""
     test = ClipDataset(video_set, "test", spec.data.clip, streams_of(spec.model))
@@ -264,13 +243,15 @@ def _latency(
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = _examples(video_set, rgb_spec)
     frames = rgb_examples[0][0].permute(1, 2, 3, 0).numpy()  # [T, H, W, 3]
-    return measure_latency(
-        module.model,
-        _one_clip(examples, module.device),
-        reference,
-        _one_clip(rgb_examples, module.device),
-        tvl1_ms=_tvl1_times(spec, frames),
-    )
+    mixed = spec.recipe.precision == "bf16"
+    with torch.autocast(module.device.type, torch.bfloat16, enabled=mixed):
+        return measure_latency(
+            module.model,
+            _one_clip(examples, module.device),
+            reference,
+            _one_clip(rgb_examples, module.device),
+            tvl1_ms=_tvl1_times(spec, frames),
+        )
 
 
 def _tvl1_times(spec: RunSpec, frames: npt.NDArray[np.uint8]) -> list[float]:

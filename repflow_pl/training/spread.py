@@ -100,8 +100,8 @@ def spread(
     `machine.devices` is how many a single run takes. A run whose process was killed is started
     again as long as it gets on, and fails where it does not.
 
-    Errors: KeyboardInterrupt on Ctrl-C, once all children have ended; UserError where nothing can
-    be written.
+    Errors: KeyboardInterrupt on Ctrl-C and SIGTERM, once all children have saved what they were at
+    and ended; UserError where nothing can be written.
     """
     with tempfile.TemporaryDirectory(prefix="repflow-") as orders:
         return _Spread(jobs, video_set, machine, slots, Path(orders)).run()
@@ -160,6 +160,7 @@ class _Spread:
         order = order_of(job, self.video_set, self.machine, label, runs_after)
         path = self.orders / f"slot{slot.number}.json"
         write_order(path, order)
+        checkpoint = checkpoint_time(self.machine.out, job)  # before there can be another one
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         process = subprocess.Popen(
             [sys.executable, "-m", "repflow_pl.training.worker", str(path)],
@@ -173,9 +174,7 @@ class _Spread:
         )
         reader = threading.Thread(target=self._read, args=(slot, process), daemon=True)
         reader.start()
-        return Child(
-            job, label, slot, process, reader, errors, checkpoint_time(self.machine.out, job)
-        )
+        return Child(job, label, slot, process, reader, errors, checkpoint)
 
     def _read(self, slot: Slot, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -233,10 +232,13 @@ class _Spread:
                     _kill(child)
 
     def _ask_to_end(self) -> bool:
-        """Whether some are still there, a while after a Ctrl-C: Python drops one now and then."""
+        """Whether some are still there, a while after a SIGTERM, at which a training is saved.
+
+        It is sent again and again: Python drops one now and then that meets a finaliser.
+        """
         here = [child for child in self.running if child.process.poll() is None]
         for child in here:
-            child.process.send_signal(signal.SIGINT)
+            child.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + GRACE / 4
         while time.monotonic() < deadline and any(c.process.poll() is None for c in here):
             time.sleep(0.05)

@@ -25,7 +25,7 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.order import Order, WandbMode
+from repflow_pl.training.order import Order
 from repflow_pl.training.outcome import Failed
 from repflow_pl.training.run import Machine, run
 
@@ -148,10 +148,3 @@ def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
     wanted = {(job.spec.data.clip, training_streams_of(job.spec.model)): None for job in jobs}
     for clip, streams in wanted:
         ClipDataset(video_set, "test", clip, streams)
-
-
-def wandb_mode() -> WandbMode:
-    """Online where the user is logged in to W&B, else offline."""
-    import wandb
-
-    return "online" if wandb.login(prompt=False, verify=False) else "offline"

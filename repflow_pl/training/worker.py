@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repflow_pl.errors import UserError
+from repflow_pl.errors import UserError, terminate
 from repflow_pl.training.jobs import is_main_process
 from repflow_pl.training.lock import BusyError
 from repflow_pl.training.order import Order, read_order, videos_of
@@ -29,7 +29,7 @@ def main(path: Path) -> int:
     """Make the run of an order; returns a status of `outcome`."""
     # Both end a run in the same way; a shell's background jobs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         return _make(read_order(path))
@@ -54,7 +54,7 @@ def _end_with_parent() -> None:
     """Standard input is a pipe that nothing is written to: it ends when the parent does."""
     while os.read(sys.stdin.fileno(), 1):
         pass
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
     os._exit(INTERRUPTED)
 

@@ -157,6 +157,7 @@ if what == "full disk":
 if what == "busy once" and not tries:
     sys.exit(75)
 if what == "slow":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         time.sleep(60)
     except KeyboardInterrupt:

@@ -1,0 +1,95 @@
+"""What is timed of training: a step, an evaluation and the flow layer alone, of three networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.models.build import build_model
+from repflow_pl.models.loss import training_loss
+from repflow_pl.profiles import Profile
+from repflow_pl.specs import ClipSpec, DataSpec, RunSpec
+from repflow_pl.training.module import build_optimiser, to_float
+
+RGB, FLOW, FCF = "RGB", "RGB + flow after block 3", "Flow-Conv-Flow after block 3"
+BLOCK = 3
+
+Call = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The calls of one network, on a batch that lies on the device."""
+
+    train: Call
+    """Forward, loss, backward and the optimiser's step."""
+    evaluate: Call
+    layer_forward: Call | None
+    """Of the flow layer alone, in training; None of a network without."""
+    layer_both: Call | None
+    """Forward and backward."""
+
+
+def specs_of(profile: Profile, clip: ClipSpec) -> dict[str, RunSpec]:
+    """The networks by name, as the tables' rows have them."""
+    data = DataSpec("motion_shapes", clip)
+    return {
+        RGB: profile.rgb(data),
+        FLOW: profile.flow_after(data, BLOCK),
+        FCF: profile.fcf_after(data, BLOCK),
+    }
+
+
+def parts_of(spec: RunSpec, classes: int, batch: int, device: torch.device) -> Parts:
+    """Build a network with a batch of noise for it: its cost is that of any clips."""
+    torch.manual_seed(0)
+    model = build_model(spec.model, classes).to(device)
+    optimiser = build_optimiser(model, spec.recipe)
+    height, width = spec.data.clip.crop
+    shape = (batch, 3, spec.data.clip.frames, height, width)
+    clips = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+    labels = torch.arange(batch, device=device) % classes
+
+    def train() -> None:
+        model.train()
+        optimiser.zero_grad()
+        training_loss(model, [to_float(clips)], labels)[1].backward()
+        optimiser.step()
+
+    def evaluate() -> None:
+        model.eval()
+        with torch.no_grad():
+            model(to_float(clips))
+
+    layer = next((m for m in model.modules() if isinstance(m, RepFlow | FlowStack)), None)
+    if layer is None:
+        return Parts(train, evaluate, None, None)
+    features = _input_of(layer, evaluate).requires_grad_()
+    leaves = [features, *(p for p in layer.parameters() if p.requires_grad)]
+
+    def forward() -> Tensor:
+        layer.train()
+        out: Tensor = layer(features)
+        return out
+
+    def layer_forward() -> None:
+        forward()
+
+    def layer_both() -> None:
+        torch.autograd.grad(forward().sum(), leaves, allow_unused=True)
+
+    return Parts(train, evaluate, layer_forward, layer_both)
+
+
+def _input_of(layer: nn.Module, call: Call) -> Tensor:
+    """What a layer of a network is given in a call of the network."""
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    call()
+    handle.remove()
+    return seen[0].detach().clone()

@@ -1,0 +1,136 @@
+"""The training benchmark: clips per second of RGB, RGB + flow after block 3, and Flow-Conv-Flow.
+
+Training and evaluation, the flow layer's share of a step, the wait for data and peak memory; the
+networks are timed in turns. On a GPU at the paper's setting (ResNet-34, 16 x 112 x 112, batch 24),
+on a CPU at the demo's. Writes tables/bench/training_<device>.{md,csv,png}. Three minutes on two CPU
+cores that do nothing else; the first run also renders the embedded data set.
+
+    python experiments/bench_training.py
+    python experiments/bench_training.py --device cuda
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.training import Results, Setting, run
+from bench.training_page import Context, added, csv_of, markdown_of, picture_of
+from bench_flow import INTERRUPTED, chosen_device
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write, check_writable
+from repflow_pl.profiles import build_profile
+
+DATA = "motion_shapes"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time training with and without the flow layer, and what it waits for and takes."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU where there is one."""
+    threads: int = 2
+    """CPU threads."""
+    minutes: float = 3
+    """About how long, beside the rendering of the data set."""
+    out: Path = Path()
+    """Folder that gets tables/bench/."""
+    quick: bool = False
+    """Tiny sizes, in seconds: shows that everything works, and its figures mean nothing."""
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise UserError("--threads is a count of 1 or more.")
+        if self.minutes <= 0:
+            raise UserError("--minutes must be more than 0.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; returns the exit status: 0, or 2 for a mistake."""
+    try:
+        options = parse(arguments)
+        bench(options, open_set(DATA))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
+    parser.add_class_arguments(Options, as_group=False, skip={"quick"})
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
+    )
+    try:
+        parsed = parser.parse_args(list(arguments))
+        return Options(**parsed.as_dict())
+    except (UserError, SystemExit):
+        raise
+    except Exception as error:
+        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+
+
+def bench(options: Options, video_set: VideoSet) -> Results:
+    """Measure, then write the three files."""
+    setting = setting_of(options)
+    folder = options.out / "tables" / "bench"
+    check_writable(folder)
+    minutes = options.minutes / 20 if options.quick else options.minutes
+    results = run(setting, video_set, minutes, lambda text: print(text, flush=True))
+    context = Context(setting, results.workers, shown_command(options), options.quick)
+    stem = folder / f"training_{setting.device.type}"
+    page = markdown_of(results, context)
+    contents = {".csv": csv_of(results).encode(), ".png": picture_of(results, context)}
+    for ending, content in {**contents, ".md": page.encode()}.items():
+        with atomic_write(stem.with_suffix(ending), "wb") as stream:
+            stream.write(content)
+    print(page)
+    print(added(results, setting.device))
+    print(f"wrote {stem}.md, .csv and .png")
+    return results
+
+
+def setting_of(options: Options) -> Setting:
+    """The paper's setting on a GPU, the demo's on a CPU, and a tiny one for a quick run.
+
+    Errors: UserError where a GPU is asked for and there is none.
+    """
+    device = chosen_device(options.device)
+    profile = build_profile("paper" if device.type == "cuda" else "demo", DATA)
+    clip, batch = profile.clip, profile.recipe.batch
+    if options.quick:
+        clip = dataclasses.replace(clip, frames=4, size=32, crop=(32, 32))
+        batch = 2
+    return Setting(profile, clip, batch, device, options.threads)
+
+
+def shown_command(options: Options) -> str:
+    """The command that measures the same; folders of the user are not shown."""
+    parts = ["python", "experiments/bench_training.py"]
+    for name, default in vars(Options()).items():
+        value = getattr(options, name)
+        if value != default and name != "out":
+            parts += [f"--{name}"] if value is True else [f"--{name}", f"{value}"]
+    return shlex.join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,98 @@
+"""The training benchmark writes its page, and its shares and verdicts are what they say."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "experiments")]
+
+import bench_training  # noqa: E402
+from bench.networks import FCF, FLOW, RGB  # noqa: E402
+from bench.training import Results  # noqa: E402
+from bench.training_page import added  # noqa: E402
+
+from repflow_pl.data.index import open_set  # noqa: E402
+
+
+def results_of(rgb: list[float], flow: list[float]) -> Results:
+    """Steps of so many seconds, a flow layer of 0.1 forward and 0.3 with its backward."""
+    seconds = {
+        (RGB, "train"): rgb,
+        (FLOW, "train"): flow,
+        (FLOW, "layer_forward"): [0.1] * len(flow),
+        (FLOW, "layer_both"): [0.3] * len(flow),
+    }
+    return Results(seconds, {}, "", [0.1], 0, 1.0)  # type: ignore[arg-type]
+
+
+def test_shares_are_of_the_networks_own_step_and_ratios_of_the_same_turn() -> None:
+    results = results_of([1.0, 2.0, 1.0], [1.25, 2.5, 1.25])
+    assert results.ratio(FLOW, "train").median == pytest.approx(1.25)
+    assert results.added.high == pytest.approx(0.25)
+    shares = results.shares(FLOW)
+    assert shares is not None and results.shares(RGB) is None
+    assert [share.median for share in shares] == pytest.approx([0.08, 0.16])
+    assert results.clips_per_second(RGB, "train", 8).median == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize(("step", "verdict"), [(1.05, "reached"), (1.2, "missed")])
+def test_on_a_gpu_it_says_whether_the_layer_is_cheap_enough(step: float, verdict: str) -> None:
+    results = results_of([1.0] * 3, [step] * 3)
+    assert added(results, torch.device("cuda")).endswith(f"10.0 % or less: {verdict}.")
+    assert "or less" not in added(results, torch.device("cpu"))
+
+
+def test_the_settings_are_the_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    paper = bench_training.setting_of(bench_training.Options())
+    assert (paper.profile.backbone, paper.batch) == ("resnet34", 24)
+    assert (paper.clip.frames, paper.clip.crop) == (16, (112, 112))
+    demo = bench_training.setting_of(bench_training.Options(device="cpu"))
+    assert (demo.profile.backbone, demo.clip.frames) == ("narrow", 8)
+
+
+@pytest.mark.slow
+def test_quick_run(
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    options = bench_training.Options("cpu", threads=1, minutes=0.2, out=tmp_path, quick=True)
+    threads = torch.get_num_threads()
+    try:
+        results = bench_training.bench(options, open_set("folder", video_folder))
+    finally:
+        torch.set_num_threads(threads)
+    folder = tmp_path / "tables" / "bench"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"training_cpu.{ending}" for ending in ("csv", "md", "png")]
+    page = (folder / "training_cpu.md").read_text(encoding="utf-8")
+    assert "figures mean nothing" in page and str(tmp_path) not in page
+    assert "`python experiments/bench_training.py --device cpu --threads 1 --minutes 0.2" in page
+    assert "Data wait: " in page and "The flow layer after block 3 adds " in page
+    with (folder / "training_cpu.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) == 2 + 4 + 4 + 1
+    assert all(float(line["seconds_median"]) > 0 and int(line["n"]) > 1 for line in lines)
+    assert {line["network"] for line in lines} == {RGB, FLOW, FCF, ""}
+    for network in (FLOW, FCF):
+        shares = results.shares(network)
+        assert shares is not None and 0 < sum(share.median for share in shares) < 1
+    assert results.no_peaks or all(peak > 0 for peak in results.peak_bytes.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [(["--minutes", "0"], "--minutes must be more than 0."), (["--device", "tpu"], "tpu")],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench_training.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error

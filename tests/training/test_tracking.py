@@ -1,0 +1,77 @@
+"""What W&B is given, as it lies on the disk: results and tables, nothing of the user or machine."""
+
+from __future__ import annotations
+
+import io
+import platform
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repflow_pl.cli import Options, run_tables
+from repflow_pl.profiles import Profile
+from repflow_pl.report.table import Row, Table
+from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+
+SECRET, KEY, MACHINE = "s3cr3t-of-the-environment", "k" * 40, "a-machine-of-the-users"
+
+
+def table(profile: Profile, data: DataSpec) -> Table:
+    model = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
+    return Table("short", "One run", (Row("Flow", RunSpec(model, data, RecipeSpec(1, 8, 1e-3))),))
+
+
+@pytest.fixture(scope="module")
+def made(video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`out`: a table that was made with W&B offline; `staged`: W&B's copies for artifacts."""
+    folder = tmp_path_factory.mktemp("tracked")
+    options = Options(data="folder", data_root=video_folder, out=folder / "out", wandb="offline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPFLOW_CACHE", str(shared_cache))
+        patch.setenv("REPFLOW_SECRET", SECRET)
+        patch.setenv("WANDB_API_KEY", KEY)
+        patch.setenv("WANDB_DATA_DIR", str(folder / "staged"))
+        for module, function in ((socket, "gethostname"), (platform, "node")):
+            patch.setattr(module, function, lambda: MACHINE)
+        console = Console(file=io.StringIO())
+        assert run_tables([table], options, console) == 0
+        assert run_tables([table], options, console) == 0, "again, with nothing left to make"
+    return folder
+
+
+def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None:
+    out = made / "out"
+    runs = sorted((out / "wandb").glob("offline-run-*"))
+    assert len(runs) == 2, "a run and a table, which a second call logs no more"
+    logged = {path.stem: path.read_bytes() for run in runs for path in run.glob("*.wandb")}
+    (result,) = (path for path in out.glob("runs/*/seed0/result.json"))
+    name = f"{result.parts[-3]}-seed0"
+    assert set(logged) == {f"run-{name}", "run-table-folder-short"}
+    run, shown = logged[f"run-{name}"], logged["run-table-folder-short"]
+    for text in (f"result-{name}", "result.json", "spec.json", "short", "Flow · seed 0", "theta"):
+        assert text.encode() in run, text
+    for text in ("table-folder-short", "short.md", "short.csv", "short.png"):
+        assert text.encode() in shown, text
+
+    staged = [path.read_bytes() for path in (made / "staged").rglob("*") if path.is_file()]
+    tables = list((out / "tables" / "folder").iterdir())
+    wanted = [result, result.with_name("spec.json"), *tables]
+    assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
+
+
+def test_nothing_of_the_user_or_the_machine_is_logged(made: Path) -> None:
+    staged = str(made / "staged").encode()
+    files = [path for path in (made / "out" / "wandb").glob("offline-run-*/**/*") if path.is_file()]
+    files = [path for path in files if "logs" not in path.parts]  # W&B's own, never uploaded
+    assert {path.suffix for path in files} <= {".wandb", ".png"}
+    files += [path for path in (made / "staged").rglob("*") if path.is_file()]
+    for path in files:
+        # Where W&B finds the copies again that it is to upload: in this file and not uploaded.
+        content = re.sub(re.escape(staged) + rb"[\w/.-]*", b"", path.read_bytes())
+        for own in (str(made), str(Path.home()), SECRET, "REPFLOW_SECRET", KEY, MACHINE):
+            assert own.encode() not in content, f"{own} is in {path.name}"
+        if path.suffix != ".png":
+            assert not re.search(rb"/(home|root|tmp|usr|work|Users)/", content), path.name
