@@ -18,8 +18,8 @@ class Slurm:
     account: str | None = None
     """Account that is charged; by default yours."""
     minutes: int = 720
-    """Time limit of a job. A run that takes longer is queued again and goes on from its last
-    epoch."""
+    """Time limit of a job. A run that takes longer is queued again and goes on from where
+    it was."""
     cpus: int = 8
     """CPU cores for each GPU."""
     mem: str | None = None

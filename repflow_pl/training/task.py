@@ -60,12 +60,12 @@ class Task:
             sys.exit(1)
 
     def checkpoint(self) -> Any:
-        """Called by submitit before the job is taken away: end the worker, which has saved its
-        last epoch, and say what to call in the next job."""
+        """Called by submitit before the job is taken away: end the worker, which saves the step
+        under way, and say what to call in the next job."""
         from submitit.helpers import DelayedSubmission
 
         if self.worker is not None:
-            self.worker.send_signal(signal.SIGINT)
+            self.worker.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + GRACE
             while time.monotonic() < deadline and self.worker.poll() is None:
                 time.sleep(0.1)

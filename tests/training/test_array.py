@@ -61,7 +61,7 @@ if sys.orig_argv[1:3] == ["-m", "repflow_pl.training.worker"]:
     if what == "busy once" and not tries:
         os._exit(75)
     if what == "slow" and not tries:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             sys.stdin.read()  # ends with the parent
         except KeyboardInterrupt:
