@@ -55,6 +55,8 @@ class Sample(NamedTuple):
     label: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     """Place of the video in its part."""
+    unread: bool = False
+    """The video cannot be read any more, and these views are black."""
 
 
 class Batch(NamedTuple):
@@ -66,6 +68,8 @@ class Batch(NamedTuple):
     """int64 [B]."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
     """int64 [B]."""
+    unread: Tensor
+    """bool [B]."""
 
 
 class _Clip(NamedTuple):
@@ -131,10 +135,11 @@ class ClipDataset(Dataset[Sample]):
         samples = []
         for (index, epoch), clips in zip(pairs, drawn, strict=True):
             views, error = self._views(clips, found)
+            unread = error is not None and not self.training
             if error is not None:
                 index, views = self._instead(index, epoch, error)
             inputs = tuple(torch.stack(part) for part in zip(*views, strict=True))
-            samples.append(Sample(inputs, self.videos[index].label, index))
+            samples.append(Sample(inputs, self.videos[index].label, index, unread))
         return samples
 
     def _draw(self, index: int, epoch: int) -> list[_Clip]:
@@ -168,7 +173,7 @@ class ClipDataset(Dataset[Sample]):
         """What stands in for a clip that could be read when the set was checked, and now cannot.
 
         In training the next video that can be read; in evaluation black views of the video itself,
-        so that it counts, and most likely counts as an error.
+        so that it counts, and counts as an error.
         Errors: UserError where too many clips are lost for this to be a few bad files.
         """
         video = self.videos[index]
@@ -300,6 +305,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         tuple(torch.stack(views) for views in inputs),
         torch.tensor([sample.label for sample in samples]),
         torch.tensor([sample.index for sample in samples]),
+        torch.tensor([sample.unread for sample in samples]),
     )
 
 

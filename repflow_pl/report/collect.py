@@ -91,6 +91,7 @@ def average(splits: Sequence[RunResult]) -> RunResult:
         videos_test=sum(result.videos_test for result in splits),
         videos_broken=sum(result.videos_broken for result in splits),
         videos_missing=sum(result.videos_missing for result in splits),
+        videos_unread=sum(result.videos_unread for result in splits),
         fingerprint="+".join(result.fingerprint for result in splits),
         manifest="+".join(result.manifest for result in splits),
         train_seconds=sum(result.train_seconds for result in splits),

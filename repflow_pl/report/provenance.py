@@ -48,7 +48,15 @@ def _videos(results: Sequence[RunResult]) -> list[str]:
 
 def _missing(results: Sequence[RunResult]) -> list[str]:
     missing = max(result.videos_missing for result in results)
-    return [f"Files that the list names and that were not there: {missing}."] if missing else []
+    unread = max(result.videos_unread for result in results)
+    sentences = []
+    if missing:
+        sentences.append(f"Files that the list names and that were not there: {missing}.")
+    if unread:
+        sentences.append(
+            f"Test videos that could not be read any more, which count as errors: {unread}."
+        )
+    return sentences
 
 
 def _manifest(results: Sequence[RunResult]) -> str:

@@ -53,6 +53,7 @@ def _line(
         "videos_test": _join(sorted({result.videos_test for result in results})),
         "videos_broken": _join(sorted({result.videos_broken for result in results})),
         "videos_missing": _join(sorted({result.videos_missing for result in results})),
+        "videos_unread": _join(sorted({result.videos_unread for result in results})),
         "device": _join(sorted({result.device for result in results})),
         "fingerprint": _join(sorted({result.fingerprint for result in results})),
         "manifest": _join(sorted({result.manifest for result in results})),

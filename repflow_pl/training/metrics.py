@@ -11,13 +11,15 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 
 class Accuracies(NamedTuple):
-    """Fractions of right predictions, and the number of videos they are of."""
+    """Fractions of right predictions, the number of videos they are of, and how many of those could
+    not be read."""
 
     top1: float
     top5: float
     clip_top1: float
     clip_top5: float
     videos: int
+    unread: int = 0
 
 
 class VideoAccuracy(Metric):
@@ -33,19 +35,29 @@ class VideoAccuracy(Metric):
     rank: Tensor
     clips_top1: Tensor
     clips_top5: Tensor
+    unread: Tensor
 
     def __init__(self, videos: int) -> None:
         super().__init__()
-        for state in ("rank", "clips_top1", "clips_top5"):
+        for state in ("rank", "clips_top1", "clips_top5", "unread"):
             self.add_state(state, torch.full((videos,), -1.0), dist_reduce_fx="max")
 
-    def update(self, scores: Tensor, labels: Tensor, index: Tensor) -> None:
-        """scores [B, V, classes] before the softmax; labels [B]; index [B] of the videos."""
+    def update(
+        self, scores: Tensor, labels: Tensor, index: Tensor, unread: Tensor | None = None
+    ) -> None:
+        """scores [B, V, classes] before the softmax; labels [B]; index [B] of the videos.
+
+        `unread` [B]: videos that could not be read; they count as wrong, whatever their scores.
+        """
+        if unread is None:
+            unread = torch.zeros_like(labels, dtype=torch.bool)
+        scores = scores.masked_fill(unread[:, None, None], torch.nan)
         probabilities = scores.float().softmax(-1)
         clip_ranks = rank_of(probabilities, labels[:, None].expand(scores.shape[:2]))
         self.rank[index] = rank_of(probabilities.mean(1), labels).float()
         self.clips_top1[index] = (clip_ranks < 1).float().mean(1)
         self.clips_top5[index] = (clip_ranks < 5).float().mean(1)
+        self.unread[index] = unread.float()
 
     def compute(self) -> Accuracies:
         seen = self.rank >= 0
@@ -56,6 +68,7 @@ class VideoAccuracy(Metric):
             clip_top1=self.clips_top1[seen].double().mean().item(),
             clip_top5=self.clips_top5[seen].double().mean().item(),
             videos=int(seen.sum()),
+            unread=int(self.unread[seen].sum()),
         )
 
 

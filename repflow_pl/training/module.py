@@ -102,7 +102,7 @@ class VideoClassifier(L.LightningModule):
         scores = self.scores(batch)
         labels = batch.label[:, None].expand(scores.shape[:2])
         self.val_loss.update(F.cross_entropy(scores.flatten(0, 1), labels.flatten()), len(labels))
-        self.val_accuracy.update(scores, batch.label, batch.index)
+        self.val_accuracy.update(scores, batch.label, batch.index, batch.unread)
 
     def on_validation_epoch_end(self) -> None:
         self.last_val_top1 = self.val_accuracy.compute().top1
@@ -113,7 +113,7 @@ class VideoClassifier(L.LightningModule):
         self.val_accuracy.reset()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        self.test_accuracy.update(self.scores(batch), batch.label, batch.index)
+        self.test_accuracy.update(self.scores(batch), batch.label, batch.index, batch.unread)
 
     def on_test_epoch_end(self) -> None:
         self.test_result = self.test_accuracy.compute()

@@ -82,6 +82,9 @@ class RunResult:
     versions: Versions
     videos_missing: int = 0
     """Files that the split's list names and the disk did not have."""
+    videos_unread: int = 0
+    """Test videos that could be read when the set was checked, and not in the test; they count as
+    errors."""
     manifest: str = ""
     """Hash of the manifest: of all that was found in the split's files."""
 

@@ -167,6 +167,7 @@ def _run(
         device=_device_name(module.device),
         versions=versions(),
         videos_missing=len(video_set.missing),
+        videos_unread=accuracies.unread,
         manifest=video_set.manifest,
     )
     if trainer.is_global_zero:

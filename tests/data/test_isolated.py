@@ -106,6 +106,7 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
         else:
             assert sample.index == 1 and sample.inputs[0].shape == plain.inputs[0].shape
             assert not sample.inputs[0].any()
+        assert sample.unread != training and not plain.unread
         dataset.frames = Failing(DecodedFrames(opened.root, clip), set(paths))
         with pytest.raises(UserError, match="could not be read") as error:
             for _ in range(20):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,11 +62,21 @@ def test_is_exact_for_every_number_of_processes(
             metric.update(scores[some], labels[some], some)
         parts.append(metric)
     merged = VideoAccuracy(videos)
-    for name in ("rank", "clips_top1", "clips_top5"):
+    for name in ("rank", "clips_top1", "clips_top5", "unread"):
         setattr(merged, name, torch.stack([getattr(part, name) for part in parts]).amax(0))
     merged._update_count = 1
     assert merged.compute() == alone.compute()
     assert merged.compute().videos == videos
+
+
+def test_what_could_not_be_read_is_counted_and_wrong() -> None:
+    scores = torch.eye(CLASSES)[:3, None] * 9  # all right
+    metric = VideoAccuracy(4)
+    for _ in range(2):  # a video that two processes had
+        metric.update(scores, torch.arange(3), torch.arange(3), torch.arange(3) == 1)
+    found = metric.compute()
+    assert (found.videos, found.unread) == (3, 1)
+    assert found.top1 == pytest.approx(2 / 3) and found.clip_top1 == pytest.approx(2 / 3)
 
 
 def test_equal_scores_are_no_answer() -> None:
