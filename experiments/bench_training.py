@@ -12,20 +12,19 @@ cores that do nothing else; the first run also renders the embedded data set.
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bench.command import chosen_device, parse, shown_command, status_of, write_files
 from bench.training import Results, Setting, run
-from bench.training_page import Context, added, csv_of, markdown_of, picture_of
-from bench_flow import INTERRUPTED, chosen_device
+from bench.training_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write, check_writable
+from repflow_pl.files import check_writable
 from repflow_pl.profiles import build_profile
 
 DATA = "motion_shapes"
@@ -55,37 +54,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; returns the exit status: 0, or 2 for a mistake."""
-    try:
-        options = parse(arguments)
-        bench(options, open_set(DATA))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    from jsonargparse import ArgumentParser, set_parsing_settings
-
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"quick"})
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
-    )
-    try:
-        parsed = parser.parse_args(list(arguments))
-        return Options(**parsed.as_dict())
-    except (UserError, SystemExit):
-        raise
-    except Exception as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    return status_of(lambda: bench(parse(Options, arguments), open_set(DATA)))
 
 
 def bench(options: Options, video_set: VideoSet) -> Results:
@@ -95,16 +64,11 @@ def bench(options: Options, video_set: VideoSet) -> Results:
     check_writable(folder)
     minutes = options.minutes / 20 if options.quick else options.minutes
     results = run(setting, video_set, minutes, lambda text: print(text, flush=True))
-    context = Context(setting, results.workers, shown_command(options), options.quick)
+    command = shown_command("bench_training.py", options)
+    context = Context(setting, results.workers, command, options.quick)
+    page, csv = markdown_of(results, context), csv_of(results)
     stem = folder / f"training_{setting.device.type}"
-    page = markdown_of(results, context)
-    contents = {".csv": csv_of(results).encode(), ".png": picture_of(results, context)}
-    for ending, content in {**contents, ".md": page.encode()}.items():
-        with atomic_write(stem.with_suffix(ending), "wb") as stream:
-            stream.write(content)
-    print(page)
-    print(added(results, setting.device))
-    print(f"wrote {stem}.md, .csv and .png")
+    write_files(stem, page, csv, picture_of(results, context))
     return results
 
 
@@ -120,16 +84,6 @@ def setting_of(options: Options) -> Setting:
         clip = dataclasses.replace(clip, frames=4, size=32, crop=(32, 32))
         batch = 2
     return Setting(profile, clip, batch, device, options.threads)
-
-
-def shown_command(options: Options) -> str:
-    """The command that measures the same; folders of the user are not shown."""
-    parts = ["python", "experiments/bench_training.py"]
-    for name, default in vars(Options()).items():
-        value = getattr(options, name)
-        if value != default and name != "out":
-            parts += [f"--{name}"] if value is True else [f"--{name}", f"{value}"]
-    return shlex.join(parts)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+
+# A shell's background jobs ignore Ctrl-C, and so would the tests that press it, and their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_clip(path: Path, seed: int, step: tuple[int, int], frames: int = 14) -> None:

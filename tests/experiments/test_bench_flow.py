@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "tests")]
 
 import bench_flow  # noqa: E402
-from bench import memory, opencv, timing  # noqa: E402
+from bench import command, memory, opencv, timing  # noqa: E402
 from bench.baseline import baseline_flow  # noqa: E402
 from bench.cells import Cell, call_of, flow_of, side_after, where  # noqa: E402
 from bench.floor import Peaks, floor_of  # noqa: E402
@@ -267,4 +267,4 @@ def test_a_gpu_that_is_not_there(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert bench_flow.main(["--device", "cuda"]) == 2
     assert "take --device cpu" in capsys.readouterr().err
-    assert bench_flow.chosen_device("auto") == CPU
+    assert command.chosen_device("auto") == CPU

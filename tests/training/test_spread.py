@@ -167,8 +167,9 @@ if what == "slow":
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video_folder: Path) -> Path:
     """Workers that do what the row's name says, in a moment."""
+    open_set("folder", video_folder)  # looked through by processes that are not such workers
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     start = subprocess.Popen

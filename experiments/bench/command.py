@@ -1,0 +1,85 @@
+"""What the benchmarks' commands share: options read, a device chosen, three files written."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+
+Options = TypeVar("Options")
+INTERRUPTED = 130
+"""Exit status of a program ended by Ctrl-C."""
+
+
+def status_of(work: Callable[[], object]) -> int:
+    """Do the work; returns the exit status: 0, or 2 for a mistake."""
+    try:
+        work()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def parse(options: type[Options], arguments: Sequence[str]) -> Options:
+    """The command line as a dataclass of options, among them the switch `quick`.
+
+    Errors: UserError, one sentence; --help exits by itself.
+    """
+    if not arguments:
+        return options()  # a bare GPU machine may lack the parser
+    from jsonargparse import ArgumentParser, set_parsing_settings
+
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(description=options.__doc__, exit_on_error=False)
+    parser.add_class_arguments(options, as_group=False, skip={"quick"})
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
+    )
+    try:
+        return options(**parser.parse_args(list(arguments)).as_dict())
+    except (UserError, SystemExit):
+        raise
+    except Exception as error:
+        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+
+
+def chosen_device(name: str) -> torch.device:
+    """Errors: UserError where a GPU is asked for and there is none."""
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise UserError("--device cuda needs a GPU that torch sees: take --device cpu here.")
+    return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def shown_command(script: str, options: Any) -> str:
+    """The command that measures the same; folders of the user are not shown."""
+    parts = ["python", f"experiments/{script}"]
+    for name, default in vars(type(options)()).items():
+        value = getattr(options, name)
+        if value != default and name != "out":
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            parts += [f"--{name}"] if value is True else [f"--{name}", shown]
+    return shlex.join(parts)
+
+
+def write_files(stem: Path, page: str, csv: str, png: bytes) -> None:
+    """Write stem.md, .csv and .png, each whole or not at all, and show the page."""
+    contents = {".csv": csv.encode(), ".png": png, ".md": page.encode()}
+    for ending, content in contents.items():
+        with atomic_write(stem.with_suffix(ending), "wb") as stream:
+            stream.write(content)
+    print(page)
+    print(f"wrote {stem}.md, .csv and .png")
