@@ -38,6 +38,8 @@ ADJ_LIMIT, ADJ_RATE = N_TAPS, N_TAPS + 1  # what their places hold until _finish
 #: Pixels of a run: both halves of an iteration work on a run while it is in the first-level cache.
 RUN = 1024
 
+LINE_BYTES = 64  # of a cache line, and of the widest vectors
+
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -259,17 +261,24 @@ def forward(
 ) -> None:
     """Flow of the planes ``first <= i < last``; frames and flow [planes, H, W], taps [C, 26]."""
     # allocated here, because np.zeros inside a compiled function doubles the compile time
-    stride = _stride(frame1)
-    fixed = np.zeros((5, stride), frame1.dtype)
-    state = np.zeros((3, 2, stride), frame1.dtype)
+    fixed, state = _rows(frame1, 5), _rows(frame1, 3, 2)
     coef = np.zeros(10, frame1.dtype)
     _forward(frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, state, coef)
 
 
-def _stride(frames: Array) -> int:
-    """Length of a scratch row: the pixels, a row of zeros before them, a tail after them."""
+def _rows(frames: Array, *shape: int) -> Array:
+    """Scratch rows of zeros, [*shape, .]: ``width`` of them, a plane's pixels, a tail.
+
+    The pixels of every row begin at a cache line, so that of the reads and writes of an inner loop
+    only the shifted ones cross lines. Up to a tenth of the time.
+    """
     height, width = frames.shape[1:]
-    return int(height * width + 2 * width + 16)
+    per_line = LINE_BYTES // frames.itemsize
+    length = -(-(height * width + 2 * width + 16) // per_line) * per_line
+    size = math.prod(shape) * length
+    raw = np.zeros(size + per_line, frames.dtype)
+    first = -(raw.ctypes.data // frames.itemsize + width) % per_line
+    return raw[first : first + size].reshape(*shape, length)
 
 
 @_jit
@@ -602,13 +611,12 @@ def backward(
     of its 26 taps and of theta, lambda and tau; where ``with_taps`` is false the shares of the flow
     and divergence kernels and of the scalars are meaningless.
     """
-    stride, real = _stride(frame1), frame1.dtype
     n_segments = max(1, -(-n_iter // segment))
-    fixed, adj_fixed = np.zeros((5, stride), real), np.zeros((4, stride), real)
-    states = np.zeros((segment + 1, 3, 2, stride), real)
-    checkpoints = np.zeros((n_segments, 3, 2, stride), real)  # the first one stays zero
-    adjoint, adj_d = np.zeros((3, 2, stride), real), np.zeros((2, stride), real)
-    coef = np.zeros(10, real)
+    fixed, adj_fixed = _rows(frame1, 5), _rows(frame1, 4)
+    states = _rows(frame1, segment + 1, 3, 2)
+    checkpoints = _rows(frame1, n_segments, 3, 2)  # the first one stays zero
+    adjoint, adj_d = _rows(frame1, 3, 2), _rows(frame1, 2)
+    coef = np.zeros(10, frame1.dtype)
     _backward(
         frame1, frame2, taps, scalars, n_iter, segment, with_taps, first, last, cot_x, cot_y,
         grad1, grad2, grad_parameters,
