@@ -16,18 +16,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.command import status_of
 from jsonargparse import ArgumentParser, set_parsing_settings
 from table_sota import sota
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
+from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.table import Rendered
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 
-INTERRUPTED = 130
-"""Exit status of a program ended by Ctrl-C."""
 REFERENCE = "RGB"
 """The row to whose time the others' are set in proportion: the plain 2D network."""
 SAY_EVERY = 10.0
@@ -56,17 +56,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write; returns the exit status: 0, or 2 for a mistake."""
-    try:
-        files = measure(parse(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written.", file=sys.stderr)
-        return INTERRUPTED
-    print(files.markdown.read_text(encoding="utf-8"))
-    print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}")
-    return 0
+    return status_of(lambda: show(measure(parse(arguments))))
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -79,12 +69,13 @@ def parse(arguments: Sequence[str]) -> Options:
         type=Path | None,
         help="Folder of the data set; by default its place in the user's cache.",
     )
-    try:
-        return Options(**parser.parse_args(list(arguments)).as_dict())
-    except (UserError, SystemExit):
-        raise
-    except Exception as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    return Options(**read(parser, list(arguments)).as_dict())
+
+
+def show(files: Rendered) -> None:
+    """The page, and where it is."""
+    print(files.markdown.read_text(encoding="utf-8"))
+    print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}")
 
 
 def measure(options: Options, build: TableBuilder = sota) -> Rendered:

@@ -20,6 +20,7 @@ from repflow_pl.data.facts import DataFacts, facts_of
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
+from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.join import join
 from repflow_pl.report.table import Rendered, Row, Table
@@ -192,12 +193,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         help="Write the tables from the results in FOLDER alone; nothing is run and no video is "
         "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs.",
     )
-    try:
-        parsed = parser.parse_args(arguments)
-    except (UserError, SystemExit):
-        raise
-    except Exception as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    parsed = read(parser, arguments)
     given = parsed.as_dict()
     options = Options(**{**given, "slurm": Slurm(**given["slurm"])})
     if options.from_results == OWN_RUNS:

@@ -6,12 +6,13 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import torch
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+
+if TYPE_CHECKING:
+    import torch
 
 Options = TypeVar("Options")
 INTERRUPTED = 130
@@ -40,6 +41,8 @@ def parse(options: type[Options], arguments: Sequence[str]) -> Options:
         return options()  # a bare GPU machine may lack the parser
     from jsonargparse import ArgumentParser, set_parsing_settings
 
+    from repflow_pl.options import read
+
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=options.__doc__, exit_on_error=False)
     parser.add_class_arguments(options, as_group=False, skip={"quick"})
@@ -48,16 +51,13 @@ def parse(options: type[Options], arguments: Sequence[str]) -> Options:
         action="store_true",
         help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
     )
-    try:
-        return options(**parser.parse_args(list(arguments)).as_dict())
-    except (UserError, SystemExit):
-        raise
-    except Exception as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    return options(**read(parser, list(arguments)).as_dict())
 
 
 def chosen_device(name: str) -> torch.device:
     """Errors: UserError where a GPU is asked for and there is none."""
+    import torch  # takes seconds, which a mistake in the options need not wait for
+
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise UserError("--device cuda needs a GPU that torch sees: take --device cpu here.")
