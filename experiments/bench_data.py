@@ -1,179 +1,107 @@
-"""How fast clips are loaded, beside the floor: the same frames decoded by decord alone.
+"""The data benchmark: clips per second of the loader, beside decord alone on the same frames.
 
-    python experiments/bench_data.py                                  # motion_shapes, small
+For every decoder, clip length and number of workers; then, for sets that fit into it, an epoch
+through the memory-mapped cache against one that decodes. Writes tables/bench/data_<set>.{md,csv,
+png}. Three minutes on two CPU cores that do nothing else; the first run also renders the embedded
+data set.
+
+    python experiments/bench_data.py                                  # motion_shapes, embedded
     python experiments/bench_data.py --data hmdb51 --data-root ROOT --frames 16,32 --workers 2,4,8
-
-For every decoder, clip length and number of workers one line: clips per second of the whole loader
-(decoded, resized, cropped, made a batch of, brought to this process), of decord alone in as many
-processes on the same files and frames, and the first over the second. Then, for sets that fit into
-it, an epoch through the memory-mapped cache against one that decodes.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from jsonargparse import ArgumentParser
-from torch.utils.data import DataLoader
+from bench.command import parse, shown_command, status_of, write_files
+from bench.loading import Plan, Results, run
+from bench.loading_page import Context, csv_of, markdown_of, picture_of
 
-from repflow_pl.data.cache import DecodedFrames, GuardedFrames, MappedFrames, open_frames
-from repflow_pl.data.clips import ClipDataset, collate
-from repflow_pl.data.decode import VARIABLE, Read, time_reads
-from repflow_pl.data.index import VideoSet, default_clip, open_set
-from repflow_pl.data.isolated import IsolatedProcess
-from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One line of the result."""
-
-    decoder: str
-    frames: int
-    workers: int
-
-
-class Recorded(ClipDataset):
-    """A training part whose clips are decoded, and which can say what it would decode."""
-
-    def __init__(self, video_set: VideoSet, clip: ClipSpec, clips: int) -> None:
-        super().__init__(video_set, "train", clip, training=True)
-        self.clips = clips
-        self.frames = GuardedFrames(DecodedFrames(video_set.root, clip))
-
-    def __len__(self) -> int:
-        return self.clips
-
-    def __getitems__(self, draws):  # type: ignore[no-untyped-def]
-        count = len(self.videos)
-        return super().__getitems__([(draw % count, draw // count) for draw in draws])
-
-    def reads(self) -> list[Read]:
-        """Files and frames of all clips, in order."""
-        asked: list[Read] = []
-        source = self.frames
-        self.frames = _Asking(source.source.root, asked, self.clip)  # type: ignore[union-attr]
-        for index in range(len(self)):
-            self[index]
-        self.frames = source
-        return asked
+from repflow_pl.data.decode import Decoder
+from repflow_pl.data.index import default_clip, open_set
+from repflow_pl.errors import UserError, unknown
+from repflow_pl.files import check_writable
 
 
 @dataclass(frozen=True)
-class _Asking:
-    """Decodes nothing and writes down what it is asked for."""
+class Options:
+    """Time the loader of a data set beside the decoder alone."""
 
-    root: Path
-    asked: list[Read]
-    clip: ClipSpec
-
-    def frames(self, video, indices):  # type: ignore[no-untyped-def]
-        import numpy as np
-
-        from repflow_pl.data.cache import prepared_shape
-
-        self.asked.append((self.root / video.path, list(indices), video.access))
-        return np.zeros((len(indices), *prepared_shape(video, self.clip), 3), np.uint8)
-
-
-def floor_rate(reads: Sequence[Read], processes: int) -> float:
-    """Clips per second of decord alone in as many processes."""
-    children = [IsolatedProcess(timeout=3600.0) for _ in range(processes)]
-    shares = [list(reads[k::processes]) for k in range(processes)]
-    with ThreadPoolExecutor(processes) as pool:
-        list(pool.map(lambda child: child.call(len, ""), children))  # started
-        seconds = list(
-            pool.map(lambda child, share: child.call(time_reads, share), children, shares)
-        )
-    for child in children:
-        child.stop()
-    return len(reads) / max(seconds)
+    data: str = "motion_shapes"
+    """Data set, as of the tables."""
+    data_root: Path | None = None
+    """Folder of the data set; by default its place in the user's cache."""
+    frames: str = "16"
+    """Clip lengths, commas between."""
+    workers: str = "1,2"
+    """Numbers of loading processes, commas between."""
+    decoders: str = "decord,pyav"
+    """Decoders, commas between."""
+    size: int = 112
+    """Crop in pixels, from frames whose shorter side has 8/7 of that."""
+    clips: int = 200
+    """Clips loaded in each turn."""
+    batch: int = 8
+    """Clips of a batch."""
+    turns: int = 5
+    """Turns, of which medians and quartiles are taken."""
+    out: Path = Path()
+    """Folder that gets tables/bench/."""
+    quick: bool = False
+    """Tiny sizes, in seconds: shows that everything works, and its figures mean nothing."""
 
 
-def loader_rate(dataset: Recorded, workers: int, batch: int) -> float:
-    """Clips per second of the loader, from its second batch on."""
-    loader = DataLoader(
-        dataset, batch_size=batch, num_workers=workers, collate_fn=collate, drop_last=True
-    )
-    ahead = max(1, workers) * (loader.prefetch_factor or 0)  # loaded while the first was waited for
-    batches = iter(loader)
-    for _ in range(1 + ahead):
-        next(batches)
-    begin = time.perf_counter()
-    count = sum(len(made.label) for made in batches)
-    return count / (time.perf_counter() - begin)
+def main(arguments: Sequence[str]) -> int:
+    """Run the benchmark; returns the exit status: 0, or 2 for a mistake."""
+    return status_of(lambda: bench(parse(Options, arguments)))
 
 
-def cache_speedup(video_set: VideoSet, clip: ClipSpec) -> tuple[float, float] | None:
-    """Clips per second of one epoch, decoded and from the cache; None where it does not fit."""
-    dataset = ClipDataset(video_set, "train", clip, training=True)
-    if not isinstance(dataset.frames, MappedFrames):
-        return None
-    rates = []
-    for source in (DecodedFrames(video_set.root, clip), open_frames(video_set, clip)):
-        dataset.frames = source
-        dataset[0]
-        begin = time.perf_counter()
-        for index in range(len(dataset)):
-            dataset[index, 1]
-        rates.append(len(dataset) / (time.perf_counter() - begin))
-    return rates[0], rates[1]
+def bench(options: Options) -> Results:
+    """Measure, then write the three files."""
+    plan = plan_of(options)
+    folder = options.out / "tables" / "bench"
+    check_writable(folder)
+    video_set = open_set(options.data, options.data_root)
+    results = run(video_set, plan, lambda text: print(text, flush=True))
+    command = shown_command("bench_data.py", options)
+    context = Context(options.data, plan, command, options.quick)
+    stem = folder / f"data_{options.data}"
+    write_files(stem, markdown_of(results, context), csv_of(results), picture_of(results, context))
+    return results
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; returns the exit status."""
-    parser = ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data", default="motion_shapes")
-    parser.add_argument("--data-root", type=Path | None)
-    parser.add_argument("--frames", default="16", help="clip lengths, commas between")
-    parser.add_argument("--workers", default="1,2", help="numbers of processes, commas between")
-    parser.add_argument("--decoders", default="decord,pyav")
-    parser.add_argument("--size", type=int, default=112, help="crop, in pixels; shorter side 8/7")
-    parser.add_argument("--clips", type=int, default=200, help="clips loaded for each line")
-    parser.add_argument("--batch", type=int, default=8)
-    given = parser.parse_args(arguments)
-    try:
-        video_set = open_set(given.data, given.data_root)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def plan_of(options: Options) -> Plan:
+    """Errors: UserError for what is not a count, and for an unknown decoder."""
+    decoders = tuple(options.decoders.split(","))
+    for name in decoders:
+        if name not in get_args(Decoder):
+            raise unknown("decoder", name, get_args(Decoder))
+    workers = _counts("--workers", options.workers)
+    clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
+    if min(options.size, options.batch, turns) < 1:
+        raise UserError("--size, --batch and --turns are counts of 1 or more.")
+    # a loader makes two batches for each worker before the clock starts
+    clips = max(clips, options.batch * (2 * max(workers) + 2))
+    size = options.size
     clip = dataclasses.replace(
-        default_clip(given.data), size=given.size * 8 // 7, crop=(given.size, given.size),
-        source_crop=None, short="hold",
+        default_clip(options.data), size=size * 8 // 7, crop=(size, size), source_crop=None,
+        short="hold",
     )  # fmt: skip
-    print(f"{given.data}, {given.size} pixels, {os.cpu_count()} cores; clips per second:")
-    print("decoder  frames  workers   loader    decord alone   loader / decord alone")
-    for frames in map(int, given.frames.split(",")):
-        dataset = Recorded(video_set, dataclasses.replace(clip, frames=frames), given.clips)
-        for workers in map(int, given.workers.split(",")):
-            floor = floor_rate(dataset.reads(), max(1, workers))
-            for decoder in given.decoders.split(","):
-                os.environ[VARIABLE] = decoder
-                rate = loader_rate(dataset, workers, given.batch)
-                print(
-                    f"{decoder:7}  {frames:6}  {workers:7}  {rate:7.1f}  {floor:14.1f}  "
-                    f"{rate / floor:22.2f}",
-                    flush=True,
-                )
-    own = default_clip(given.data)
-    cached = cache_speedup(video_set, own)
-    if cached is not None:
-        decoded, mapped = cached
-        print(
-            f"an epoch of {own.frames} frames at size {own.size} in this process: "
-            f"{decoded:.1f} clips per second decoded, {mapped:.1f} from the cache "
-            f"({mapped / decoded:.1f} times as many)"
-        )
-    return 0
+    frames = _counts("--frames", options.frames)
+    return Plan(clip, frames, workers, decoders, clips, options.batch, turns)  # type: ignore[arg-type]
+
+
+def _counts(option: str, text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"{option} takes counts of 1 or more with commas between, not {text!r}.")
+    return tuple(map(int, parts))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ def status_of(work: Callable[[], object]) -> int:
 def parse(options: type[Options], arguments: Sequence[str]) -> Options:
     """The command line as a dataclass of options, among them the switch `quick`.
 
+    An option may be spelt with - or with _.
+
     Errors: UserError, one sentence; --help exits by itself.
     """
     if not arguments:
@@ -51,7 +54,10 @@ def parse(options: type[Options], arguments: Sequence[str]) -> Options:
         action="store_true",
         help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
     )
-    return options(**read(parser, list(arguments)).as_dict())
+    spelt = [
+        re.sub("^--[a-z-]+", lambda it: f"--{it[0][2:].replace('-', '_')}", a) for a in arguments
+    ]
+    return options(**read(parser, spelt).as_dict())
 
 
 def chosen_device(name: str) -> torch.device:
@@ -69,9 +75,10 @@ def shown_command(script: str, options: Any) -> str:
     parts = ["python", f"experiments/{script}"]
     for name, default in vars(type(options)()).items():
         value = getattr(options, name)
-        if value != default and name != "out":
+        if value != default and not isinstance(value, Path):
+            option = f"--{name.replace('_', '-')}"
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-            parts += [f"--{name}"] if value is True else [f"--{name}", shown]
+            parts += [option] if value is True else [option, shown]
     return shlex.join(parts)
 
 

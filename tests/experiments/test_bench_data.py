@@ -1,27 +1,74 @@
-"""The data benchmark runs and prints a rate for every setting."""
+"""The data benchmark writes its page, takes ratios within a turn, and names mistakes."""
 
 from __future__ import annotations
 
+import csv
 import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "bench_data.py"
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "experiments")]
+
+import bench_data  # noqa: E402
+from bench.loading import Case, Results  # noqa: E402
+
+from repflow_pl.data.decode import VARIABLE  # noqa: E402
 
 
-def test_every_setting_has_a_line(video_folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--data", "folder", "--data-root", str(video_folder)]
-    command += ["--frames", "4", "--workers", "1", "--clips", "24", "--batch", "4", "--size", "56"]
-    done = subprocess.run(
-        command,
-        env={**os.environ, "REPFLOW_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = re.findall(r"^(decord|pyav) +4 +1 +[\d.]+ +([\d.]+) +[\d.]+$", done.stdout, re.M)
-    assert [decoder for decoder, _ in lines] == ["decord", "pyav"]
-    assert all(float(floor) > 0 for _, floor in lines)
-    assert "from the cache" in done.stdout
+def test_ratios_are_taken_within_a_turn() -> None:
+    case = Case("decord", 16, 2)
+    alone = {(16, 1): [1.0] * 3, (16, 2): [100.0, 50.0, 100.0]}
+    results = Results({case: [90.0, 45.0, 90.0]}, alone, [10.0, 20.0], [60.0, 120.0], 1.0)
+    assert results.of_floor(case).median == pytest.approx(0.9)
+    assert results.of_floor(case).low == results.of_floor(case).high
+    speedup = results.speedup()
+    assert speedup is not None and speedup.median == pytest.approx(6.0)
+    assert Results({}, {}, [], [], 1.0).speedup() is None
+
+
+def test_every_case_has_a_line(
+    video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, "pyav")
+    arguments = ["--data", "folder", "--data-root", str(video_folder), "--out", str(tmp_path)]
+    arguments += ["--frames", "4", "--workers", "1", "--batch", "2", "--size", "56", "--quick"]
+    assert bench_data.main(arguments) == 0
+    assert os.environ[VARIABLE] == "pyav"
+    folder = tmp_path / "tables" / "bench"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"data_folder.{ending}" for ending in ("csv", "md", "png")]
+    page = (folder / "data_folder.md").read_text(encoding="utf-8")
+    assert "figures mean nothing" in page and str(tmp_path) not in page
+    assert "`python experiments/bench_data.py --data folder --frames 4 --workers 1 " in page
+    with (folder / "data_folder.csv").open() as stream:
+        lines = list(csv.DictReader(stream))
+    assert [(line["what"], line["decoder"]) for line in lines] == [
+        ("decord alone", "decord"),
+        ("loader", "decord"),
+        ("loader", "pyav"),
+        ("epoch, decoded", ""),
+        ("epoch, cached", ""),
+    ]
+    assert all(float(line["median"]) > 0 and line["n"] == "2" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--frames", "16,"], "--frames takes counts of 1 or more"),
+        (["--workers", "0"], "--workers takes counts of 1 or more"),
+        (["--decoders", "ffmpeg"], "ffmpeg"),
+        (["--turns", "0"], "counts of 1 or more"),
+        (["--data", "hmdb52"], "hmdb52"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench_data.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error

@@ -1,0 +1,192 @@
+"""Clips per second of the loader, of decord alone on the same frames, and of the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from bench.timing import Quartiles, quartiles
+from repflow_pl.data.cache import (
+    DecodedFrames,
+    Frames,
+    GuardedFrames,
+    MappedFrames,
+    open_frames,
+    prepared_shape,
+)
+from repflow_pl.data.clips import ClipDataset, Draw, Sample, collate
+from repflow_pl.data.decode import VARIABLE, Decoder, Read, time_reads
+from repflow_pl.data.index import Video, VideoSet, default_clip
+from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.specs import ClipSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured."""
+
+    clip: ClipSpec
+    frames: tuple[int, ...]
+    """Clip lengths."""
+    workers: tuple[int, ...]
+    """Numbers of loading processes."""
+    decoders: tuple[Decoder, ...]
+    clips: int
+    """Loaded in each turn."""
+    batch: int
+    turns: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the result."""
+
+    decoder: Decoder
+    frames: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Clips per second, turn by turn."""
+
+    loader: Mapping[Case, list[float]]
+    decord: Mapping[tuple[int, int], list[float]]
+    """decord alone, by (frames, processes)."""
+    decoded: list[float]
+    """An epoch that decodes, and one from the cache; none where the set does not fit into it."""
+    cached: list[float]
+    took: float
+
+    def of_floor(self, case: Case) -> Quartiles:
+        """The loader over decord alone, turn by turn."""
+        alone = self.decord[case.frames, case.workers]
+        return quartiles([a / b for a, b in zip(self.loader[case], alone, strict=True)])
+
+    def speedup(self) -> Quartiles | None:
+        """The cache over decoding, turn by turn."""
+        pairs = zip(self.cached, self.decoded, strict=True)
+        return quartiles([a / b for a, b in pairs]) if self.cached else None
+
+
+def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results:
+    """Measure everything; each turn takes decord alone and the loader with every decoder."""
+    begin = time.perf_counter()
+    loader: dict[Case, list[float]] = {}
+    decord: dict[tuple[int, int], list[float]] = {}
+    for frames in plan.frames:
+        dataset = _Decoded(video_set, dataclasses.replace(plan.clip, frames=frames), plan.clips)
+        reads = dataset.reads()
+        for workers in plan.workers:
+            alone = decord[frames, workers] = []
+            cases = [Case(decoder, frames, workers) for decoder in plan.decoders]
+            loader |= {case: [] for case in cases}
+            for turn in range(plan.turns):
+                tell(f"{frames} frames, {workers} workers: turn {turn + 1} of {plan.turns}")
+                alone.append(decord_rate(reads, workers))
+                for case in cases:
+                    loader[case].append(loader_rate(dataset, case, plan.batch))
+    tell("an epoch decoded, and one from the cache")
+    decoded, cached = epoch_rates(video_set, plan.turns)
+    return Results(loader, decord, decoded, cached, time.perf_counter() - begin)
+
+
+def decord_rate(reads: Sequence[Read], processes: int) -> float:
+    """Clips per second of decord alone in so many processes."""
+    children = [IsolatedProcess(timeout=3600.0) for _ in range(processes)]
+    shares = [list(reads[k::processes]) for k in range(processes)]
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(lambda child: child.call(len, ""), children))  # started
+        seconds: list[float] = list(
+            pool.map(lambda child, share: child.call(time_reads, share), children, shares)
+        )
+    for child in children:
+        child.stop()
+    return len(reads) / max(seconds)
+
+
+def loader_rate(dataset: ClipDataset, case: Case, batch: int) -> float:
+    """Clips per second of the loader, counted when all its workers are under way."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = case.decoder  # for the workers, and for the processes they decode in
+    try:
+        loader = DataLoader(
+            dataset, batch_size=batch, num_workers=case.workers, collate_fn=collate, drop_last=True
+        )
+        ahead = case.workers * (loader.prefetch_factor or 0)  # loaded while the first is waited for
+        batches = iter(loader)
+        for _ in range(1 + ahead):
+            next(batches)
+        begin = time.perf_counter()
+        count = sum(len(made.label) for made in batches)
+        return count / (time.perf_counter() - begin)
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def epoch_rates(video_set: VideoSet, turns: int) -> tuple[list[float], list[float]]:
+    """Clips per second of an epoch at the set's own size in this process, decoded and cached."""
+    clip = default_clip(video_set.name)
+    dataset = ClipDataset(video_set, "train", clip, training=True)
+    if not isinstance(dataset.frames, MappedFrames):
+        return [], []
+    sources = (DecodedFrames(video_set.root, clip), open_frames(video_set, clip))
+    rates: tuple[list[float], list[float]] = ([], [])
+    for _ in range(turns):
+        for source, found in zip(sources, rates, strict=True):
+            dataset.frames = source
+            dataset[0]
+            begin = time.perf_counter()
+            for index in range(len(dataset)):
+                dataset[index, 1]
+            found.append(len(dataset) / (time.perf_counter() - begin))
+    return rates
+
+
+class _Decoded(ClipDataset):
+    """So many training clips, all decoded; and what that asks of a decoder."""
+
+    def __init__(self, video_set: VideoSet, clip: ClipSpec, clips: int) -> None:
+        super().__init__(video_set, "train", clip, training=True)
+        self.clips = clips
+        self.root = video_set.root
+        self.frames = GuardedFrames(DecodedFrames(self.root, clip))
+
+    def __len__(self) -> int:
+        return self.clips
+
+    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Sample]:
+        """Clip n is the video n, counted round the part, in the epoch of that round."""
+        count = len(self.videos)
+        numbers = [draw if isinstance(draw, int) else draw[0] for draw in draws]
+        return super().__getitems__([(n % count, n // count) for n in numbers])
+
+    def reads(self) -> list[Read]:
+        """Files and frames of all clips, in order."""
+        noted = _Noted(self.clip, [])
+        source, self.frames = self.frames, noted
+        for index in range(len(self)):
+            self[index]
+        self.frames = source
+        return [(self.root / video.path, times, video.access) for video, times in noted.asked]
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """Decodes nothing, and notes what it is asked for."""
+
+    clip: ClipSpec
+    asked: list[tuple[Video, list[int]]]
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        self.asked.append((video, list(indices)))
+        return np.zeros((len(indices), *prepared_shape(video, self.clip), 3), np.uint8)
