@@ -2,6 +2,7 @@ import shutil
 import sys
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -23,6 +24,7 @@ from repflow_pl.specs import ClipSpec
 
 from . import layouts, odd_videos
 from .conftest import one_sentence, write_video
+from .rar_files import write_rar
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ def pack(path: Path, folder: Path) -> Path:
     return path
 
 
-def nested_hmdb51(tmp_path: Path) -> tuple[Path, list[str]]:
+def nested_hmdb51(
+    tmp_path: Path, pack: Callable[[Path, Path], Path] = pack
+) -> tuple[Path, list[str]]:
     """hmdb51_org.rar of <class>.rar of <class>/<clip>.avi, and test_train_splits.rar."""
     plain = tmp_path / "plain"
     plain.mkdir()
@@ -80,6 +84,28 @@ def test_hmdb51_from_its_nested_archives(tmp_path: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
     assert prepare("hmdb51", root, out, Options(), workers=0) == (len(paths), [])
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+
+
+@pytest.mark.parametrize("program", ["unrar", "bsdtar"])
+def test_real_rars_by_real_programs(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    only = tmp_path / "bin"
+    only.mkdir()
+    (only / program).symlink_to(found)
+    root, paths = nested_hmdb51(tmp_path, write_rar)
+    monkeypatch.setenv("PATH", str(only))
+    videos, failed = prepare("hmdb51", root, tmp_path / "out", Options(), workers=0)
+    assert videos == len(paths) and not failed
+    damaged = root / "test_train_splits.rar"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"test_train_splits\.rar cannot be read") as error:
+        unpack_all(root, tmp_path / "again")
+    one_sentence(error)
+    assert not (tmp_path / "again" / "test_train_splits").exists()
 
 
 def test_without_a_program_for_rar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
