@@ -244,9 +244,19 @@ def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
                 "0" if difference is None else str(difference.n),
             ]
         )
+    of_paper = table.paper_csv is not None
     return [
-        "## The paper's orderings",
-        grid(["the paper says", "here", "difference in points", "n"], lines, left=2),
+        "## The paper's orderings" if of_paper else "## Differences",
+        grid(
+            [
+                "the paper says" if of_paper else "does it matter?",
+                "here",
+                "difference in points",
+                "n",
+            ],
+            lines,
+            left=2,
+        ),
         "The difference is paired over seeds, with its 95 % interval, not corrected for the number "
         "of comparisons. An ordering holds where the interval lies above 0, fails where it lies "
         "below, and is undecided otherwise; one seed, or seeds without any spread, decide nothing.",

@@ -53,7 +53,8 @@ TINY = ClipSpec(frames=8, size=64, crop=(64, 64), views=1, short="hold")
 def test_every_script_of_a_table_is_found() -> None:
     assert NAMES[0] == "placement"
     scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
-    assert {p.stem for p in scripts} == {"all_tables", *(f"table_{name}" for name in NAMES)}
+    tables = {f"table_{name}" for name in NAMES}
+    assert {p.stem for p in scripts} == {"all_tables", "bench_precision", *tables}
 
 
 @pytest.mark.parametrize(("name", "profile", "data"), CASES)

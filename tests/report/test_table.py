@@ -192,6 +192,16 @@ def test_a_description_is_checked(table: Table) -> None:
         dataclasses.replace(table, paper_csv=None)
 
 
+def test_differences_that_the_paper_does_not_claim_are_not_said_to_be_its(
+    table: Table, context: Context, runs: Path, tmp_path: Path
+) -> None:
+    rows = tuple(dataclasses.replace(row, paper=None) for row in table.rows)
+    own = dataclasses.replace(table, rows=rows, paper_csv=None)
+    page = render(own, context, runs, [0, 1, 2], tmp_path).markdown.read_text(encoding="utf-8")
+    assert "## Differences" in page and table.orderings[0].claim in page
+    assert "paper says" not in page and "paper's orderings" not in page
+
+
 def test_a_bar_in_a_name_stays_in_its_cell(context: Context, runs: Path, tmp_path: Path) -> None:
     table = Table("odd", "Title", (Row("a|b", SPEC),))
     page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")

@@ -1,0 +1,25 @@
+"""The ways of computing are six runs that differ in the recipe alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
+
+from bench_precision import precision  # noqa: E402
+
+from repflow_pl.specs import spec_hash  # noqa: E402
+from repflow_pl.tables import Setting, split_tables  # noqa: E402
+
+
+def test_rows_differ_in_the_recipe_alone() -> None:
+    (table,) = split_tables([precision], Setting("motion_shapes"), fingerprint="")
+    assert len({spec_hash(row.spec) for row in table.rows}) == 6
+    plain = table.rows[0].spec
+    for row in table.rows[:3]:
+        assert dataclasses.replace(row.spec, recipe=plain.recipe) == plain
+    assert {(o.better, o.worse) for o in table.orderings} == {
+        (table.rows[i].name, table.rows[k].name) for i in (0, 3) for k in (i + 1, i + 2)
+    }
