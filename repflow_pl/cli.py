@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
 from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
-from repflow_pl.data.facts import DataFacts, facts_of
+from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
@@ -245,7 +245,7 @@ def run_tables(
             failures += _train(todo, video_set, options, console) if todo else 0
     written = _write(tables, facts, runs, options, console, readme)
     if left:
-        _log(tables, written, options, console)
+        _log(tables, written, facts, options, console)
     return 1 if failures else 0
 
 
@@ -288,7 +288,11 @@ def _write(
 
 
 def _log(
-    tables: Sequence[Table], written: Sequence[Rendered], options: Options, console: Console
+    tables: Sequence[Table],
+    written: Sequence[Rendered],
+    facts: Sequence[DataFacts],
+    options: Options,
+    console: Console,
 ) -> None:
     """Hand the tables to W&B, if it takes them: they are written already."""
     import wandb
@@ -297,10 +301,11 @@ def _log(
 
     mode = options.wandb or wandb_mode()
     setting = plain_setting(setting_of(options)).folder
+    kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
         paths = [files.markdown, files.csv, files.png]
         try:
-            log_table(table.name, setting, paths, options.out, mode)
+            log_table(table.name, setting, paths, kept, options.out, mode)
         except wandb.Error as error:
             console.print(f"W&B did not take the table {table.name}: {error}", markup=False)
 

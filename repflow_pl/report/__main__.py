@@ -38,7 +38,7 @@ def wandb(project: str, runs: Path = Path("runs")) -> int:
         print(outcome)
         outcomes.append(outcome.state)
     new, there, refused = (outcomes.count(state) for state in ("new", "there", "refused"))
-    print(f"{new} results brought, {there} were there, {refused} refused.")
+    print(f"{new} brought, {there} were there, {refused} refused.")
     return 1 if refused else 0
 
 

@@ -1,24 +1,26 @@
 """Results of W&B runs that other machines made, brought into a folder of runs.
 
-What comes is checked like any file of unknown origin, and what is there already stays.
+With them come the facts of their data sets, so that tables can be written without the videos. What
+comes is checked like any file of unknown origin, and what is there already stays.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from repflow_pl.data.facts import DataFacts, facts_path, read_facts
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
 from repflow_pl.training.lock import BusyError, held
 from repflow_pl.training.result import FILES, RunResult, read_result
-from repflow_pl.training.tracking import RESULT, is_logged_in, result_name
+from repflow_pl.training.tracking import DATA, FACTS, RESULT, is_logged_in, result_name
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,15 @@ def open_api() -> Any:
 def pull(api: Any, project: str, runs: Path) -> Iterator[Pulled]:
     """Bring the results of a project's finished runs to runs/<hash>/seed<k>/, one by one.
 
+    Facts of data sets come to runs/data/.
+
     Errors: UserError where the project cannot be read.
     """
-    for artifact in _results(api, project):
+    for artifact in _artifacts(api, project):
         name = artifact.name.partition(":")[0]  # without its version
+        take = _take_facts if artifact.type == DATA else _take_result
         try:
-            state = _take(artifact, name, runs)
+            state = take(artifact, name, runs)
         except (UserError, ValueError) as error:
             yield Pulled(name, "refused", " ".join(str(error).split()))
         except BusyError:
@@ -61,13 +66,13 @@ def pull(api: Any, project: str, runs: Path) -> Iterator[Pulled]:
             yield Pulled(name, state)
 
 
-def _results(api: Any, project: str) -> Iterator[Any]:
+def _artifacts(api: Any, project: str) -> Iterator[Any]:
     import wandb
 
     try:
         for run in api.runs(project):
             if run.state == "finished":
-                yield from (each for each in run.logged_artifacts() if each.type == RESULT)
+                yield from (each for each in run.logged_artifacts() if each.type in (RESULT, DATA))
     except (wandb.Error, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -76,12 +81,12 @@ def _results(api: Any, project: str) -> Iterator[Any]:
         ) from error
 
 
-def _take(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
+def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
     """Check a result and put it into its place.
 
     Errors: ValueError or UserError where it will not do; BusyError where its run is being made.
     """
-    content = _download(artifact)
+    content = _download(artifact, FILES)
     result = parse(RunResult, json.loads(content["result.json"]))
     found = spec_hash(parse(RunSpec, json.loads(content["spec.json"])))
     if found != result.spec:
@@ -101,14 +106,33 @@ def _take(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
     return "new"
 
 
-def _download(artifact: Any) -> dict[str, bytes]:
-    """The two files that a result has; whatever else an artifact may hold is left where it is.
+def _take_facts(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
+    """Check the facts of a data set and put them into their place.
+
+    Errors: ValueError or UserError where they will not do.
+    """
+    content = _download(artifact, (FACTS,))[FACTS]
+    facts = parse(DataFacts, json.loads(content))
+    place = facts_path(runs, facts.name, facts.fingerprint)
+    if name != f"{DATA}-{place.stem}" or place.parent != runs / "data":
+        raise ValueError(f"its facts are of {facts.name}, {facts.fingerprint}.")
+    if place.exists():
+        if read_facts(place) != facts:
+            raise ValueError(f"they differ from {place}, which is kept.")
+        return "there"
+    with atomic_write(place, "wb") as stream:
+        stream.write(content)
+    return "new"
+
+
+def _download(artifact: Any, files: Sequence[str]) -> dict[str, bytes]:
+    """The files that it must have; whatever else an artifact may hold is left where it is.
 
     Errors: ValueError where it lacks one.
     """
     with tempfile.TemporaryDirectory(prefix="repflow-") as folder:
         try:
-            paths = {name: artifact.get_entry(name).download(root=folder) for name in FILES}
+            paths = {name: artifact.get_entry(name).download(root=folder) for name in files}
         except KeyError as error:
-            raise ValueError(f"it has not got {' and '.join(FILES)}.") from error
+            raise ValueError(f"it has not got {' and '.join(files)}.") from error
         return {name: Path(path).read_bytes() for name, path in paths.items()}

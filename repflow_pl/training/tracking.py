@@ -3,7 +3,7 @@ needed to render a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
 
 PROJECT = "repflow"
-RESULT, TABLE = "result", "table"
+RESULT, TABLE, DATA = "result", "table", "data"
 """Types of artifacts."""
+FACTS = "facts.json"
+"""The file of an artifact of a data set's facts."""
 
 
 def wandb_mode() -> WandbMode:
@@ -70,29 +72,40 @@ def tracked(job: Job, out: Path, mode: WandbMode) -> Iterator[WandbLogger | None
 
 def log_result(logger: WandbLogger, folder: Path, spec: str, seed: int) -> None:
     """Keep a finished run's result and spec as its artifact."""
-    files = [folder / name for name in FILES]
+    files = {name: folder / name for name in FILES}
     logger.experiment.log_artifact(_artifact(result_name(spec, seed), RESULT, files))
 
 
-def log_table(name: str, setting: str, files: Sequence[Path], out: Path, mode: WandbMode) -> None:
+def log_table(
+    name: str,
+    setting: str,
+    files: Sequence[Path],
+    facts: Sequence[Path],
+    out: Path,
+    mode: WandbMode,
+) -> None:
     """Keep a rendered table and its plot as an artifact, a new version each time.
 
-    `setting` is the table's folder, which names data, profile and backbone.
+    With it the facts of its data set, each file as an artifact named after it: whoever pulls the
+    results can then write the tables without the videos. `setting` is the table's folder, which
+    names data, profile and backbone.
     """
     if mode == "disabled":
         return
     label = f"{TABLE}-{setting}-{name}"
     run = _start(out, mode, label, f"{name} · {setting}", group=name, kind=TABLE, config={})
-    run.log_artifact(_artifact(label, TABLE, files))
+    run.log_artifact(_artifact(label, TABLE, {path.name: path for path in files}))
+    for path in facts:
+        run.log_artifact(_artifact(f"{DATA}-{path.stem}", DATA, {FACTS: path}))
     run.finish()
 
 
-def _artifact(name: str, kind: str, files: Sequence[Path]) -> Any:
+def _artifact(name: str, kind: str, files: Mapping[str, Path]) -> Any:
     import wandb
 
     artifact = wandb.Artifact(name, type=kind)
-    for path in files:
-        artifact.add_file(str(path), name=path.name)
+    for file, path in files.items():
+        artifact.add_file(str(path), name=file)
     return artifact
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,8 @@ from repflow_pl.report import __main__ as command
 from repflow_pl.report.pull import Pulled, pull
 from repflow_pl.training.lock import held
 
-PUBLISHED = Path(__file__).parents[2] / "tables" / "runs"
+CHECKOUT = Path(__file__).parents[2]
+PUBLISHED = CHECKOUT / "tables" / "runs"
 FIRST, SECOND = sorted(path.parent for path in PUBLISHED.glob("*/seed0/result.json"))[:2]
 
 
@@ -68,6 +71,14 @@ def logged(folder: Path, name: str | None = None, **options: Any) -> Run:
     name = name or f"result-{folder.parent.name}-seed0:v0"
     table = Artifact(folder, "table-x-y:v0", "table")
     return Run([table, Artifact(folder, name)], **options)
+
+
+def facts_of(tmp_path: Path, stem: str, text: str) -> Run:
+    """A table's run with the facts of its data set."""
+    folder = tmp_path / "logged"
+    folder.mkdir()
+    (folder / "facts.json").write_text(text)
+    return Run([Artifact(folder, f"data-{stem}:v0", "data")])
 
 
 def changed(tmp_path: Path, file: str, change: Callable[[Any], None]) -> Path:
@@ -124,6 +135,40 @@ def test_what_does_not_fit_is_refused_and_the_others_go_on(
     assert not list((tmp_path / "runs" / FIRST.parent.name).rglob("*.json"))
 
 
+def test_facts_of_data_sets_come_too_and_tables_need_no_more(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (facts,) = (PUBLISHED / "data").glob("motion_shapes-*.json")
+    run = facts_of(tmp_path, facts.stem, facts.read_text())
+    results = [logged(path.parent) for path in PUBLISHED.glob("*/seed0/result.json")]
+    pulled = outcomes(runs, *results, run)
+    assert {each.state for each in pulled} == {"new"} and len(pulled) == len(results) + 1
+    assert (runs / "data" / facts.name).read_bytes() == facts.read_bytes()
+    assert [each.state for each in outcomes(runs, run)] == ["there"]
+    script = CHECKOUT / "experiments" / "table_placement.py"
+    command = [sys.executable, str(script), "--from-results", str(runs), "--out", str(tmp_path)]
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    assert "81." in (tmp_path / "tables" / "motion_shapes" / "placement.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stem", "changes", "why"),
+    [
+        ("a-b", {}, "its facts are of"),
+        ("../../a-b", {"name": "../../a", "fingerprint": "b"}, "its facts are of"),
+        (None, {"colour": 1}, "unknown field colour"),
+        (None, {"chance": "high"}, "chance"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(
+    tmp_path: Path, stem: str | None, changes: dict[str, Any], why: str
+) -> None:
+    (path,) = (PUBLISHED / "data").glob("motion_shapes-*.json")
+    text = json.dumps({**json.loads(path.read_text()), **changes})
+    (refused,) = outcomes(tmp_path / "runs", facts_of(tmp_path, stem or path.stem, text))
+    assert refused.state == "refused" and why in str(refused) and "\n" not in str(refused)
+    assert not list(tmp_path.rglob("*-*.json"))
+
+
 def test_a_result_that_is_there_stays(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     outcomes(runs, logged(FIRST))
@@ -154,10 +199,10 @@ def test_the_command_counts_and_tells_by_its_status(
     monkeypatch.setattr(command, "open_api", lambda: made)
     arguments = ["wandb", "lab/repflow", "--runs", str(tmp_path)]
     assert command.main(arguments) == 0
-    assert "2 results brought, 0 were there, 0 refused." in capsys.readouterr().out
+    assert "2 brought, 0 were there, 0 refused." in capsys.readouterr().out
     made.made.append(logged(SECOND, "result-other-seed0:v0"))
     assert command.main(arguments) == 1
-    assert "0 results brought, 2 were there, 1 refused." in capsys.readouterr().out
+    assert "0 brought, 2 were there, 1 refused." in capsys.readouterr().out
     assert command.main(["wandb", "lab/another", "--runs", str(tmp_path)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert "lab/another cannot be read" in said

@@ -53,12 +53,13 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
     run, shown = logged[f"run-{name}"], logged["run-table-folder-short"]
     for text in (f"result-{name}", "result.json", "spec.json", "short", "Flow · seed 0", "theta"):
         assert text.encode() in run, text
-    for text in ("table-folder-short", "short.md", "short.csv", "short.png"):
+    (facts,) = (out / "runs" / "data").iterdir()
+    for text in ("table-folder-short", "short.md", "short.csv", "short.png", f"data-{facts.stem}"):
         assert text.encode() in shown, text
 
     staged = [path.read_bytes() for path in (made / "staged").rglob("*") if path.is_file()]
     tables = list((out / "tables" / "folder").iterdir())
-    wanted = [result, result.with_name("spec.json"), *tables]
+    wanted = [result, result.with_name("spec.json"), facts, *tables]
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
 
 
