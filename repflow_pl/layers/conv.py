@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Pointwise(nn.Conv2d):
     """A 1x1 convolution without bias; on a CPU, a product of matrices.
 
     There a convolution of so few channels is slow: of 6 to 3 channels at 64 x 64, ten times as slow
-    as the product and slower than the flow itself (torch 2.14, two cores).
+    as the product and slower than the flow itself (torch 2.14, two cores). And a product can write
+    the layout that is wanted next, where turning it afterwards takes longer than the product.
+
+    Args:
+        planes: the output goes to a flow, which wants contiguous planes. Else channels come last,
+            as the backbones have it: ReLU and batch norm are slow where layouts meet.
 
     Shapes: [N, C, H, W] -> [N, C', H, W].
     """
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, planes: bool = False) -> None:
         super().__init__(channels_in, channels_out, 1, bias=False)
+        # fewer channels than a vector register takes are slow as the last dimension too
+        self.channels_last = not planes and channels_out >= 8
 
     def forward(self, x: Tensor) -> Tensor:
         # float64 is for comparisons: there the rounding is that of the released convolution, since
         # flow may amplify it 1e7 times.
-        if x.device.type != "cpu" or x.dtype == torch.float64:
+        single = x.dtype == self.weight.dtype == torch.float32
+        if x.device.type != "cpu" or not single or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
-        weight = self.weight.flatten(1)
-        # Channels last, as the backbones have it: ReLU and batch norm are slow where layouts meet,
-        # but also on fewer channels than a vector register takes.
-        if self.out_channels < 8:
-            out = torch.bmm(weight.expand(x.shape[0], -1, -1), x.flatten(2))
-        else:
-            pixels = x.flatten(2).transpose(1, 2)
-            out = torch.bmm(pixels, weight.t().expand(x.shape[0], -1, -1)).transpose(1, 2)
-        grid: Tensor = out.unflatten(2, x.shape[2:])
+        product: Tensor = _Product.apply(x.flatten(2), self.weight.flatten(1), self.channels_last)
+        grid: Tensor = product.unflatten(2, x.shape[2:])
         return grid
+
+
+class _Product(torch.autograd.Function):
+    """[N, C, P] and [C', C] -> [N, C', P], in the layout asked for.
+
+    The gradient of x has the layout of x.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
+        return _product(x, weight, channels_last)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, _ = ctx.needs_input_grad
+        grad_x = _product(grad, weight.t(), x.stride(1) == 1) if needs_x else None
+        grad_weight = torch.bmm(grad, x.transpose(1, 2)).sum(0) if needs_weight else None
+        return grad_x, grad_weight, None
+
+
+def _product(x: Tensor, weight: Tensor, channels_last: bool) -> Tensor:
+    n = x.shape[0]
+    if channels_last:
+        pixels = torch.bmm(x.transpose(1, 2), weight.t().expand(n, -1, -1))
+        return pixels.transpose(1, 2)
+    return torch.bmm(weight.expand(n, -1, -1), x)
 
 
 def conv(channels_in: int, channels_out: int, size: int = 1) -> nn.Conv2d:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import unknown
-from repflow_pl.layers.conv import conv
+from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.frames import per_frame
 from repflow_pl.ops import (
     DenseKernels,
@@ -148,7 +148,9 @@ class RepFlow(nn.Module):
             raise unknown("fusion", fuse, get_args(Fuse))
         self.normalise, self.fuse = normalise, fuse
         planes = channels if bottleneck is None else bottleneck
-        self.bottleneck = nn.Identity() if bottleneck is None else conv(channels, planes)
+        self.bottleneck = (
+            nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
+        )
         self.iteration = FlowIteration(planes, n_iter, learn, kernels)
         beside = channels if fuse == "concat" else 0
         self.expand = conv(2 * planes + beside, channels)
@@ -199,7 +201,7 @@ def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
     spread = (high - low).clamp_min(torch.finfo(exact.dtype).tiny)
     if over == "batch":
         return 255 * (exact - low) / -spread
-    return 255 * ((exact - low) / spread)
+    return (exact - low).div_(spread).mul_(255)  # in place: images are large
 
 
 def _initial_kernels(kernels: str, planes: int) -> FlowKernels | DenseKernels:

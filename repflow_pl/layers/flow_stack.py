@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.conv import conv
+from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, Normalise, to_255
 from repflow_pl.layers.frames import per_frame
 
@@ -56,12 +56,14 @@ class FlowStack(nn.Module):
         self.residual, self.normalise = residual, normalise
         learn = frozenset(learn)
         planes = channels if bottleneck is None else bottleneck
-        first = nn.Identity() if bottleneck is None else conv(channels, planes)
+        first = nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         self.before = nn.ModuleList([first])
         self.iterations = nn.ModuleList([FlowIteration(planes, n_iter, learn, kernels)])
         for _ in range(layers - 1):
             if convolve:
-                between = nn.Sequential(conv(2 * planes, 2 * planes, 3), conv(2 * planes, planes))
+                between = nn.Sequential(
+                    conv(2 * planes, 2 * planes, 3), Pointwise(2 * planes, planes, planes=True)
+                )
                 self.before.append(between)
             else:
                 self.before.append(nn.Identity())

@@ -62,7 +62,12 @@ def _kernels() -> ModuleType:
 
 
 def _forward(
-    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
+    frame1: Tensor,
+    frame2: Tensor,
+    taps: Tensor,
+    scalars: Tensor,
+    n_iter: int,
+    learns_image: bool,
 ) -> tuple[Tensor, Tensor]:
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     flow_x, flow_y = torch.empty_like(frame1), torch.empty_like(frame1)
@@ -84,6 +89,7 @@ def _backward(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    with_frames: bool,
     with_sums: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     kernels = _kernels()
@@ -99,6 +105,7 @@ def _backward(
         scalars.numpy(),
         n_iter,
         _segment(n_iter, state_bytes),
+        with_frames,
         with_sums,
     )
     outputs = (

@@ -399,9 +399,16 @@ def _divergence_adjoint(
 
 @_jit
 def _primal_adjoint(
-    fixed: Array, u: Array, coef: Array, width: int, size: int, adj_u: Array, adj_fixed: Array
+    fixed: Array,
+    u: Array,
+    coef: Array,
+    width: int,
+    size: int,
+    adj_u: Array,
+    with_frames: bool,
+    adj_fixed: Array,
 ) -> Any:
-    """Adjoint of v: updates adj_u in place, adds to adj_fixed, returns the adjoint of the limit.
+    """Adjoint of v: updates adj_u in place, returns the adjoint of the limit; adds to adj_fixed.
 
     u is the flow before the step. adj_fixed has the adjoints of grad F2 (x, y), of rho_c and of
     |grad F2|^2.
@@ -428,10 +435,11 @@ def _primal_adjoint(
         adj_free = adj_step if free >= -limit else zero
         adj_free = adj_free if free <= limit else zero
         adj_rho = -adj_free * inverse[k]
-        adj_gx[k] += step * ax + adj_rho * ux[k]
-        adj_gy[k] += step * ay + adj_rho * uy[k]
-        adj_rho_c[k] += adj_rho
-        adj_sq[k] += adj_rho * free
+        if with_frames:
+            adj_gx[k] += step * ax + adj_rho * ux[k]
+            adj_gy[k] += step * ay + adj_rho * uy[k]
+            adj_rho_c[k] += adj_rho
+            adj_sq[k] += adj_rho * free
         adj_ux[k] = ax + adj_rho * gx[k]
         adj_uy[k] = ay + adj_rho * gy[k]
     return adj_limit
@@ -556,6 +564,7 @@ def _iteration_adjoint(
     width: int,
     is_first: bool,
     is_last: bool,
+    with_frames: bool,
     with_taps: bool,
     adjoint: Array,
     adj_d: Array,
@@ -585,7 +594,9 @@ def _iteration_adjoint(
             _divergence_adjoint(fixed, adj, coef, width, size, width, False, adj_p)
             if with_taps:
                 _divergence_tap_sums(old[1 + c], adj[width:stop], width, size, sums)
-    sums[ADJ_LIMIT] += _primal_adjoint(fixed, old[0], coef, width, size, adj_u, adj_fixed)
+    sums[ADJ_LIMIT] += _primal_adjoint(
+        fixed, old[0], coef, width, size, adj_u, with_frames, adj_fixed
+    )
 
 
 def backward(
@@ -595,6 +606,7 @@ def backward(
     scalars: Array,
     n_iter: int,
     segment: int,
+    with_frames: bool,
     with_taps: bool,
     first: int,
     last: int,
@@ -608,8 +620,9 @@ def backward(
 
     A plane's states are computed again, ``segment`` iterations at a time from stored checkpoints.
     ``grad_parameters`` [planes, 29], zeros in float64, receives each plane's share of the gradients
-    of its 26 taps and of theta, lambda and tau; where ``with_taps`` is false the shares of the flow
-    and divergence kernels and of the scalars are meaningless.
+    of its 26 taps and of theta, lambda and tau. Meaningless are the gradients of the frames and the
+    shares of the image kernels where ``with_frames`` is false, and the shares of the flow and
+    divergence kernels and of the scalars where ``with_taps`` is.
     """
     n_segments = max(1, -(-n_iter // segment))
     fixed, adj_fixed = _rows(frame1, 5), _rows(frame1, 4)
@@ -618,8 +631,8 @@ def backward(
     adjoint, adj_d = _rows(frame1, 3, 2), _rows(frame1, 2)
     coef = np.zeros(10, frame1.dtype)
     _backward(
-        frame1, frame2, taps, scalars, n_iter, segment, with_taps, first, last, cot_x, cot_y,
-        grad1, grad2, grad_parameters,
+        frame1, frame2, taps, scalars, n_iter, segment, with_frames, with_taps, first, last,
+        cot_x, cot_y, grad1, grad2, grad_parameters,
         fixed, adj_fixed, states, checkpoints, adjoint, adj_d, coef,
     )  # fmt: skip
 
@@ -632,6 +645,7 @@ def _backward(
     scalars: Array,
     n_iter: int,
     segment: int,
+    with_frames: bool,
     with_taps: bool,
     first: int,
     last: int,
@@ -677,9 +691,10 @@ def _backward(
                     is_first, is_last = start + t == 0, start + t == n_iter - 1
                     _iteration_adjoint(
                         fixed, states[t], states[t + 1], coef, height, width, is_first, is_last,
-                        with_taps, adjoint, adj_d, adj_fixed, sums,
+                        with_frames, with_taps, adjoint, adj_d, adj_fixed, sums,
                     )  # fmt: skip
-        _prepare_adjoint(frame2[i], kernel, fixed, adj_fixed, grad1[i], grad2[i], sums)
+        if with_frames:
+            _prepare_adjoint(frame2[i], kernel, fixed, adj_fixed, grad1[i], grad2[i], sums)
         _finish_sums(kernel, scalars, sums)
 
 

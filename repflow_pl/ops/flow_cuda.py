@@ -68,11 +68,16 @@ def _multiprocessors(device: torch.device) -> int:
 
 
 def _forward(
-    frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
+    frame1: Tensor,
+    frame2: Tensor,
+    taps: Tensor,
+    scalars: Tensor,
+    n_iter: int,
+    learns_image: bool,
 ) -> tuple[Tensor, Tensor]:
     with torch.cuda.device(frame1.device):  # Triton launches on the current device
         return launch_forward(
-            frame1, frame2, taps, scalars, n_iter, _multiprocessors(frame1.device)
+            frame1, frame2, taps, scalars, n_iter, learns_image, _multiprocessors(frame1.device)
         )
 
 
@@ -82,6 +87,7 @@ def launch_forward(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    learns_image: bool,
     multiprocessors: int,
 ) -> tuple[Tensor, Tensor]:
     """Flow of frames [N, C, H, W] in any layout; taps [C, 26], scalars [3]."""
@@ -102,11 +108,12 @@ def _backward(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    with_frames: bool,
     with_sums: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.cuda.device(frame1.device):
         return launch_backward(
-            cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_sums,
+            cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_frames, with_sums,
             _multiprocessors(frame1.device),
         )  # fmt: skip
 
@@ -119,10 +126,11 @@ def launch_backward(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    with_frames: bool,
     with_sums: bool,
     multiprocessors: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the frames, and of taps and scalars if ``with_sums`` (else zeros)."""
+    """Gradients of the frames, whoever needs them, and ``with_sums`` of taps and scalars."""
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     if n_iter == 0 or frame1.numel() == 0:
         return (

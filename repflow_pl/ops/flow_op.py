@@ -19,8 +19,9 @@ class FlowOp:
     """The flow of two frames [N, C, H, W], and its gradient, as operators that torch can trace.
 
     Both take the frames, the taps [C, 26] (the two image kernels of 3 x 3, then the four of 2), the
-    scalars [3] (theta, lambda, tau) and n_iter. Gradients come for the frames, and for taps and
-    scalars ``with_sums`` (else zeros). Differentiable once, by reverse mode.
+    scalars [3] (theta, lambda, tau) and n_iter. Gradients come for the frames and the image kernels
+    ``with_frames`` (else anything may stand there), and for the other taps and the scalars
+    ``with_sums`` (likewise). Differentiable once, by reverse mode.
     """
 
     forward: CustomOpDef
@@ -42,7 +43,8 @@ class FlowOp:
         """
         taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)
         scalars = torch.stack([theta, lam, tau])
-        flow: Flow = self.forward(frame1, frame2, taps, scalars, n_iter)
+        learns_image = any(kernel.requires_grad for kernel in kernels[:2])
+        flow: Flow = self.forward(frame1, frame2, taps, scalars, n_iter, learns_image)
         return flow
 
 
@@ -51,8 +53,9 @@ def register(
 ) -> FlowOp:
     """Give ``repflow_pl::flow_<device>`` its kernels, shapes and gradient; once in a process.
 
-    ``forward(frame1, frame2, taps, scalars, n_iter)`` and ``backward(cot_x, cot_y, frame1, frame2,
-    taps, scalars, n_iter, with_sums)``, annotated, from which torch reads their schemas.
+    ``forward(frame1, frame2, taps, scalars, n_iter, learns_image)``, whose last argument is for the
+    gradient alone, and ``backward(cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_frames,
+    with_sums)``, annotated, from which torch reads their schemas.
     """
     name = f"repflow_pl::flow_{device}"
     flow = torch.library.custom_op(name, forward, mutates_args=(), device_types=device)
@@ -61,14 +64,15 @@ def register(
     )
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Flow) -> None:
-        *tensors, ctx.n_iter = inputs
+        *tensors, ctx.n_iter, ctx.learns_image = inputs
         ctx.save_for_backward(*tensors)
 
     def backpropagate(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
-        *needed, _ = ctx.needs_input_grad
-        gradients = gradient(cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, any(needed[2:]))
+        needed = ctx.needs_input_grad[:4]
+        with_frames, with_sums = any(needed[:2]) or ctx.learns_image, any(needed[2:])
+        gradients = gradient(cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, with_frames, with_sums)
         wanted = (g if needs else None for g, needs in zip(gradients, needed, strict=True))
-        return (*wanted, None)
+        return (*wanted, None, None)
 
     flow.register_fake(_shapes)
     gradient.register_fake(_gradient_shapes)
@@ -76,7 +80,14 @@ def register(
     return FlowOp(flow, gradient)
 
 
-def _shapes(frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int) -> Flow:
+def _shapes(
+    frame1: Tensor,
+    frame2: Tensor,
+    taps: Tensor,
+    scalars: Tensor,
+    n_iter: int,
+    learns_image: bool,
+) -> Flow:
     return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
 
 
@@ -88,6 +99,7 @@ def _gradient_shapes(
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    with_frames: bool,
     with_sums: bool,
 ) -> Gradients:
     return (

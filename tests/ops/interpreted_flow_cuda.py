@@ -197,7 +197,7 @@ def test_operator_is_registered_soundly() -> None:
     frame1, frame2, *parameters = spatial_case((1, 2, 3, 4), 1).tensors
     taps = torch.cat([k.flatten(1) for k in parameters[:6]], 1)
     tensors = [t.requires_grad_() for t in (frame1, frame2, taps, torch.cat(parameters[6:]))]
-    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1))
+    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1, True))
 
 
 def test_compiles_in_one_graph() -> None:

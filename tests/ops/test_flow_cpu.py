@@ -133,7 +133,7 @@ def test_operator_is_registered_soundly() -> None:
     kernels = full_kernels(FlowKernels(*parameters[:6]))
     taps, scalars = torch.cat([k.flatten(1) for k in kernels], 1), torch.cat(parameters[6:])
     tensors = [t.requires_grad_() for t in (frame1, frame2, taps, scalars)]
-    torch.library.opcheck(flow_cpu.op.forward, (*tensors, 3))
+    torch.library.opcheck(flow_cpu.op.forward, (*tensors, 3, True))
 
 
 @pytest.mark.parametrize("backend_name", ["cpu", "auto"])
