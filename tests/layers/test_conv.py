@@ -12,11 +12,12 @@ from repflow_pl.layers.conv import Pointwise
 @pytest.mark.parametrize("channels", [(6, 3), (16, 8), (5, 32)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("batch", [0, 3])
+@pytest.mark.parametrize("planes", [False, True])
 def test_agrees_with_a_convolution(
-    channels: tuple[int, int], layout: torch.memory_format, batch: int
+    channels: tuple[int, int], layout: torch.memory_format, batch: int, planes: bool
 ) -> None:
     torch.manual_seed(0)
-    layer = Pointwise(*channels)
+    layer = Pointwise(*channels, planes)
     x = torch.randn(batch, channels[0], 4, 5).to(memory_format=layout)
     x.requires_grad_()
     ours, theirs = layer(x), F.conv2d(x, layer.weight)
@@ -28,6 +29,15 @@ def test_agrees_with_a_convolution(
         strict=True,
     ):
         torch.testing.assert_close(a, b)
+
+
+def test_writes_the_layout_that_comes_next() -> None:
+    x = torch.randn(2, 16, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+    features, planes = Pointwise(16, 8)(x), Pointwise(16, 8, planes=True)(x)
+    assert features.is_contiguous(memory_format=torch.channels_last) and planes.is_contiguous()
+    for out in (features, planes):
+        (gradient,) = torch.autograd.grad(out.sum(), x)
+        assert gradient.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_state_is_that_of_a_convolution() -> None:

@@ -119,6 +119,17 @@ def test_saved_tensors_do_not_grow_with_iterations() -> None:
     assert saved_bytes(2) == saved_bytes(50)
 
 
+@pytest.mark.parametrize("needed", [(0,), (1,), (2,), (3, 9), (4, 6), (7,), (8, 9, 10), (0, 8)])
+def test_a_gradient_does_not_depend_on_which_others_are_needed(needed: tuple[int, ...]) -> None:
+    case = random_case((2, 3, 9, 17), 5, seed=1)
+    _, _, *every = results(case, "cpu")
+    leaves = [t.detach().clone().requires_grad_(i in needed) for i, t in enumerate(case.tensors)]
+    flow = call(leaves, case.n_iter, "cpu")
+    found = torch.autograd.grad(flow, [leaves[i] for i in needed], case.cotangents)
+    for i, gradient in zip(needed, found, strict=True):
+        torch.testing.assert_close(gradient, every[i], rtol=1e-12, atol=1e-12)
+
+
 def test_second_derivative_is_refused() -> None:
     case = random_case((1, 1, 4, 4), 2)
     frame1 = case.tensors[0].requires_grad_()
