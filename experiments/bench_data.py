@@ -2,7 +2,7 @@
 
 For every decoder, clip length and number of workers; then, for sets that fit into it, an epoch
 through the memory-mapped cache against one that decodes. Writes tables/bench/data_<set>.{md,csv,
-png}. Three minutes on two CPU cores that do nothing else; the first run also renders the embedded
+png}. Five minutes on two CPU cores that do nothing else; the first run also renders the embedded
 data set.
 
     python experiments/bench_data.py                                  # motion_shapes, embedded

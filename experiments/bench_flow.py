@@ -34,7 +34,7 @@ class Options:
     """auto: the GPU where there is one."""
     threads: int = 2
     """CPU threads of every backend."""
-    minutes: float = 3
+    minutes: float = 2.8
     """About how long; cells that do not fit are left empty and say so."""
     patience: float = 20
     """Seconds that torch.compile may take in all; 20 unrolled iterations alone need minutes."""

@@ -2,7 +2,7 @@
 
 Training and evaluation, the flow layer's share of a step, the wait for data and peak memory; the
 networks are timed in turns. On a GPU at the paper's setting (ResNet-34, 16 x 112 x 112, batch 24),
-on a CPU at the demo's. Writes tables/bench/training_<device>.{md,csv,png}. Three minutes on two CPU
+on a CPU at the demo's. Writes tables/bench/training_<device>.{md,csv,png}. A minute on two CPU
 cores that do nothing else; the first run also renders the embedded data set.
 
     python experiments/bench_training.py
@@ -39,7 +39,7 @@ class Options:
     threads: int = 2
     """CPU threads."""
     minutes: float = 3
-    """About how long, beside the rendering of the data set."""
+    """At most about how long, beside the rendering of the data set."""
     out: Path = Path()
     """Folder that gets tables/bench/."""
     quick: bool = False
