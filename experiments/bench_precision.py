@@ -41,6 +41,7 @@ def precision(profile: Profile, data: DataSpec) -> Table:
         title="Ways of computing",
         rows=tuple(rows),
         orderings=tuple(claims),
+        script="bench_precision.py",
     )
 
 

@@ -189,7 +189,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
 
 def shown_command(table: Table, setting: Setting, seeds: int) -> str:
     """The command that makes the whole table, however it came about: no folder of the user."""
-    parts = ["python", f"experiments/table_{table.name}.py"]
+    parts = ["python", f"experiments/{table.script or f'table_{table.name}.py'}"]
     if seeds > 1:
         parts += ["--seeds", str(seeds)]
     for field in dataclasses.fields(setting):

@@ -11,11 +11,13 @@ sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
 from bench_precision import precision  # noqa: E402
 
 from repflow_pl.specs import spec_hash  # noqa: E402
-from repflow_pl.tables import Setting, split_tables  # noqa: E402
+from repflow_pl.tables import Setting, shown_command, split_tables  # noqa: E402
 
 
 def test_rows_differ_in_the_recipe_alone() -> None:
-    (table,) = split_tables([precision], Setting("motion_shapes"), fingerprint="")
+    setting = Setting("motion_shapes")
+    (table,) = split_tables([precision], setting, fingerprint="")
+    assert shown_command(table, setting, 1) == "python experiments/bench_precision.py"
     assert len({spec_hash(row.spec) for row in table.rows}) == 6
     plain = table.rows[0].spec
     for row in table.rows[:3]:
