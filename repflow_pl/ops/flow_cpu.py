@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repflow_pl.ops.flow_op import register
+from repflow_pl.ops.flow_op import Flow, Gradients, register, split_sums
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
 #: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
@@ -62,16 +62,12 @@ def _kernels() -> ModuleType:
 
 
 def _forward(
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    learns_image: bool,
-) -> tuple[Tensor, Tensor]:
+    frame1: Tensor, frame2: Tensor, image: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
+) -> Flow:
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     flow_x, flow_y = torch.empty_like(frame1), torch.empty_like(frame1)
-    inputs = (_planes(frame1), _planes(frame2), taps.contiguous().numpy(), scalars.numpy(), n_iter)
+    kernels = torch.cat([image, taps], dim=1).numpy()
+    inputs = (_planes(frame1), _planes(frame2), kernels, scalars.numpy(), n_iter)
     outputs = (_planes(flow_x), _planes(flow_y))
     _over_planes(
         frame1,
@@ -86,12 +82,13 @@ def _backward(
     cot_y: Tensor,
     frame1: Tensor,
     frame2: Tensor,
+    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
     with_frames: bool,
     with_sums: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Gradients:
     kernels = _kernels()
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
@@ -101,7 +98,7 @@ def _backward(
     inputs = (
         _planes(frame1),
         _planes(frame2),
-        taps.contiguous().numpy(),
+        torch.cat([image, taps], dim=1).numpy(),
         scalars.numpy(),
         n_iter,
         _segment(n_iter, state_bytes),
@@ -120,10 +117,7 @@ def _backward(
         n_iter,
         lambda first, last: kernels.backward(*inputs, first, last, *outputs),
     )
-    sums = shares.sum(0)
-    grad_taps = sums[:, : kernels.N_TAPS].to(taps.dtype, copy=True)
-    grad_scalars = sums[:, kernels.N_TAPS :].sum(0).to(scalars.dtype, copy=True)
-    return grad1, grad2, grad_taps, grad_scalars
+    return grad1, grad2, *split_sums(shares.sum(0), image, taps, scalars)
 
 
 op = register("cpu", _forward, _backward)

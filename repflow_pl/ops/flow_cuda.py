@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from repflow_pl.ops.flow_op import register
+from repflow_pl.ops.flow_op import Flow, Gradients, register, split_sums
 
 #: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
 #: GPU idle, which eager's whole-tensor operations fill.
@@ -67,55 +69,24 @@ def _multiprocessors(device: torch.device) -> int:
 # --- the operator and its gradient ---------------------------------------------------------------
 
 
-def _forward(
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    learns_image: bool,
-) -> tuple[Tensor, Tensor]:
-    with torch.cuda.device(frame1.device):  # Triton launches on the current device
-        return launch_forward(
-            frame1, frame2, taps, scalars, n_iter, learns_image, _multiprocessors(frame1.device)
-        )
-
-
 def launch_forward(
     frame1: Tensor,
     frame2: Tensor,
+    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
-    learns_image: bool,
     multiprocessors: int,
-) -> tuple[Tensor, Tensor]:
-    """Flow of frames [N, C, H, W] in any layout; taps [C, 26], scalars [3]."""
+) -> Flow:
+    """Flow of frames [N, C, H, W] in any layout; image [C, 18], taps [C, 8], scalars [3]."""
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     if n_iter == 0 or frame1.numel() == 0:
         return torch.zeros_like(frame1), torch.zeros_like(frame1)
-    flow: tuple[Tensor, Tensor] = _kernels().forward(
-        frame1, frame2, taps.contiguous(), scalars.contiguous(), n_iter, multiprocessors
+    kernels = torch.cat([image, taps], dim=1)
+    flow: Flow = _kernels().forward(
+        frame1, frame2, kernels, scalars.contiguous(), n_iter, multiprocessors
     )
     return flow
-
-
-def _backward(
-    cot_x: Tensor,
-    cot_y: Tensor,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    with_frames: bool,
-    with_sums: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    with torch.cuda.device(frame1.device):
-        return launch_backward(
-            cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_frames, with_sums,
-            _multiprocessors(frame1.device),
-        )  # fmt: skip
 
 
 def launch_backward(
@@ -123,33 +94,34 @@ def launch_backward(
     cot_y: Tensor,
     frame1: Tensor,
     frame2: Tensor,
+    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
     with_frames: bool,
     with_sums: bool,
     multiprocessors: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the frames, whoever needs them, and ``with_sums`` of taps and scalars."""
+) -> Gradients:
+    """Gradients of the frames, whoever needs them, and ``with_sums`` of the parameters."""
     frame1, frame2 = frame1.contiguous(), frame2.contiguous()
     if n_iter == 0 or frame1.numel() == 0:
-        return (
-            torch.zeros_like(frame1),
-            torch.zeros_like(frame1),
-            taps.new_zeros(taps.shape),
-            scalars.new_zeros(scalars.shape),
-        )
+        nothing = split_sums(taps.new_zeros(len(taps), 29), image, taps, scalars)
+        return torch.zeros_like(frame1), torch.zeros_like(frame1), *nothing
     grad1, grad2, sums = _kernels().backward(
         cot_x.contiguous(), cot_y.contiguous(), frame1, frame2,
-        taps.contiguous(), scalars.contiguous(), n_iter, with_sums, multiprocessors,
+        torch.cat([image, taps], dim=1), scalars.contiguous(), n_iter, with_sums, multiprocessors,
     )  # fmt: skip
-    grad_taps, grad_scalars = sums.sum(0).split([taps.shape[1], scalars.shape[0]], dim=1)
-    return (
-        grad1,
-        grad2,
-        grad_taps.to(taps.dtype, copy=True),
-        grad_scalars.sum(0).to(scalars.dtype, copy=True),
-    )
+    return grad1, grad2, *split_sums(sums.sum(0), image, taps, scalars)
 
 
-op = register("cuda", _forward, _backward)
+def _on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
+    """The launch, with what the tensors' device has: Triton launches on the current one."""
+
+    def launched(first: Tensor, *others: Tensor | int) -> Any:
+        with torch.cuda.device(first.device):
+            return launch(first, *others, _multiprocessors(first.device))
+
+    return launched
+
+
+op = register("cuda", _on_its_device(launch_forward), _on_its_device(launch_backward))

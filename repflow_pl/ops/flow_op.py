@@ -11,17 +11,24 @@ from torch import Tensor
 from torch.library import CustomOpDef
 
 Flow = tuple[Tensor, Tensor]
-Gradients = tuple[Tensor, Tensor, Tensor, Tensor]
+Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+
+_OF = "Tensor frame1, Tensor frame2, Tensor image, Tensor taps, Tensor scalars, SymInt n_iter"
+FORWARD = f"({_OF}) -> (Tensor, Tensor)"
+BACKWARD = (
+    f"(Tensor cot_x, Tensor cot_y, {_OF}, bool with_frames, bool with_sums) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
 
 
 @dataclass(frozen=True)
 class FlowOp:
     """The flow of two frames [N, C, H, W], and its gradient, as operators that torch can trace.
 
-    Both take the frames, the taps [C, 26] (the two image kernels of 3 x 3, then the four of 2), the
-    scalars [3] (theta, lambda, tau) and n_iter. Gradients come for the frames and the image kernels
-    ``with_frames`` (else anything may stand there), and for the other taps and the scalars
-    ``with_sums`` (likewise). Differentiable once, by reverse mode.
+    Both take the frames, the image kernels [C, 18] (two of 3 x 3), the other taps [C, 8] (four
+    kernels of 2), the scalars [3] (theta, lambda, tau) and n_iter. Gradients come for the frames
+    ``with_frames``, for taps and scalars ``with_sums``, for the image kernels with both; elsewhere
+    anything may stand. Differentiable once, by reverse mode.
     """
 
     forward: CustomOpDef
@@ -41,10 +48,10 @@ class FlowOp:
 
         The image kernels are [C, 3, 3].
         """
-        taps = torch.cat([kernel.flatten(1) for kernel in kernels], dim=1)
+        flat = [kernel.flatten(1) for kernel in kernels]
+        image, taps = torch.cat(flat[:2], dim=1), torch.cat(flat[2:], dim=1)
         scalars = torch.stack([theta, lam, tau])
-        learns_image = any(kernel.requires_grad for kernel in kernels[:2])
-        flow: Flow = self.forward(frame1, frame2, taps, scalars, n_iter, learns_image)
+        flow: Flow = self.forward(frame1, frame2, image, taps, scalars, n_iter)
         return flow
 
 
@@ -53,26 +60,27 @@ def register(
 ) -> FlowOp:
     """Give ``repflow_pl::flow_<device>`` its kernels, shapes and gradient; once in a process.
 
-    ``forward(frame1, frame2, taps, scalars, n_iter, learns_image)``, whose last argument is for the
-    gradient alone, and ``backward(cot_x, cot_y, frame1, frame2, taps, scalars, n_iter, with_frames,
-    with_sums)``, annotated, from which torch reads their schemas.
+    ``forward`` and ``backward`` take the arguments of FORWARD and BACKWARD, in that order.
     """
-    name = f"repflow_pl::flow_{device}"
-    flow = torch.library.custom_op(name, forward, mutates_args=(), device_types=device)
-    gradient = torch.library.custom_op(
-        f"{name}_backward", backward, mutates_args=(), device_types=device
-    )
+
+    def operator(name: str, function: Callable[..., Any], schema: str) -> CustomOpDef:
+        return torch.library.custom_op(
+            name, function, mutates_args=(), device_types=device, schema=schema
+        )
+
+    flow = operator(f"repflow_pl::flow_{device}", forward, FORWARD)
+    gradient = operator(f"repflow_pl::flow_{device}_backward", backward, BACKWARD)
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Flow) -> None:
-        *tensors, ctx.n_iter, ctx.learns_image = inputs
+        *tensors, ctx.n_iter = inputs
         ctx.save_for_backward(*tensors)
 
     def backpropagate(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
-        needed = ctx.needs_input_grad[:4]
-        with_frames, with_sums = any(needed[:2]) or ctx.learns_image, any(needed[2:])
+        *needed, _ = ctx.needs_input_grad
+        with_frames, with_sums = any(needed[:3]), any(needed[2:])
         gradients = gradient(cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, with_frames, with_sums)
         wanted = (g if needs else None for g, needs in zip(gradients, needed, strict=True))
-        return (*wanted, None, None)
+        return (*wanted, None)
 
     flow.register_fake(_shapes)
     gradient.register_fake(_gradient_shapes)
@@ -80,31 +88,25 @@ def register(
     return FlowOp(flow, gradient)
 
 
-def _shapes(
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    learns_image: bool,
-) -> Flow:
+def split_sums(
+    sums: Tensor, image: Tensor, taps: Tensor, scalars: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of the parameters, of their dtypes, from the sums [C, 29] of all planes.
+
+    The 26 taps' come first, then theta's, lambda's and tau's, which still differ by channel.
+    """
+    of_image, of_taps, of_scalars = sums.split([18, 8, 3], dim=1)
+    return (
+        of_image.to(image.dtype, copy=True),
+        of_taps.to(taps.dtype, copy=True),
+        of_scalars.sum(0).to(scalars.dtype, copy=True),
+    )
+
+
+def _shapes(frame1: Tensor, *others: Tensor | int) -> Flow:
     return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
 
 
-def _gradient_shapes(
-    cot_x: Tensor,
-    cot_y: Tensor,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
-    with_frames: bool,
-    with_sums: bool,
-) -> Gradients:
-    return (
-        frame1.new_empty(frame1.shape),
-        frame1.new_empty(frame1.shape),
-        taps.new_empty(taps.shape),
-        scalars.new_empty(scalars.shape),
-    )
+def _gradient_shapes(cot_x: Tensor, cot_y: Tensor, *inputs: Tensor | int) -> tuple[Tensor, ...]:
+    tensors = [each for each in inputs if isinstance(each, Tensor)]
+    return tuple(tensor.new_empty(tensor.shape) for tensor in tensors)

@@ -195,9 +195,16 @@ def test_saved_tensors_do_not_grow_with_iterations() -> None:
 
 def test_operator_is_registered_soundly() -> None:
     frame1, frame2, *parameters = spatial_case((1, 2, 3, 4), 1).tensors
-    taps = torch.cat([k.flatten(1) for k in parameters[:6]], 1)
-    tensors = [t.requires_grad_() for t in (frame1, frame2, taps, torch.cat(parameters[6:]))]
-    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1, True))
+    flat = [k.flatten(1) for k in parameters[:6]]
+    inputs = (
+        frame1,
+        frame2,
+        torch.cat(flat[:2], 1),
+        torch.cat(flat[2:], 1),
+        torch.cat(parameters[6:]),
+    )
+    tensors = [t.requires_grad_() for t in inputs]
+    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1))
 
 
 def test_compiles_in_one_graph() -> None:
