@@ -77,10 +77,7 @@ def bench(options: Options) -> Results:
 
 def plan_of(options: Options) -> Plan:
     """Errors: UserError for what is not a count, and for an unknown decoder."""
-    decoders = tuple(options.decoders.split(","))
-    for name in decoders:
-        if name not in get_args(Decoder):
-            raise unknown("decoder", name, get_args(Decoder))
+    decoders = tuple(_decoder(name) for name in options.decoders.split(","))
     workers = _counts("--workers", options.workers)
     clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
     if min(options.size, options.batch, turns) < 1:
@@ -93,7 +90,15 @@ def plan_of(options: Options) -> Plan:
         short="hold",
     )  # fmt: skip
     frames = _counts("--frames", options.frames)
-    return Plan(clip, frames, workers, decoders, clips, options.batch, turns)  # type: ignore[arg-type]
+    return Plan(clip, frames, workers, decoders, clips, options.batch, turns)
+
+
+def _decoder(name: str) -> Decoder:
+    known: tuple[Decoder, ...] = get_args(Decoder)
+    for decoder in known:
+        if decoder == name:
+            return decoder
+    raise unknown("decoder", name, known)
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.errors import Terminated, UserError, terminate, unknown
+from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, terminate, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
@@ -37,8 +37,6 @@ from repflow_pl.tables import (
 from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
 from repflow_pl.training.slurm import Slurm
 
-INTERRUPTED, TERMINATED = 130, 143
-"""Exit status of a program ended by Ctrl-C, and by SIGTERM."""
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
 

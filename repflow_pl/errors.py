@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import NoReturn
 
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit status of a program ended by Ctrl-C, and by SIGTERM."""
+
 
 class UserError(Exception):
     """A mistake in the input or the environment, as one sentence that says what to do."""

@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from repflow_pl.errors import UserError
+from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.files import atomic_write
 
 if TYPE_CHECKING:
     import torch
 
 Options = TypeVar("Options")
-INTERRUPTED = 130
-"""Exit status of a program ended by Ctrl-C."""
 
 
 def status_of(work: Callable[[], object]) -> int:

@@ -14,11 +14,9 @@ from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.ut_interaction import NAME, import_archive
 from repflow_pl.data.verify import lines, verify
-from repflow_pl.errors import UserError, unknown
+from repflow_pl.errors import INTERRUPTED, UserError, unknown
 
 IMPORTERS = {NAME: import_archive}
-INTERRUPTED = 130
-"""Exit status of a program ended by Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> int:

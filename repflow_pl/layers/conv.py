@@ -14,7 +14,7 @@ class Pointwise(nn.Conv2d):
 
     There a convolution of so few channels is slow: of 6 to 3 channels at 64 x 64, ten times as slow
     as the product and slower than the flow itself (torch 2.14, two cores). And a product can write
-    the layout that is wanted next, where turning it afterwards takes longer than the product.
+    the layout that is wanted next, so that nothing needs to be turned afterwards.
 
     Args:
         planes: the output goes to a flow, which wants contiguous planes. Else channels come last,

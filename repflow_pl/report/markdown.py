@@ -233,30 +233,18 @@ def _controls(context: Context, controls: Sequence[Collected]) -> list[str]:
 def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
     if not table.orderings:
         return []
+    heading, claim = "## Differences", "claim"
+    if table.paper_csv is not None:
+        heading, claim = "## The paper's orderings", "the paper says"
     lines = []
     for checked in check_orderings(table, collected):
-        difference = checked.difference
-        lines.append(
-            [
-                checked.claim,
-                checked.verdict,
-                NOT_KNOWN if difference is None else points(difference),
-                "0" if difference is None else str(difference.n),
-            ]
-        )
-    of_paper = table.paper_csv is not None
+        shown, n = NOT_KNOWN, "0"
+        if checked.difference is not None:
+            shown, n = points(checked.difference), str(checked.difference.n)
+        lines.append([checked.claim, checked.verdict, shown, n])
     return [
-        "## The paper's orderings" if of_paper else "## Differences",
-        grid(
-            [
-                "the paper says" if of_paper else "does it matter?",
-                "here",
-                "difference in points",
-                "n",
-            ],
-            lines,
-            left=2,
-        ),
+        heading,
+        grid([claim, "here", "difference in points", "n"], lines, left=2),
         "The difference is paired over seeds, with its 95 % interval, not corrected for the number "
         "of comparisons. An ordering holds where the interval lies above 0, fails where it lies "
         "below, and is undecided otherwise; one seed, or seeds without any spread, decide nothing.",

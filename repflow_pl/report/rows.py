@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Ordering:
-    """The paper says that one row beats another."""
+    """A claim that one row beats another: the paper's, where the table is of the paper."""
 
     claim: str
     better: str

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from repflow_pl.errors import UserError, terminate
+from repflow_pl.errors import INTERRUPTED, UserError, terminate
 from repflow_pl.training.jobs import is_main_process
 from repflow_pl.training.lock import BusyError
 from repflow_pl.training.order import Order, read_order, videos_of
-from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, INTERRUPTED, MISTAKE
+from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, MISTAKE
 from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import make
 

@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -221,12 +222,14 @@ def build(profile, data):
     rows = []
     for name, spec in (("Flow", profile.flow_after(data, 3)), ("RGB", profile.rgb(data))):
         model = dataclasses.replace(spec.model, dropout=0.5)
-        recipe = dataclasses.replace(spec.recipe, epochs=4, batch=1)
+        recipe = dataclasses.replace(spec.recipe, epochs=4, batch=2)
         rows.append(Row(name, dataclasses.replace(spec, model=model, recipe=recipe)))
     return Table("long", "Epochs of many steps", tuple(rows))
 
 sys.exit(main(build))
 """
+STEPS = 32
+"""Of an epoch of it, on 64 videos."""
 
 
 def command(script: Path, videos: Path, out: Path, *options: str) -> subprocess.Popen[str]:
@@ -240,6 +243,17 @@ def command(script: Path, videos: Path, out: Path, *options: str) -> subprocess.
     )
 
 
+@pytest.fixture(scope="module")
+def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each training video four times, so that a signal after the first lines lands amid an epoch."""
+    root = tmp_path_factory.mktemp("more") / "videos"
+    shutil.copytree(video_folder, root)
+    for path in list((root / "train").rglob("*.mp4")):
+        for k in range(3):
+            shutil.copy(path, path.with_stem(f"{path.stem}_{k}"))
+    return root
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "devices",
@@ -247,16 +261,15 @@ def command(script: Path, videos: Path, out: Path, *options: str) -> subprocess.
     ids=["alone", "side by side", "together"],
 )
 def test_a_command_is_asked_to_end_amid_an_epoch(
-    video_folder: Path, tmp_path: Path, devices: tuple[str, ...]
+    more_videos: Path, tmp_path: Path, devices: tuple[str, ...]
 ) -> None:
     script = tmp_path / "table_long.py"
-    text = SCRIPT.replace("batch=1", "batch=2") if len(devices) > 2 else SCRIPT
-    script.write_text(text)
-    undisturbed = command(script, video_folder, tmp_path / "undisturbed", *devices)
+    script.write_text(SCRIPT)
+    undisturbed = command(script, more_videos, tmp_path / "undisturbed", *devices)
     output, errors = undisturbed.communicate(timeout=600)
     assert undisturbed.returncode == 0, output + errors
 
-    asked = command(script, video_folder, tmp_path / "asked", *devices)
+    asked = command(script, more_videos, tmp_path / "asked", *devices)
     assert asked.stdout is not None
     for line in asked.stdout:
         if "epoch 1/4" in line:
@@ -270,11 +283,10 @@ def test_a_command_is_asked_to_end_amid_an_epoch(
     (said,) = [line for line in errors.splitlines() if line]
     assert said == "interrupted: run the same command again and it goes on where it stopped."
     places = [place_of(path.parent) for path in (tmp_path / "asked").rglob("last.ckpt")]
-    steps = 8 if len(devices) > 2 else 16
-    assert any(0 < batches < steps for _, batches in places), places
+    assert any(0 < batches < STEPS for _, batches in places), places
     assert not list(tmp_path.rglob("error.txt"))
 
-    again = command(script, video_folder, tmp_path / "asked", *devices)
+    again = command(script, more_videos, tmp_path / "asked", *devices)
     output, errors = again.communicate(timeout=600)
     assert again.returncode == 0, output + errors
     assert len(re.findall("epoch 1/4", output)) < 2, "it was gone on with"
