@@ -245,7 +245,7 @@ def command(script: Path, videos: Path, out: Path, *options: str) -> subprocess.
 
 @pytest.fixture(scope="module")
 def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each training video four times, so that a signal after the first lines lands amid an epoch."""
+    """Each training video four times: long epochs, so that a signal lands amid one."""
     root = tmp_path_factory.mktemp("more") / "videos"
     shutil.copytree(video_folder, root)
     for path in list((root / "train").rglob("*.mp4")):
