@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal, get_args
 
@@ -18,7 +19,7 @@ from repflow_pl.ops import (
     dense_flow,
     dense_kernels,
     flow_flops,
-    representation_flow,
+    joined_flow,
     sobel_kernels,
 )
 from repflow_pl.specs import FLOW_PARAMETERS
@@ -43,8 +44,8 @@ class FlowIteration(nn.Module):
             gradients (the paper's text), or "dense" (the repository head: every channel's flow sees
             all channels).
 
-    Shapes: two of [N, planes, H, W] -> (flow_x, flow_y), each [N, planes, H, W], right and down; in
-    pixels per frame for "central" kernels and frames that span 0..255.
+    Shapes: two of [..., planes, H, W] -> [..., 2 planes, H, W], all x (right) before all y (down);
+    in pixels per frame for "central" kernels and frames that span 0..255.
     Errors: UserError for an unknown name in `learn` or unknown `kernels`.
     """
 
@@ -72,36 +73,32 @@ class FlowIteration(nn.Module):
         self.lam = nn.Parameter(torch.tensor([0.15]), "lam" in learn)
         self.tau = nn.Parameter(torch.tensor([0.25]), "tau" in learn)
 
-    def forward(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, frame1: Tensor, frame2: Tensor) -> Tensor:
         k = self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
         scalars = self.theta, self.lam, self.tau
         if self.kernels == "dense":
-            return dense_flow(frame1, frame2, DenseKernels(*k), *scalars, self.n_iter)
-        return representation_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter)
+            flow = dense_flow(frame1, frame2, DenseKernels(*k), *scalars, self.n_iter)
+            return torch.cat(flow, dim=-3)
+        return joined_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter)
 
     def of_clips(self, clips: Tensor) -> Tensor:
         """Flow between consecutive frames: [B, K, T, H, W] -> [B, 2 K, T - 1, H, W], x before y.
 
         Errors: ValueError for a clip of fewer than 2 frames.
         """
-        b, k, t, h, w = clips.shape
-        if t < 2:
-            raise ValueError(f"Flow needs 2 frames or more; the clip has {t}.")
+        if clips.shape[2] < 2:
+            raise ValueError(f"Flow needs 2 frames or more; the clip has {clips.shape[2]}.")
         frames = clips.transpose(1, 2)
-        flow = self(
-            frames[:, :-1].reshape(b * (t - 1), k, h, w),
-            frames[:, 1:].reshape(b * (t - 1), k, h, w),
-        )
-        both: Tensor = torch.cat(flow, dim=1).unflatten(0, (b, t - 1))
-        return both.transpose(1, 2)
+        flow: Tensor = self(frames[:, :-1], frames[:, 1:])
+        return flow.transpose(1, 2)
 
     def flops(self, frame: Tensor) -> int:
-        """Operations of Alg. 1 on frames like this one [N, K, H, W].
+        """Operations of Alg. 1 on frames like this one [..., K, H, W].
 
         Mixing the channels with "dense" kernels is not counted: it is made of convolutions.
         """
-        n, k, h, w = frame.shape
-        return flow_flops(n * k, h, w, self.n_iter)
+        *planes, height, width = frame.shape
+        return flow_flops(math.prod(planes), height, width, self.n_iter)
 
 
 class RepFlow(nn.Module):

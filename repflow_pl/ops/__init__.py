@@ -6,6 +6,7 @@ from repflow_pl.ops.flow import (
     central_kernels,
     chosen_backend,
     flow_flops,
+    joined_flow,
     representation_flow,
     sobel_kernels,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "dense_flow",
     "dense_kernels",
     "flow_flops",
+    "joined_flow",
     "representation_flow",
     "sobel_kernels",
 ]

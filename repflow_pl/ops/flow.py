@@ -83,7 +83,8 @@ def representation_flow(
     """Flow from ``frame1`` to ``frame2``, each channel on its own (Alg. 1).
 
     Args:
-        frame1, frame2: [N, C, H, W] with H, W >= 2, floating point, of one shape, dtype and device.
+        frame1, frame2: [..., C, H, W] with H, W >= 2, floating point, of one shape, dtype and
+            device; for instance [N, C, H, W].
             The initial theta, lam and tau (0.3, 0.15, 0.25) are meant for values that span 255.
         kernels: one kernel per channel; :func:`central_kernels` has the released initial values,
             :func:`sobel_kernels` those of the paper's text.
@@ -94,21 +95,41 @@ def representation_flow(
             a name of :func:`available_backends` forces one.
 
     Returns:
-        ``(flow_x, flow_y)``, each [N, C, H, W] in the frames' dtype: displacement in pixels per
-        frame at the frames' own resolution, to the right and downwards.
+        ``(flow_x, flow_y)``, each of the frames' shape and dtype: displacement in pixels per frame
+        at the frames' own resolution, to the right and downwards.
 
     The iteration runs in float64 for float64 frames and in float32 for all others, under autocast
-    too. A NaN stays in its own plane (n, c). Gradients reach the frames, the six kernels, theta,
+    too. A NaN stays in its own plane. Gradients reach the frames, the six kernels, theta,
     lam and tau; they are finite for constant and for equal frames.
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit, ``n_iter`` is negative, or the backend is
             unknown or cannot run here.
     """
+    flow_x, flow_y = joined_flow(frame1, frame2, kernels, theta, lam, tau, n_iter, backend).chunk(
+        2, dim=-3
+    )
+    return flow_x, flow_y
+
+
+def joined_flow(
+    frame1: Tensor,
+    frame2: Tensor,
+    kernels: FlowKernels,
+    theta: Tensor,
+    lam: Tensor,
+    tau: Tensor,
+    n_iter: int = 20,
+    backend: str = "auto",
+) -> Tensor:
+    """:func:`representation_flow` as one tensor [..., 2 C, H, W], all x before all y.
+
+    This is what a backend writes: nothing is copied for a convolution that takes both.
+    """
     _check(frame1, frame2, kernels, theta, lam, tau, n_iter)
     run = _BACKENDS[_resolve(backend, frame1)].run
     dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
-    flow_x, flow_y = run(
+    flow = run(
         frame1.to(dtype),
         frame2.to(dtype),
         full_kernels(FlowKernels(*[kernel.to(dtype) for kernel in kernels])),
@@ -117,7 +138,7 @@ def representation_flow(
         tau.to(dtype).reshape(()),
         n_iter,
     )
-    return flow_x.to(frame1.dtype), flow_y.to(frame1.dtype)
+    return flow.to(frame1.dtype)
 
 
 def full_kernels(kernels: FlowKernels) -> FlowKernels:
@@ -173,9 +194,9 @@ def _eager(
     lam: Tensor,
     tau: Tensor,
     n_iter: int,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     inner_x, inner_y = (_correlate(frame2, k) for k in (kernels.image_x, kernels.image_y))  # Eq. 8
-    return iterate(
+    flow = iterate(
         *with_released_borders(inner_x, inner_y, frame1),
         frame2 - frame1,
         lambda u: _flow_gradient(u, kernels),
@@ -185,6 +206,7 @@ def _eager(
         tau,
         n_iter,
     )
+    return torch.cat(flow, dim=-3)
 
 
 def iterate(
@@ -279,7 +301,7 @@ def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
 
 
 class _Backend(NamedTuple):
-    run: Callable[..., tuple[Tensor, Tensor]]
+    run: Callable[..., Tensor]
     refusal: Callable[[Tensor], str | None]  # why it cannot run on such a frame; None where it can
 
 
@@ -310,15 +332,16 @@ def _resolve(backend: str, frame: Tensor) -> str:
 
 def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
     """Errors: ValueError, one sentence, where no flow can be computed between the two."""
-    if frame1.ndim != 4 or frame1.shape != frame2.shape:
+    if frame1.ndim < 4 or frame1.shape != frame2.shape:
         raise ValueError(
             "Both frames must be [N, C, H, W] of one shape; they are "
             f"{list(frame1.shape)} and {list(frame2.shape)}."
         )
-    if frame1.shape[2] < 2 or frame1.shape[3] < 2:
+    height, width = frame1.shape[-2:]
+    if height < 2 or width < 2:
         raise ValueError(
             "Frames must be at least 2 pixels high and wide to have a gradient; they are "
-            f"{frame1.shape[2]} x {frame1.shape[3]}."
+            f"{height} x {width}."
         )
     if frame1.dtype != frame2.dtype or not frame1.is_floating_point():
         raise ValueError(
@@ -339,7 +362,7 @@ def _check(
     n_iter: int,
 ) -> None:
     check_frames(frame1, frame2, n_iter)
-    channels = frame1.shape[1]
+    channels = frame1.shape[-3]
     for name, kernel in zip(FlowKernels._fields, kernels, strict=True):
         shapes = [(channels, 3), (channels, 3, 3)] if "image" in name else [(channels, 2)]
         if tuple(kernel.shape) not in shapes:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repflow_pl.ops.flow_op import Flow, Gradients, register, split_sums
+from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
 #: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
@@ -63,23 +63,21 @@ def _kernels() -> ModuleType:
 
 def _forward(
     frame1: Tensor, frame2: Tensor, image: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> Flow:
-    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
-    flow_x, flow_y = torch.empty_like(frame1), torch.empty_like(frame1)
+) -> Tensor:
+    flow = empty_flow(frame1)
     kernels = torch.cat([image, taps], dim=1).numpy()
     inputs = (_planes(frame1), _planes(frame2), kernels, scalars.numpy(), n_iter)
-    outputs = (_planes(flow_x), _planes(flow_y))
+    outputs = tuple(map(_planes, flow.chunk(2, dim=-3)))
     _over_planes(
         frame1,
         n_iter,
         lambda first, last: _kernels().forward(*inputs, first, last, *outputs),
     )
-    return flow_x, flow_y
+    return flow
 
 
 def _backward(
-    cot_x: Tensor,
-    cot_y: Tensor,
+    cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
     image: Tensor,
@@ -90,10 +88,9 @@ def _backward(
     with_sums: bool,
 ) -> Gradients:
     kernels = _kernels()
-    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
-    grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
-    batch, channels, height, width = frame1.shape
-    shares = torch.zeros(batch, channels, kernels.N_SUMS, dtype=torch.float64)
+    grad1, grad2 = frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
+    *batch, channels, height, width = frame1.shape
+    shares = torch.zeros(math.prod(batch), channels, kernels.N_SUMS, dtype=torch.float64)
     state_bytes = 6 * height * width * frame1.element_size()
     inputs = (
         _planes(frame1),
@@ -106,11 +103,10 @@ def _backward(
         with_sums,
     )
     outputs = (
-        _planes(cot_x.contiguous()),
-        _planes(cot_y.contiguous()),
+        *map(_planes, cotangent.chunk(2, dim=-3)),
         _planes(grad1),
         _planes(grad2),
-        shares.view(batch * channels, kernels.N_SUMS).numpy(),
+        shares.flatten(0, 1).numpy(),
     )
     _over_planes(
         frame1,
@@ -127,9 +123,16 @@ op = register("cpu", _forward, _backward)
 
 
 def _planes(tensor: Tensor) -> Any:
-    """[N, C, H, W], contiguous -> a NumPy view [N * C, H, W]."""
-    batch, channels, height, width = tensor.shape
-    return tensor.view(batch * channels, height, width).numpy()
+    """[..., H, W] as the kernels' ``Planes``; copied only where a plane's pixels are scattered."""
+    *batch, height, width = tensor.shape
+    if tensor.stride()[-2:] != (width, 1):
+        tensor = tensor.contiguous()
+    starts = torch.zeros((), dtype=torch.int64)
+    for size, stride in zip(batch, tensor.stride(), strict=False):
+        starts = starts[..., None] + stride * torch.arange(size)
+    length = int(starts.max()) + height * width if starts.numel() else 0
+    pixels = tensor.as_strided((length,), (1,)).numpy()
+    return _kernels().Planes(pixels, starts.flatten().numpy(), height, width)
 
 
 def _segment(n_iter: int, state_bytes: int) -> int:
@@ -141,7 +144,7 @@ def _segment(n_iter: int, state_bytes: int) -> int:
 
 def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:
     """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads."""
-    planes = frame.shape[0] * frame.shape[1]
+    planes = math.prod(frame.shape[:-2])
     threads = min(planes, torch.get_num_threads())
     if threads <= 1 or frame.numel() * n_iter < SERIAL_WORK:
         work(0, planes)

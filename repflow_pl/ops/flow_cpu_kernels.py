@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
@@ -56,6 +56,21 @@ def _jit(function: _Function) -> _Function:
     except RuntimeError:  # no folder that can be written: compile anew in every process
         compiled = numba.njit(**_OPTIONS)(function)
     return cast(_Function, compiled)
+
+
+class Planes(NamedTuple):
+    """Planes in one array: plane i has the ``height * width`` pixels from ``starts[i]`` on."""
+
+    pixels: Array
+    starts: NDArray[np.int64]
+    height: int
+    width: int
+
+
+@_jit
+def _plane(planes: Planes, i: int) -> Array:
+    start, size = planes.starts[i], planes.height * planes.width
+    return planes.pixels[start : start + size].reshape(planes.height, planes.width)
 
 
 # --- one iteration -------------------------------------------------------------------------------
@@ -249,65 +264,65 @@ def _to_plane(row: Array, plane: Array) -> None:
 
 
 def forward(
-    frame1: Array,
-    frame2: Array,
+    frame1: Planes,
+    frame2: Planes,
     taps: Array,
     scalars: Array,
     n_iter: int,
     first: int,
     last: int,
-    flow_x: Array,
-    flow_y: Array,
+    flow_x: Planes,
+    flow_y: Planes,
 ) -> None:
-    """Flow of the planes ``first <= i < last``; frames and flow [planes, H, W], taps [C, 26]."""
+    """Flow of the planes ``first <= i < last``; taps [C, 26], scalars [3]."""
     # allocated here, because np.zeros inside a compiled function doubles the compile time
     fixed, state = _rows(frame1, 5), _rows(frame1, 3, 2)
-    coef = np.zeros(10, frame1.dtype)
+    coef = np.zeros(10, frame1.pixels.dtype)
     _forward(frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, state, coef)
 
 
-def _rows(frames: Array, *shape: int) -> Array:
+def _rows(frames: Planes, *shape: int) -> Array:
     """Scratch rows of zeros, [*shape, .]: ``width`` of them, a plane's pixels, a tail.
 
     The pixels of every row begin at a cache line, so that of the reads and writes of an inner loop
     only the shifted ones cross lines. Up to a tenth of the time.
     """
-    height, width = frames.shape[1:]
-    per_line = LINE_BYTES // frames.itemsize
-    length = -(-(height * width + 2 * width + 16) // per_line) * per_line
+    width, itemsize = frames.width, frames.pixels.itemsize
+    per_line = LINE_BYTES // itemsize
+    length = -(-(frames.height * width + 2 * width + 16) // per_line) * per_line
     size = math.prod(shape) * length
-    raw = np.zeros(size + per_line, frames.dtype)
-    first = -(raw.ctypes.data // frames.itemsize + width) % per_line
+    raw = np.zeros(size + per_line, frames.pixels.dtype)
+    first = -(raw.ctypes.data // itemsize + width) % per_line
     return raw[first : first + size].reshape(*shape, length)
 
 
 @_jit
 def _forward(
-    frame1: Array,
-    frame2: Array,
+    frame1: Planes,
+    frame2: Planes,
     taps: Array,
     scalars: Array,
     n_iter: int,
     first: int,
     last: int,
-    flow_x: Array,
-    flow_y: Array,
+    flow_x: Planes,
+    flow_y: Planes,
     fixed: Array,
     state: Array,
     coef: Array,
 ) -> None:
-    height, width = frame1.shape[1:]
+    height, width = frame1.height, frame1.width
     _set_has_right(fixed, height, width)
     for i in range(first, last):
         kernel = taps[i % taps.shape[0]]
         _coefficients(kernel, scalars, coef)
-        _prepare(frame1[i], frame2[i], kernel, coef[LIMIT], fixed)
+        _prepare(_plane(frame1, i), _plane(frame2, i), kernel, coef[LIMIT], fixed)
         for j in range(3):
             _clear(state[j])
         for t in range(n_iter):
             _iterate(fixed, state, coef, height, width, t < n_iter - 1)
-        _to_plane(state[0, 0], flow_x[i])
-        _to_plane(state[0, 1], flow_y[i])
+        _to_plane(state[0, 0], _plane(flow_x, i))
+        _to_plane(state[0, 1], _plane(flow_y, i))
 
 
 # --- backward ------------------------------------------------------------------------------------
@@ -600,8 +615,8 @@ def _iteration_adjoint(
 
 
 def backward(
-    frame1: Array,
-    frame2: Array,
+    frame1: Planes,
+    frame2: Planes,
     taps: Array,
     scalars: Array,
     n_iter: int,
@@ -610,10 +625,10 @@ def backward(
     with_taps: bool,
     first: int,
     last: int,
-    cot_x: Array,
-    cot_y: Array,
-    grad1: Array,
-    grad2: Array,
+    cot_x: Planes,
+    cot_y: Planes,
+    grad1: Planes,
+    grad2: Planes,
     grad_parameters: Array,
 ) -> None:
     """Gradients of the planes ``first <= i < last``, from the cotangents of their flow.
@@ -629,7 +644,7 @@ def backward(
     states = _rows(frame1, segment + 1, 3, 2)
     checkpoints = _rows(frame1, n_segments, 3, 2)  # the first one stays zero
     adjoint, adj_d = _rows(frame1, 3, 2), _rows(frame1, 2)
-    coef = np.zeros(10, frame1.dtype)
+    coef = np.zeros(10, frame1.pixels.dtype)
     _backward(
         frame1, frame2, taps, scalars, n_iter, segment, with_frames, with_taps, first, last,
         cot_x, cot_y, grad1, grad2, grad_parameters,
@@ -639,8 +654,8 @@ def backward(
 
 @_jit
 def _backward(
-    frame1: Array,
-    frame2: Array,
+    frame1: Planes,
+    frame2: Planes,
     taps: Array,
     scalars: Array,
     n_iter: int,
@@ -649,10 +664,10 @@ def _backward(
     with_taps: bool,
     first: int,
     last: int,
-    cot_x: Array,
-    cot_y: Array,
-    grad1: Array,
-    grad2: Array,
+    cot_x: Planes,
+    cot_y: Planes,
+    grad1: Planes,
+    grad2: Planes,
     grad_parameters: Array,
     fixed: Array,
     adj_fixed: Array,
@@ -662,15 +677,15 @@ def _backward(
     adj_d: Array,
     coef: Array,
 ) -> None:
-    height, width = frame1.shape[1:]
+    height, width = frame1.height, frame1.width
     n_segments = checkpoints.shape[0]
     _set_has_right(fixed, height, width)
     for i in range(first, last):
         kernel, sums = taps[i % taps.shape[0]], grad_parameters[i]
         _coefficients(kernel, scalars, coef)
-        _prepare(frame1[i], frame2[i], kernel, coef[LIMIT], fixed)
-        _from_plane(cot_x[i], adjoint[0, 0])
-        _from_plane(cot_y[i], adjoint[0, 1])
+        _prepare(_plane(frame1, i), _plane(frame2, i), kernel, coef[LIMIT], fixed)
+        _from_plane(_plane(cot_x, i), adjoint[0, 0])
+        _from_plane(_plane(cot_y, i), adjoint[0, 1])
         _clear(adjoint[1])
         _clear(adjoint[2])
         _clear(adj_fixed)
@@ -694,7 +709,8 @@ def _backward(
                         with_frames, with_taps, adjoint, adj_d, adj_fixed, sums,
                     )  # fmt: skip
         if with_frames:
-            _prepare_adjoint(frame2[i], kernel, fixed, adj_fixed, grad1[i], grad2[i], sums)
+            grads = _plane(grad1, i), _plane(grad2, i)
+            _prepare_adjoint(_plane(frame2, i), kernel, fixed, adj_fixed, *grads, sums)
         _finish_sums(kernel, scalars, sums)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repflow_pl.ops.flow_op import Flow, Gradients, register, split_sums
+from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
 
 #: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
 #: GPU idle, which eager's whole-tensor operations fill.
@@ -77,21 +77,21 @@ def launch_forward(
     scalars: Tensor,
     n_iter: int,
     multiprocessors: int,
-) -> Flow:
-    """Flow of frames [N, C, H, W] in any layout; image [C, 18], taps [C, 8], scalars [3]."""
-    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
+) -> Tensor:
+    """Flow of frames [..., C, H, W] in any layout; image [C, 18], taps [C, 8], scalars [3]."""
+    flow = empty_flow(frame1)
     if n_iter == 0 or frame1.numel() == 0:
-        return torch.zeros_like(frame1), torch.zeros_like(frame1)
+        return flow.zero_()
     kernels = torch.cat([image, taps], dim=1)
-    flow: Flow = _kernels().forward(
-        frame1, frame2, kernels, scalars.contiguous(), n_iter, multiprocessors
-    )
+    _kernels().forward(
+        frame1.contiguous(), frame2.contiguous(), kernels, scalars.contiguous(), n_iter,
+        multiprocessors, flow,
+    )  # fmt: skip
     return flow
 
 
 def launch_backward(
-    cot_x: Tensor,
-    cot_y: Tensor,
+    cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
     image: Tensor,
@@ -108,7 +108,7 @@ def launch_backward(
         nothing = split_sums(taps.new_zeros(len(taps), 29), image, taps, scalars)
         return torch.zeros_like(frame1), torch.zeros_like(frame1), *nothing
     grad1, grad2, sums = _kernels().backward(
-        cot_x.contiguous(), cot_y.contiguous(), frame1, frame2,
+        cotangent.contiguous(), frame1, frame2,
         torch.cat([image, taps], dim=1), scalars.contiguous(), n_iter, with_sums, multiprocessors,
     )  # fmt: skip
     return grad1, grad2, *split_sums(sums.sum(0), image, taps, scalars)

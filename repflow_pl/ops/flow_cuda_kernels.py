@@ -262,8 +262,7 @@ def forward_kernel(
     frame2: tl.tensor,
     taps: tl.tensor,
     scalars: tl.tensor,
-    flow_x: tl.tensor,
-    flow_y: tl.tensor,
+    flow: tl.tensor,
     scratch: tl.tensor,
     n_planes: tl.tensor,
     channels: tl.tensor,
@@ -273,24 +272,25 @@ def forward_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    """Flow of all planes; frames and flow [planes, H, W], taps [C, 26], scalars [3]."""
+    """Flow of all planes; frames [N, C, H, W], flow [N, 2 C, H, W], taps [C, 26], scalars [3]."""
     size = height * WIDTH
     plane = tl.program_id(0).to(tl.int64)
     fixed = scratch + plane * (FIXED + STATE) * size
     state = fixed + FIXED * size
     while plane < n_planes:
         kernel = taps + (plane % channels) * N_TAPS
-        limit, rate, flow, div = _coefficients(kernel, scalars)
+        limit, rate, flow_taps, div = _coefficients(kernel, scalars)
         at = plane * size
         _prepare(frame1 + at, frame2 + at, kernel, limit, fixed, height, WIDTH, ROWS, COLUMNS)
         _clear(state, STATE, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         for _ in range(n_iter):
             _iterate(
-                fixed, state, state, limit, rate, flow, div, height, WIDTH, ROWS, COLUMNS
+                fixed, state, state, limit, rate, flow_taps, div, height, WIDTH, ROWS, COLUMNS
             )  # fmt: skip
-        _copy(state, flow_x + at, 1, height, WIDTH, ROWS, COLUMNS)
-        _copy(state + size, flow_y + at, 1, height, WIDTH, ROWS, COLUMNS)
+        flow_x = flow + (plane + plane // channels * channels) * size
+        _copy(state, flow_x, 1, height, WIDTH, ROWS, COLUMNS)
+        _copy(state + size, flow_x + channels * size, 1, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         plane += tl.num_programs(0)
 
@@ -559,8 +559,7 @@ def backward_kernel(
     frame2: tl.tensor,
     taps: tl.tensor,
     scalars: tl.tensor,
-    cot_x: tl.tensor,
-    cot_y: tl.tensor,
+    cotangent: tl.tensor,
     grad1: tl.tensor,
     grad2: tl.tensor,
     sums: tl.tensor,
@@ -598,8 +597,10 @@ def backward_kernel(
         _clear(adjoint, ADJOINT, height, WIDTH, ROWS, COLUMNS)
         _clear(states, STATE, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
-        _copy(cot_x + at, adjoint + ADJ_OLD * size, 1, height, WIDTH, ROWS, COLUMNS)
-        _copy(cot_y + at, adjoint + (ADJ_OLD + 1) * size, 1, height, WIDTH, ROWS, COLUMNS)
+        cot_x = cotangent + (plane + plane // channels * channels) * size
+        cot_y = cot_x + channels * size
+        _copy(cot_x, adjoint + ADJ_OLD * size, 1, height, WIDTH, ROWS, COLUMNS)
+        _copy(cot_y, adjoint + (ADJ_OLD + 1) * size, 1, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         for number in range(n_segments - 1):
             checkpoint = checkpoints + number * STATE * size
@@ -671,24 +672,25 @@ def forward(
     scalars: Tensor,
     n_iter: int,
     multiprocessors: int,
-) -> tuple[Tensor, Tensor]:
-    """Flow of contiguous frames [N, C, H, W]; taps [C, 26], scalars [3]; all of one dtype."""
-    batch, channels, height, width = frame1.shape
-    flow_x, flow_y = torch.empty_like(frame1), torch.empty_like(frame1)
+    flow: Tensor,
+) -> None:
+    """Writes the flow [..., 2 C, H, W] of frames [..., C, H, W]; taps [C, 26], scalars [3].
+
+    All are contiguous and of one dtype.
+    """
+    channels, height, width = frame1.shape[-3:]
+    n_planes = frame1.numel() // (height * width)
     tile = _tile_of(height, width)
-    programs = min(batch * channels, _programs(FORWARD_WARPS, tile, multiprocessors))
+    programs = min(n_planes, _programs(FORWARD_WARPS, tile, multiprocessors))
     scratch = _scratch(frame1, programs, int(FIXED + STATE))
     forward_kernel[(len(scratch),)](
-        frame1, frame2, taps, scalars, flow_x, flow_y, scratch,
-        batch * channels, channels, n_iter, height,
+        frame1, frame2, taps, scalars, flow, scratch, n_planes, channels, n_iter, height,
         WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=1,
     )  # fmt: skip
-    return flow_x, flow_y
 
 
 def backward(
-    cot_x: Tensor,
-    cot_y: Tensor,
+    cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
     taps: Tensor,
@@ -699,16 +701,17 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of both frames and, if ``with_sums``, the sums [N, C, 29] of every plane, float64.
 
-    Tensors as for :func:`forward`, the cotangents of the flow contiguous too; n_iter >= 1.
+    Tensors as for :func:`forward`, the cotangent as the flow; n_iter >= 1.
     """
-    batch, channels, height, width = frame1.shape
+    channels, height, width = frame1.shape[-3:]
+    n_planes = frame1.numel() // (height * width)
     grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
-    sums = torch.zeros(batch, channels, int(N_SUMS), dtype=torch.float64, device=frame1.device)
+    sums = frame1.new_zeros(n_planes // channels, channels, int(N_SUMS), dtype=torch.float64)
     tile = _tile_of(height, width)
     scratch, segment = _backward_scratch(frame1, n_iter, tile, multiprocessors)
     backward_kernel[(len(scratch),)](
-        frame1, frame2, taps, scalars, cot_x, cot_y, grad1, grad2, sums, scratch,
-        batch * channels, channels, n_iter, segment, height, WITH_SUMS=with_sums,
+        frame1, frame2, taps, scalars, cotangent, grad1, grad2, sums, scratch,
+        n_planes, channels, n_iter, segment, height, WITH_SUMS=with_sums,
         WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=1,
     )  # fmt: skip
     return grad1, grad2, sums
@@ -730,8 +733,9 @@ def _backward_scratch(
     frame: Tensor, n_iter: int, tile: _Tile, multiprocessors: int
 ) -> tuple[Tensor, int]:
     """The scratch, and the iterations between two checkpoints."""
-    batch, channels, height, width = frame.shape
-    programs = min(batch * channels, _programs(BACKWARD_WARPS, tile, multiprocessors))
+    height, width = frame.shape[-2:]
+    n_planes = frame.numel() // (height * width)
+    programs = min(n_planes, _programs(BACKWARD_WARPS, tile, multiprocessors))
     state_bytes = int(STATE) * height * width * frame.element_size()
     segment = _segment(n_iter, programs * state_bytes)
     n_segments = -(-n_iter // segment)
@@ -752,7 +756,7 @@ def _segment(n_iter: int, state_bytes: int) -> int:
 
 def _scratch(frame: Tensor, programs: int, fields: int) -> Tensor:
     """[programs, fields, H, W], with fewer programs where they would need too many bytes."""
-    height, width = frame.shape[2:]
+    height, width = frame.shape[-2:]
     program_bytes = fields * height * width * frame.element_size()
     programs = max(1, min(programs, SCRATCH_BYTES // program_bytes))
     return frame.new_empty(programs, fields, height, width)

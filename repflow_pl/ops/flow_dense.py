@@ -54,24 +54,25 @@ def dense_flow(
     Its numbers are no displacements in pixels: they add up over channels. It runs in plain PyTorch
     on any device, in float64 for float64 frames and in float32 for all others.
 
-    Shapes: frames [N, C, H, W] with H, W >= 2 -> (flow_x, flow_y), each [N, C, H, W].
+    Shapes: frames [..., C, H, W] with H, W >= 2 -> (flow_x, flow_y), each of that shape.
     Errors: ValueError where shapes, dtypes or devices do not fit.
     """
     check_frames(frame1, frame2, n_iter)
+    *batch, channels = frame1.shape[:-2]
     for name, kernel, taps in zip(DenseKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
-        if kernel.shape != (frame1.shape[1], frame1.shape[1], taps):
+        if kernel.shape != (channels, channels, taps):
             raise ValueError(
-                f"The kernel {name} must be [{frame1.shape[1]}, {frame1.shape[1]}, {taps}]; "
+                f"The kernel {name} must be [{channels}, {channels}, {taps}]; "
                 f"it is {list(kernel.shape)}."
             )
     wanted = frame1.dtype
     dtype = torch.float64 if wanted == torch.float64 else torch.float32
     with torch.autocast(frame1.device.type, enabled=False):
-        frame1, frame2 = frame1.to(dtype), frame2.to(dtype)
+        frame1, frame2 = (frame.to(dtype).flatten(0, -4) for frame in (frame1, frame2))
         exact = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
         inner_x = F.conv2d(frame2, exact.image_x[:, :, None, :], padding=(0, 1))
         inner_y = F.conv2d(frame2, exact.image_y[:, :, :, None], padding=(1, 0))
-        flow_x, flow_y = iterate(
+        flow = iterate(
             *with_released_borders(inner_x, inner_y, frame1),
             frame2 - frame1,
             lambda u: (_difference(u, exact.flow_x), _difference(u, exact.flow_y)),
@@ -81,7 +82,8 @@ def dense_flow(
             tau.to(dtype).reshape(()),
             n_iter,
         )
-    return flow_x.to(wanted), flow_y.to(wanted)
+    flow_x, flow_y = (component.unflatten(0, batch).to(wanted) for component in flow)
+    return flow_x, flow_y
 
 
 def _difference(u: Tensor, kernel: Tensor) -> Tensor:

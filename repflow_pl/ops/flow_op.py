@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 from torch.library import CustomOpDef
 
-Flow = tuple[Tensor, Tensor]
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 _OF = "Tensor frame1, Tensor frame2, Tensor image, Tensor taps, Tensor scalars, SymInt n_iter"
-FORWARD = f"({_OF}) -> (Tensor, Tensor)"
+FORWARD = f"({_OF}) -> Tensor"
 BACKWARD = (
-    f"(Tensor cot_x, Tensor cot_y, {_OF}, bool with_frames, bool with_sums) "
+    f"(Tensor cotangent, {_OF}, bool with_frames, bool with_sums) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
 
 @dataclass(frozen=True)
 class FlowOp:
-    """The flow of two frames [N, C, H, W], and its gradient, as operators that torch can trace.
+    """The flow of two frames [..., C, H, W], and its gradient, as operators that torch can trace.
 
-    Both take the frames, the image kernels [C, 18] (two of 3 x 3), the other taps [C, 8] (four
-    kernels of 2), the scalars [3] (theta, lambda, tau) and n_iter. Gradients come for the frames
-    ``with_frames``, for taps and scalars ``with_sums``, for the image kernels with both; elsewhere
-    anything may stand. Differentiable once, by reverse mode.
+    The flow is [..., 2 C, H, W], all x before all y. Both take the frames, the image kernels
+    [C, 18] (two of 3 x 3), the other taps [C, 8] (four kernels of 2), the scalars [3] (theta,
+    lambda, tau) and n_iter. Gradients come for the frames ``with_frames``, for taps and scalars
+    ``with_sums``, for the image kernels with both; elsewhere anything may stand. Differentiable
+    once, by reverse mode.
     """
 
     forward: CustomOpDef
@@ -43,20 +43,20 @@ class FlowOp:
         lam: Tensor,
         tau: Tensor,
         n_iter: int,
-    ) -> Flow:
-        """As ``representation_flow`` of flow.py, for tensors of one dtype, float32 or float64.
+    ) -> Tensor:
+        """As ``joined_flow`` of flow.py, for tensors of one dtype, float32 or float64.
 
         The image kernels are [C, 3, 3].
         """
         flat = [kernel.flatten(1) for kernel in kernels]
         image, taps = torch.cat(flat[:2], dim=1), torch.cat(flat[2:], dim=1)
         scalars = torch.stack([theta, lam, tau])
-        flow: Flow = self.forward(frame1, frame2, image, taps, scalars, n_iter)
+        flow: Tensor = self.forward(frame1, frame2, image, taps, scalars, n_iter)
         return flow
 
 
 def register(
-    device: str, forward: Callable[..., Flow], backward: Callable[..., Gradients]
+    device: str, forward: Callable[..., Tensor], backward: Callable[..., Gradients]
 ) -> FlowOp:
     """Give ``repflow_pl::flow_<device>`` its kernels, shapes and gradient; once in a process.
 
@@ -71,18 +71,18 @@ def register(
     flow = operator(f"repflow_pl::flow_{device}", forward, FORWARD)
     gradient = operator(f"repflow_pl::flow_{device}_backward", backward, BACKWARD)
 
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Flow) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, ctx.n_iter = inputs
         ctx.save_for_backward(*tensors)
 
-    def backpropagate(ctx: Any, cot_x: Tensor, cot_y: Tensor) -> tuple[Tensor | None, ...]:
+    def backpropagate(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         *needed, _ = ctx.needs_input_grad
         with_frames, with_sums = any(needed[:3]), any(needed[2:])
-        gradients = gradient(cot_x, cot_y, *ctx.saved_tensors, ctx.n_iter, with_frames, with_sums)
+        gradients = gradient(cotangent, *ctx.saved_tensors, ctx.n_iter, with_frames, with_sums)
         wanted = (g if needs else None for g, needs in zip(gradients, needed, strict=True))
         return (*wanted, None)
 
-    flow.register_fake(_shapes)
+    flow.register_fake(empty_flow)
     gradient.register_fake(_gradient_shapes)
     flow.register_autograd(backpropagate, setup_context=setup_context)
     return FlowOp(flow, gradient)
@@ -103,10 +103,12 @@ def split_sums(
     )
 
 
-def _shapes(frame1: Tensor, *others: Tensor | int) -> Flow:
-    return frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
+def empty_flow(frame1: Tensor, *others: Tensor | int) -> Tensor:
+    """Room for the flow of such frames: [..., C, H, W] -> [..., 2 C, H, W]."""
+    *batch, channels, height, width = frame1.shape
+    return frame1.new_empty(*batch, 2 * channels, height, width)
 
 
-def _gradient_shapes(cot_x: Tensor, cot_y: Tensor, *inputs: Tensor | int) -> tuple[Tensor, ...]:
+def _gradient_shapes(cotangent: Tensor, *inputs: Tensor | int) -> tuple[Tensor, ...]:
     tensors = [each for each in inputs if isinstance(each, Tensor)]
     return tuple(tensor.new_empty(tensor.shape) for tensor in tensors)

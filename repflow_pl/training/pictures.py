@@ -26,7 +26,7 @@ def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
     layer = next((m for m in model.modules() if isinstance(m, FlowIteration)), None)
     if layer is None:
         raise ValueError("the model has no flow layer to picture")
-    seen: list[tuple[Tensor, Tensor]] = []
+    seen: list[Tensor] = []
     handle = layer.register_forward_hook(lambda _, args, flow: seen.append(flow))
     was_training = model.training
     model.eval()
@@ -35,9 +35,8 @@ def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
     finally:
         handle.remove()
         model.train(was_training)
-    flow_x, flow_y = seen[0]
-    pairs = len(flow_x) // len(clips)
-    field = torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)[::pairs].float()  # first pair
+    flow_x, flow_y = seen[0][:, 0].float().chunk(2, dim=1)  # of the first pair
+    field = torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)
     pictures = F.interpolate(flow_to_image(field), size=clips.shape[-2:], mode="nearest")
     frames = ((clips[:, :, 0] + 1) * 127.5).round().to(torch.uint8)
     return list(torch.cat([frames, pictures], dim=3).cpu())

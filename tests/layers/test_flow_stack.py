@@ -19,9 +19,7 @@ def _seed() -> None:
 
 def _pairwise_flow(iteration: FlowIteration, x: Tensor) -> Tensor:
     scaled = 255 * (x - x.min()) / (x.min() - x.max())  # the released normalisation, -255..0
-    pairs = [
-        torch.cat(iteration(scaled[:, :, t], scaled[:, :, t + 1]), 1) for t in range(x.shape[2] - 1)
-    ]
+    pairs = [iteration(scaled[:, :, t], scaled[:, :, t + 1]) for t in range(x.shape[2] - 1)]
     return torch.stack(pairs, 2)
 
 
