@@ -168,6 +168,14 @@ def test_layout_does_not_matter() -> None:
     assert same(results_of(fused, moved), results_of(fused, case))
 
 
+def test_any_leading_dimensions() -> None:
+    frame1, frame2, *parameters = spatial_case((4, 2, 3, 4), 2).tensors
+    kernels, scalars = parameters[:6], [scalar.reshape(()) for scalar in parameters[6:]]
+    flat = flow_cuda.op(frame1, frame2, kernels, *scalars, 2)
+    pairs = [frame.unflatten(0, (2, 2)) for frame in (frame1, frame2)]
+    assert torch.equal(flow_cuda.op(*pairs, kernels, *scalars, 2).flatten(0, 1), flat)
+
+
 def test_second_derivative_is_refused() -> None:
     case = spatial_case((1, 1, 3, 3), 1)
     frame1 = case.tensors[0].requires_grad_()

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops import (
+    FlowKernels,
     available_backends,
     central_kernels,
     chosen_backend,
     flow_cpu,
     flow_flops,
+    joined_flow,
     representation_flow,
 )
 
@@ -79,6 +81,34 @@ def test_layout_does_not_matter(rearrange: Callable[[Tensor], Tensor], backend: 
     plain = call(case.tensors, 5, backend)
     moved = call([*map(rearrange, case.tensors[:2]), *case.tensors[2:]], 5, backend)
     assert all(relative(a, b) < 1e-13 for a, b in zip(moved, plain, strict=True))
+
+
+def test_any_leading_dimensions(backend: str) -> None:
+    """The frames of clips, each as the first and as the second of a pair, without a copy."""
+    generator = torch.Generator().manual_seed(0)
+    clips = 255 * torch.rand(2, 3, 5, 6, 7, generator=generator, dtype=torch.float64)
+    cotangent = torch.randn(2, 4, 6, 6, 7, generator=generator, dtype=torch.float64)
+    parameters = random_case((1, 3, 6, 7), 1).tensors[2:]
+    kernels, scalars = FlowKernels(*parameters[:6]), parameters[6:]
+
+    def flow_and_gradient(as_pairs: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        leaf = clips.clone().requires_grad_()
+        frames = leaf.transpose(1, 2)  # [B, T, C, H, W], planes far apart
+        first, second = as_pairs(frames[:, :-1]), as_pairs(frames[:, 1:])
+        flow = joined_flow(first, second, kernels, *scalars, 5, backend)
+        flow.backward(as_pairs(cotangent))
+        assert leaf.grad is not None
+        return flow.detach(), leaf.grad
+
+    flow, gradient = flow_and_gradient(lambda frames: frames)
+    flat, wanted = flow_and_gradient(lambda frames: frames.flatten(0, 1))
+    assert flow.shape == cotangent.shape and torch.equal(flow.flatten(0, 1), flat)
+    assert torch.equal(gradient, wanted)
+
+
+def test_joined_is_x_before_y(backend: str) -> None:
+    flow = representation_flow(**_arguments(backend=backend))
+    assert torch.equal(joined_flow(**_arguments(backend=backend)), torch.cat(flow, dim=1))
 
 
 def test_parameters_may_be_views(backend: str) -> None:
