@@ -19,7 +19,7 @@ if os.environ.get("TRITON_INTERPRET") != "1":
 
 from repflow_pl.ops import flow_cuda, flow_cuda_kernels
 
-from .flow_cases import RESULTS, Case, relative
+from .flow_cases import RESULTS, Case, operator_inputs, relative
 from .flow_reference import fused, reference, results_of, spatial_case, spatial_golden_case
 
 for operator, launch in (
@@ -202,17 +202,7 @@ def test_saved_tensors_do_not_grow_with_iterations() -> None:
 
 
 def test_operator_is_registered_soundly() -> None:
-    frame1, frame2, *parameters = spatial_case((1, 2, 3, 4), 1).tensors
-    flat = [k.flatten(1) for k in parameters[:6]]
-    inputs = (
-        frame1,
-        frame2,
-        torch.cat(flat[:2], 1),
-        torch.cat(flat[2:], 1),
-        torch.cat(parameters[6:]),
-    )
-    tensors = [t.requires_grad_() for t in inputs]
-    torch.library.opcheck(flow_cuda.op.forward, (*tensors, 1))
+    torch.library.opcheck(flow_cuda.op.forward, operator_inputs(spatial_case((1, 2, 3, 4), 1)))
 
 
 def test_compiles_in_one_graph() -> None:

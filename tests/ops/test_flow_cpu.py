@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from repflow_pl.ops import FlowKernels, chosen_backend, flow_cpu
-from repflow_pl.ops.flow import full_kernels
+from repflow_pl.ops import chosen_backend, flow_cpu
 
-from .flow_cases import Case, call, random_case, results
+from .flow_cases import Case, call, operator_inputs, random_case, results
 
 pytest.importorskip("numba")
 
@@ -140,18 +139,7 @@ def test_second_derivative_is_refused() -> None:
 
 
 def test_operator_is_registered_soundly() -> None:
-    frame1, frame2, *parameters = random_case((2, 2, 4, 5), 3).tensors
-    kernels = full_kernels(FlowKernels(*parameters[:6]))
-    flat = [k.flatten(1) for k in kernels]
-    inputs = (
-        frame1,
-        frame2,
-        torch.cat(flat[:2], 1),
-        torch.cat(flat[2:], 1),
-        torch.cat(parameters[6:]),
-    )
-    tensors = [t.requires_grad_() for t in inputs]
-    torch.library.opcheck(flow_cpu.op.forward, (*tensors, 3))
+    torch.library.opcheck(flow_cpu.op.forward, operator_inputs(random_case((2, 2, 4, 5), 3)))
 
 
 @pytest.mark.parametrize("backend_name", ["cpu", "auto"])
