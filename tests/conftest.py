@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for k in range(count):
                 seed = first + 2 * k + (label == "right")
                 write_clip(root / split / label / f"{k}.mp4", seed, step)
+    return root
+
+
+@pytest.fixture(scope="session")
+def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each training video four times: epochs so long that a signal lands amid one."""
+    root = tmp_path_factory.mktemp("more") / "videos"
+    shutil.copytree(video_folder, root)
+    for path in list((root / "train").rglob("*.mp4")):
+        for k in range(3):
+            shutil.copy(path, path.with_stem(f"{path.stem}_{k}"))
     return root
 
 

@@ -174,10 +174,10 @@ SLURM = ("--launcher", "slurm", "--slurm.cpus", "1", "--slurm.mem", "900MB")
 
 
 @pytest.fixture
-def script(cluster: Cluster, video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
+def script(cluster: Cluster, more_videos: Path, shared_cache: Path, tmp_path: Path) -> Script:
     environment = {**cluster.environment, "REPFLOW_CACHE": str(shared_cache), "COLUMNS": "200",
                    "PYTHONUNBUFFERED": "1"}  # fmt: skip
-    return Script(tmp_path / "out", video_folder, environment)
+    return Script(tmp_path / "out", more_videos, environment)
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:

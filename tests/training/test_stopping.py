@@ -8,7 +8,6 @@ import json
 import multiprocessing
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -241,17 +240,6 @@ def command(script: Path, videos: Path, out: Path, *options: str) -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-@pytest.fixture(scope="module")
-def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each training video four times: long epochs, so that a signal lands amid one."""
-    root = tmp_path_factory.mktemp("more") / "videos"
-    shutil.copytree(video_folder, root)
-    for path in list((root / "train").rglob("*.mp4")):
-        for k in range(3):
-            shutil.copy(path, path.with_stem(f"{path.stem}_{k}"))
-    return root
 
 
 @pytest.mark.slow
