@@ -106,9 +106,8 @@ def representation_flow(
         ValueError: shapes, dtypes or devices do not fit, ``n_iter`` is negative, or the backend is
             unknown or cannot run here.
     """
-    flow_x, flow_y = joined_flow(frame1, frame2, kernels, theta, lam, tau, n_iter, backend).chunk(
-        2, dim=-3
-    )
+    flow = joined_flow(frame1, frame2, kernels, theta, lam, tau, n_iter, backend)
+    flow_x, flow_y = flow.chunk(2, dim=-3)
     return flow_x, flow_y
 
 
