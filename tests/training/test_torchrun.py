@@ -79,13 +79,13 @@ class Script:
 
 
 @pytest.fixture
-def script(video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
-    return Script(video_folder, shared_cache, tmp_path / "out")
+def script(more_videos: Path, shared_cache: Path, tmp_path: Path) -> Script:
+    return Script(more_videos, shared_cache, tmp_path / "out")
 
 
 @pytest.mark.slow
 def test_two_machines_end_with_the_accuracy_of_one_process(
-    script: Script, video_folder: Path, shared_cache: Path, tmp_path: Path
+    script: Script, more_videos: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
     """Two agents of torchrun meet at a port, as on two machines, and train three runs. One of them
     finds no readable checkpoint: it fails alone, and is made by the same command later."""
@@ -101,7 +101,7 @@ def test_two_machines_end_with_the_accuracy_of_one_process(
             printed = list(pool.map(lambda agent: agent.communicate(timeout=900)[0], agents))
         return [agent.returncode for agent in agents], "\n".join(printed)
 
-    alone = Script(video_folder, shared_cache, tmp_path / "alone")
+    alone = Script(more_videos, shared_cache, tmp_path / "alone")
     one = alone.start()
     said = one.communicate(timeout=900)[0]
     assert one.returncode == 0, said
