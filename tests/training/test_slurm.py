@@ -175,8 +175,13 @@ SLURM = ("--launcher", "slurm", "--slurm.cpus", "1", "--slurm.mem", "900MB")
 
 @pytest.fixture
 def script(cluster: Cluster, more_videos: Path, shared_cache: Path, tmp_path: Path) -> Script:
-    environment = {**cluster.environment, "REPFLOW_CACHE": str(shared_cache), "COLUMNS": "200",
-                   "PYTHONUNBUFFERED": "1"}  # fmt: skip
+    environment = {
+        **cluster.environment,
+        "REPFLOW_CACHE": str(shared_cache),
+        "COLUMNS": "200",
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",  # as a job of one core has: the last bits depend on it
+    }
     return Script(tmp_path / "out", more_videos, environment)
 
 
