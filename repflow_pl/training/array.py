@@ -113,11 +113,12 @@ class Submitted:
     """How many bytes of its log were looked at."""
     gone: float | None = None
     """Since when the queue does not have it; files of its last moments may still be to come."""
+    lost: bool = False
+    """A later look did not find it either. One look proves nothing: for a moment the queue does not
+    have a job that it takes back."""
 
     def ended(self) -> bool:
-        if self.task.paths.result_pickle.exists():
-            return True
-        return self.gone is not None and time.monotonic() - self.gone > LATE
+        return self.lost or self.task.paths.result_pickle.exists()
 
 
 class _Arrays:
@@ -199,11 +200,14 @@ class _Arrays:
 
     def _look_at_the_queue(self) -> None:
         there = still_there([each.task for each in self.submitted])
+        now = time.monotonic()
         for each in self.submitted:
             if each.task.job_id in there:
                 each.gone = None
             elif each.gone is None:
-                each.gone = time.monotonic()
+                each.gone = now
+            else:
+                each.lost = now - each.gone > LATE
 
     def _tell(self, each: Submitted, overview: Overview) -> None:
         """Show what the worker printed since the last time; whole lines, and none of submitit's."""

@@ -59,6 +59,8 @@ if sys.orig_argv[1:3] == ["-m", "repflow_pl.training.worker"]:
         time.sleep(2)
         print("cannot write here", file=sys.stderr, flush=True)
         os._exit(2)
+    if what == "takes a while":
+        time.sleep(4)
     if what == "busy once" and not tries:
         os._exit(75)
     if what == "slow" and not tries:
@@ -172,6 +174,24 @@ def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folde
     assert failures == [] and len(signalled) == 1
     assert len(list(stand_in.rglob("ended"))) == 1 and len(list(stand_in.rglob("try*"))) == 2
     assert sum("· job" in line for line in lines) == 1, "submitit starts it again"
+
+
+def test_a_job_that_the_queue_misses_for_a_moment_is_not_lost(
+    stand_in: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As squeue may, while Slurm takes a job back into the queue."""
+    looks: list[int] = []
+
+    def missed_once(tasks: list[submitit.Job[int]]) -> set[str]:
+        looks.append(len(tasks))
+        return set() if len(looks) == 2 else still_there(tasks)
+
+    monkeypatch.setattr(array, "still_there", missed_once)
+    monkeypatch.setattr(array, "LATE", 0.1)
+    failures, lines = make(stand_in, video_folder, rows("takes a while"))
+    assert failures == [] and len(looks) > 2
+    assert sum("· job" in line for line in lines) == 1
+    assert len(list(stand_in.rglob("try*"))) == 1
 
 
 def take_away(out: Path, after: str) -> list[int]:
