@@ -114,8 +114,7 @@ class Submitted:
     gone: float | None = None
     """Since when the queue does not have it; files of its last moments may still be to come."""
     lost: bool = False
-    """A later look did not find it either. One look proves nothing: for a moment the queue does not
-    have a job that it takes back."""
+    """A later look did not find it either; one look alone proves nothing."""
 
     def ended(self) -> bool:
         return self.lost or self.task.paths.result_pickle.exists()

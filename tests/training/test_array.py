@@ -179,7 +179,7 @@ def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folde
 def test_a_job_that_the_queue_misses_for_a_moment_is_not_lost(
     stand_in: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As squeue may, while Slurm takes a job back into the queue."""
+    """One answer without it proves nothing."""
     looks: list[int] = []
 
     def missed_once(tasks: list[submitit.Job[int]]) -> set[str]:

@@ -210,6 +210,7 @@ def test_a_sweep_whose_job_is_taken_away_gives_the_local_table(
     assert job.endswith("_0"), "the runs are tasks of an array"
     cluster.ask("scancel", "--signal=USR2", job)
     wait_for(lambda: (job, "PENDING") in cluster.jobs(), printed)
+    time.sleep(5)  # Slurm refuses the new start's credential within the second of the old one's end
     cluster.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # else after two minutes
     rest = process.communicate(timeout=900)[0]
     assert process.returncode == 0, printed + rest
