@@ -45,6 +45,25 @@ class Probe:
     access: Access = "read"
 
 
+@dataclass(frozen=True)
+class OpenVideo:
+    """A file whose video is decoded by one thread."""
+
+    container: Any
+    stream: Any
+    converter: Any
+    """PyAV's, of colours, kept for all frames: to set one up takes longer than a small frame."""
+
+    def frames(self) -> Iterator[Any]:
+        """PyAV's frames as they are shown, from where the file was sought to."""
+        yield from self.container.decode(self.stream)
+
+    def pixels(self, frame: Any) -> Frame:
+        """RGB, turned as the file asks for."""
+        picture: Frame = self.converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+
+
 def probe(path: Path) -> Probe:
     """Decode a file from end to end.
 
@@ -53,19 +72,20 @@ def probe(path: Path) -> Probe:
     times: list[int | None] = []
     sums: dict[int, int] = {}
     height = width = 0
-    with open_video(path) as (container, stream):
-        announced = stream.frames
-        for frame in container.decode(stream):
+    with open_video(path) as video:
+        announced = video.stream.frames
+        for frame in video.frames():
             if frame.key_frame or not times:
-                picture = pixels(frame)
+                picture = video.pixels(frame)
                 height, width = picture.shape[:2]
                 sums[len(times)] = zlib.crc32(picture.data)
             times.append(frame.pts)
         if not times:
             raise DecodeError(f"{path}: there is no frame in it")
-        fps = _rate(stream, times)
-        if not announced and container.duration:  # Matroska gives no count, only a duration
-            announced = round(container.duration / 1_000_000 * fps)
+        fps = _rate(video.stream, times)
+        duration = video.container.duration
+        if not announced and duration:  # Matroska gives no count, only a duration
+            announced = round(duration / 1_000_000 * fps)
     if len(times) < WHOLE * announced - 2:
         raise DecodeError(f"{path}: truncated, {len(times)} of {announced} frames are left")
     access: Access = "seek" if _seeks(path, times, sums) else "read"
@@ -76,17 +96,17 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
     """The frames at `indices`, RGB, uint8 [n, height, width, 3]; see `decode.read_frames`."""
     wanted = set(indices)
     kept: dict[int, Frame] = {}
-    with open_video(path) as (container, stream):
+    with open_video(path) as video:
         if access == "seek":
-            shown = _shown(container, stream)
+            shown = _shown(video)
             keys = [index for index, (_, key) in enumerate(shown) if key]
             for key, members in _by_key([i for i in sorted(wanted) if i < len(shown)], keys):
-                kept |= _from_key(container, stream, shown, key, members)
+                kept |= _from_key(video, shown, key, members)
         else:
             last = max(wanted)
-            for index, frame in enumerate(container.decode(stream)):
+            for index, frame in enumerate(video.frames()):
                 if index in wanted:
-                    kept[index] = pixels(frame)
+                    kept[index] = video.pixels(frame)
                 if index == last:
                     break
     if len(kept) < len(wanted):
@@ -95,9 +115,10 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
 
 
 @contextmanager
-def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """An open file and its first video stream, decoded by one thread."""
+def open_video(path: Path) -> Iterator[OpenVideo]:
+    """A file's first video stream. Errors: DecodeError, also for what PyAV meets while it is open."""
     import av
+    from av.video.reformatter import VideoReformatter
 
     try:
         with av.open(str(path)) as container:
@@ -105,15 +126,9 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
                 raise DecodeError(f"{path}: there is no video in it")
             stream = container.streams.video[0]
             stream.thread_count = 1
-            yield container, stream
+            yield OpenVideo(container, stream, VideoReformatter())
     except av.FFmpegError as error:
         raise DecodeError(f"{path}: {error.strerror or error}") from error
-
-
-def pixels(frame: Any) -> Frame:
-    """RGB, turned as the file asks for."""
-    picture: Frame = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 
 def _rate(stream: Any, times: Sequence[int | None]) -> float:
@@ -126,11 +141,10 @@ def _rate(stream: Any, times: Sequence[int | None]) -> float:
     return said if abs(measured - said) <= RATE_TOLERANCE * said else measured
 
 
-def _shown(container: Any, stream: Any) -> list[tuple[int | None, bool]]:
+def _shown(video: OpenVideo) -> list[tuple[int | None, bool]]:
     """(time in the stream's units, whether it is a keyframe) of all frames as they are shown."""
-    packets = [
-        (packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size
-    ]
+    demuxed = video.container.demux(video.stream)
+    packets = [(packet.pts, packet.is_keyframe) for packet in demuxed if packet.size]
     if any(pts is None for pts, _ in packets):
         return packets
     return sorted(packets)
@@ -145,8 +159,7 @@ def _by_key(indices: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def _from_key(
-    container: Any,
-    stream: Any,
+    video: OpenVideo,
     shown: Sequence[tuple[int | None, bool]],
     key: int,
     members: Sequence[int],
@@ -155,13 +168,13 @@ def _from_key(
     place = {shown[index][0]: index for index in members}
     first, last = shown[key][0], shown[members[-1]][0]
     kept: dict[int, Frame] = {}
-    container.seek(first, stream=stream)
-    for frame in container.decode(stream):
+    video.container.seek(first, stream=video.stream)
+    for frame in video.frames():
         # What an open group of pictures shows before its keyframe refers to frames passed over.
         if frame.pts < first:
             continue
         if frame.pts in place:
-            kept[place[frame.pts]] = pixels(frame)
+            kept[place[frame.pts]] = video.pixels(frame)
         if frame.pts >= last:
             break
     return kept
@@ -176,15 +189,15 @@ def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> boo
     """
     import av
 
-    with open_video(path) as (container, stream):
-        shown = _shown(container, stream)
+    with open_video(path) as video:
+        shown = _shown(video)
         keys = [index for index, (_, key) in enumerate(shown) if key]
         unique = None not in times and len(set(times)) == len(times)
         if not unique or [time for time, _ in shown] != list(times) or keys[:1] != [0]:
             return False
         try:
             for key in some(keys):
-                found = _from_key(container, stream, shown, key, [key])
+                found = _from_key(video, shown, key, [key])
                 if key not in found or zlib.crc32(found[key].data) != sums.get(key):
                     return False
         except av.FFmpegError:

@@ -68,12 +68,13 @@ def read_fields(path: Path, indices: Sequence[int]) -> Fields:
     """The fields at `indices`, uint8 [n, h, w, 2]. Errors: DecodeError where there are none."""
     wanted = set(indices)
     kept = {}
-    with open_video(path) as (container, stream):
+    with open_video(path) as video:
         # Every frame stands alone, so decoding starts a little before the first that is wanted.
         first = max(min(wanted) - 1, 0)
-        container.seek(round(first / 25 / stream.time_base), stream=stream)
-        for frame in container.decode(stream):
-            index = round(float(frame.pts * stream.time_base) * 25)
+        base = video.stream.time_base
+        video.container.seek(round(first / 25 / base), stream=video.stream)
+        for frame in video.frames():
+            index = round(float(frame.pts * base) * 25)
             if index in wanted:
                 x, y = np.split(frame.to_ndarray(format="gray"), 2)
                 kept[index] = np.stack([x, y], -1)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from repflow_pl.data.decode_pyav import DecodeError, open_video, pixels
+from repflow_pl.data.decode_pyav import DecodeError, open_video
 from repflow_pl.data.flow_files import Fields, flow_file, write_fields
 from repflow_pl.data.index import candidates_of
 from repflow_pl.data.isolated import Lost, isolated_map
@@ -158,8 +158,8 @@ def _flow(job: tuple[Path, str, Path, int]) -> str:
 def _fields(path: Path, stride: int, cuda: bool) -> Iterator[Fields]:
     """The fields from every frame but the last to the one `stride` later, or to the last."""
     solver = CudaSolver(TVL1Options()) if cuda else None
-    with open_video(path) as (container, stream):
-        frames = (pixels(frame) for frame in container.decode(stream))
+    with open_video(path) as video:
+        frames = map(video.pixels, video.frames())
         window = list(itertools.islice(frames, stride))
         for frame in frames:
             window.append(frame)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from repflow_pl.data.decode_pyav import DecodeError, open_video, pixels
+from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video
 
 KEYFRAME_EVERY = 16
 QUALITY = "18"
@@ -42,9 +42,9 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.stem}.{os.getpid()}.part")
     try:
-        with open_video(source) as (container, stream):
-            frames = _timed(container, stream)
-            rate = Fraction(encoding.fps or stream.average_rate or 25).limit_denominator(1001)
+        with open_video(source) as video:
+            frames = _timed(video)
+            rate = Fraction(encoding.fps or video.stream.average_rate or 25).limit_denominator(1001)
             with av.open(str(part), "w", format="mp4") as output:
                 _write(frames, output, encoding, rate)
         with part.open("rb") as written:
@@ -77,7 +77,9 @@ def even_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fraction) -> None:
     import av
+    from av.video.reformatter import VideoReformatter
 
+    converter = VideoReformatter()
     base = Fraction(1, 90_000)
     if encoding.fps is not None:
         frames = resampled(frames, encoding.fps)
@@ -100,7 +102,9 @@ def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fractio
             continue  # two frames of one time
         last = time
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = frame.reformat(stream.width, stream.height, "yuv420p", interpolation="AREA")
+        frame = converter.reformat(
+            frame, stream.width, stream.height, "yuv420p", interpolation="AREA", threads=1
+        )
         frame.pts, frame.time_base = round((time - first) / base), base
         output.mux(stream.encode(frame))
     if stream is None:
@@ -108,10 +112,10 @@ def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fractio
     output.mux(stream.encode())
 
 
-def _timed(container: Any, stream: Any) -> Iterator[tuple[float, np.ndarray]]:
+def _timed(video: OpenVideo) -> Iterator[tuple[float, np.ndarray]]:
     """(seconds, picture) of every frame. AVI has one rate, and its frames' own times are odd."""
-    rate = float(stream.average_rate or 25)
-    counted = container.format.name == "avi"
-    for count, frame in enumerate(container.decode(stream)):
+    rate = float(video.stream.average_rate or 25)
+    counted = video.container.format.name == "avi"
+    for count, frame in enumerate(video.frames()):
         time = count / rate if counted or frame.time is None else float(frame.time)
-        yield time, pixels(frame)
+        yield time, video.pixels(frame)
