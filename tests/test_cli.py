@@ -91,7 +91,7 @@ def script(video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
 
 
 def one_error(errors: str) -> str:
-    """The one line of an error: all of stderr, but for the progress bar of a set's first opening."""
+    """The one line of an error: all of stderr, but for the bar of a set's first opening."""
     lines = [line for line in errors.splitlines() if line.strip() and "Checking" not in line]
     assert len(lines) == 1, errors
     assert lines[0].startswith("error: ")
