@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import get_args
 
 from bench.command import parse, shown_command, status_of, write_files
-from bench.loading import Plan, Results, run
+from bench.loading import Plan, Results, decoding_by, run
 from bench.loading_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.decode import Decoder
@@ -40,7 +40,7 @@ class Options:
     """Clip lengths, commas between."""
     workers: str = "1,2"
     """Numbers of loading processes, commas between."""
-    decoders: str = "decord,pyav"
+    decoders: str = "pyav,decord"
     """Decoders, commas between."""
     size: int = 112
     """Crop in pixels, from frames whose shorter side has 8/7 of that."""
@@ -66,7 +66,8 @@ def bench(options: Options) -> Results:
     plan = plan_of(options)
     folder = options.out / "tables" / "bench"
     check_writable(folder)
-    video_set = open_set(options.data, options.data_root)
+    with decoding_by("decord"):  # what decord was tried on, PyAV reads as well
+        video_set = open_set(options.data, options.data_root)
     results = run(video_set, plan, lambda text: print(text, flush=True))
     command = shown_command("bench_data.py", options)
     context = Context(options.data, plan, command, options.quick)

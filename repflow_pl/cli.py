@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
 from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
+from repflow_pl.data.decode import Decoder
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, terminate, unknown
@@ -56,8 +57,8 @@ class Options:
     """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
     low_res: bool = False
     """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
-    decoder: Literal["auto", "decord", "pyav"] = "auto"
-    """auto: decord, or pyav where decord is not installed. Both give the same frames."""
+    decoder: Decoder | None = None
+    """pyav (default; another default can be set as $REPFLOW_DECODER) or decord: the same frames."""
     data_root: Path | None = None
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
@@ -213,7 +214,7 @@ def run_tables(
         return 0
     runs = options.out / "runs"
     check_writable(runs)
-    if options.decoder != "auto":
+    if options.decoder is not None:
         os.environ[DECODER_VARIABLE] = options.decoder  # for the processes that decode as well
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [

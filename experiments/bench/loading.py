@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,19 +115,26 @@ def decord_rate(reads: Sequence[Read], processes: int) -> float:
 
 def loader_rate(dataset: ClipDataset, case: Case, batch: int) -> float:
     """Clips per second of the loader, counted when all its workers are under way."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = case.decoder  # for the workers, and for the processes they decode in
-    try:
-        loader = DataLoader(
-            dataset, batch_size=batch, num_workers=case.workers, collate_fn=collate, drop_last=True
-        )
-        ahead = case.workers * (loader.prefetch_factor or 0)  # loaded while the first is waited for
+    loader = DataLoader(
+        dataset, batch_size=batch, num_workers=case.workers, collate_fn=collate, drop_last=True
+    )
+    ahead = case.workers * (loader.prefetch_factor or 0)  # loaded while the first is waited for
+    with decoding_by(case.decoder):
         batches = iter(loader)
         for _ in range(1 + ahead):
             next(batches)
         begin = time.perf_counter()
         count = sum(len(made.label) for made in batches)
         return count / (time.perf_counter() - begin)
+
+
+@contextmanager
+def decoding_by(decoder: Decoder) -> Iterator[None]:
+    """The choice of a decoder, for this process and those that it starts."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = decoder
+    try:
+        yield
     finally:
         os.environ.pop(VARIABLE)
         if before is not None:

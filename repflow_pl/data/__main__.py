@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from repflow_pl.data.decode import VARIABLE
+from repflow_pl.data.decode import VARIABLE, Decoder
 from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.ut_interaction import NAME, import_archive
@@ -80,7 +79,7 @@ def _verify(given: Namespace) -> int:
 
 
 def _choose_decoder(given: Namespace) -> None:
-    if given.decoder != "auto":
+    if given.decoder is not None:
         os.environ[VARIABLE] = given.decoder  # for the processes that decode as well
 
 
@@ -120,9 +119,9 @@ def _add_workers(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decoder",
-        type=Literal["auto", "decord", "pyav"],
-        default="auto",
-        help="auto: decord, or pyav where decord is not installed; the frames are the same",
+        type=Decoder | None,
+        help="pyav (default; another default can be set as $REPFLOW_DECODER) or decord: the same "
+        "frames",
     )
 
 

@@ -1,12 +1,13 @@
-"""Decode video files. The only file that imports decord.
+"""Decode video files, with PyAV (`decode_pyav.py`) or with decord. Both give the same frames.
 
-decord is fast, but the same index can give different frames when a reader seeks, readers that
+PyAV is taken if nobody says otherwise: it is the faster one of the two (tables/bench) and has
+wheels everywhere. `REPFLOW_DECODER=decord` or `--decoder decord` asks for decord, which is imported
+in this file alone.
+
+decord gives different frames for the same index when a reader seeks in some files, readers that
 stay open grow, and a reader of several threads is not repeatable. So every call here opens the
 file, reads with one thread, and closes it again; and it seeks and skips only in files where that
 was found to give the frames that reading from the start gives.
-
-PyAV (`decode_pyav.py`) is the second decoder: where decord has no wheel, or by
-`REPFLOW_DECODER=pyav`. Both give the same frames.
 """
 
 from __future__ import annotations
@@ -50,23 +51,21 @@ os.environ.setdefault("DECORD_EOF_RETRY_MAX", "65536")
 
 
 def chosen_decoder() -> Decoder:
-    """The decoder of $REPFLOW_DECODER; without it decord, where it is installed.
+    """The decoder of $REPFLOW_DECODER, or PyAV.
 
     Errors: UserError for an unknown name, and for decord where it is not installed.
     """
-    name = os.environ.get(VARIABLE) or "auto"
+    name = os.environ.get(VARIABLE) or "pyav"
     if name == "pyav":
         return "pyav"
-    if name not in ("auto", "decord"):
-        raise unknown("decoder", name, ("auto", *get_args(Decoder)))
+    if name != "decord":
+        raise unknown("decoder", name, get_args(Decoder))
     try:
         import decord
     except ImportError as error:
-        if name == "decord":
-            raise UserError(
-                "decord is not installed; install it, or choose the decoder pyav."
-            ) from error
-        return "pyav"
+        raise UserError(
+            "decord is not installed; install it, or choose the decoder pyav."
+        ) from error
     decord.logging.set_level(decord.logging.QUIET)
     return "decord"
 
@@ -74,7 +73,7 @@ def chosen_decoder() -> Decoder:
 def probe(path: Path) -> Probe:
     """Decode a file from end to end and say what is in it.
 
-    The frames are counted with PyAV and then read with the chosen decoder. Both are needed: decord
+    The frames are counted with PyAV, also where decord is chosen, which then reads them too: it
     repeats the last frame instead of saying that the file has ended, so its own count is too high
     for truncated files and packed B-frames; and only decord can tell that decord reads the file.
 

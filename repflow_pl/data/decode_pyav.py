@@ -1,4 +1,4 @@
-"""PyAV: counts what a file really holds, and decodes where decord is not there or not wanted."""
+"""PyAV: counts what a file really holds, and decodes it unless decord is asked for."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[OpenVideo]:
-    """A file's first video stream. Errors: DecodeError, also for what PyAV meets while it is open."""
+    """A file's first video. Errors: DecodeError, also for what is met while it is open."""
     import av
     from av.video.reformatter import VideoReformatter
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 
-from repflow_pl.data.decode_pyav import Access
+from repflow_pl.data.decode import Access, DecodeError, chosen_decoder, probe
 from repflow_pl.data.isolated import TIMEOUT, Lost, isolated_map
 from repflow_pl.files import atomic_write
 
@@ -39,6 +39,8 @@ class Finding:
     height: int = 0
     access: Access = "read"
     """How its frames may be reached."""
+    decoder: str = ""
+    """That was chosen then. decord reads no file that it was not tried on."""
     error: str = field(default="")
     """Why it cannot be used, in one line; empty for a sound file."""
 
@@ -53,8 +55,9 @@ def examine(
 ) -> dict[str, Finding]:
     """What is in every one of `files` (path, class), by path.
 
-    A file that has not changed since the manifest was written is not decoded again. One at which
-    the decoder dies, or that it is not through with in `timeout` seconds, is named like any other
+    A file that has not changed since the manifest was written is not decoded again, unless the
+    other decoder found it broken, or decord is chosen now and was not then. A file at which the
+    decoder dies, or that it is not through with in `timeout` seconds, is named like any other
     that cannot be decoded.
     """
     known = read_manifest(manifest)
@@ -88,8 +91,6 @@ def examine(
 
 def decode(job: tuple[Path, str, str]) -> Finding:
     """Decode one file (root, path, class) from end to end."""
-    from repflow_pl.data.decode import DecodeError, probe
-
     root, path, label = job
     now = _look(root, path, label)
     try:
@@ -126,9 +127,10 @@ def read_manifest(manifest: Path) -> dict[str, Finding]:
                 int(w),
                 int(h),
                 access,  # type: ignore[arg-type]
+                decoder,
                 error,
             )
-            for path, label, size, mtime, n, fps, w, h, access, error in rows
+            for path, label, size, mtime, n, fps, w, h, access, decoder, error in rows
         ]
     return {finding.path: finding for finding in findings}
 
@@ -151,8 +153,10 @@ def _look(root: Path, path: str, label: str) -> Finding:
         status = (root / path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return Finding(path, label, 0, 0, error=MISSING)
-    return Finding(path, label, status.st_size, status.st_mtime_ns)
+    return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=chosen_decoder())
 
 
 def _unchanged(before: Finding, now: Finding) -> bool:
+    if before.decoder != now.decoder and (before.error or now.decoder == "decord"):
+        return False
     return (before.label, before.bytes, before.mtime_ns) == (now.label, now.bytes, now.mtime_ns)

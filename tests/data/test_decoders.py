@@ -47,7 +47,8 @@ def agree(path: Path, found: Probe, clips: int = 8) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_odd_videos(tmp_path: Path, kind: str) -> None:
+def test_odd_videos(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")  # what it was tried on, PyAV reads as well
     path = odd_videos.write(tmp_path / kind, **KINDS[kind])
     found = probe(path)
     assert (found.frames, found.height, found.width) == (90, 48, 64)
@@ -56,7 +57,8 @@ def test_odd_videos(tmp_path: Path, kind: str) -> None:
     assert [odd_videos.number(frame) for frame in agree(path, found)] == list(range(90))
 
 
-def test_rotation_is_applied(tmp_path: Path) -> None:
+def test_rotation_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
     upright = write_video(tmp_path / "upright.mp4", frames=20, size=(64, 96))
     turned = odd_videos.rotate(Path(shutil.copy(upright, tmp_path / "turned.mp4")))
     found = probe(turned)
@@ -67,6 +69,7 @@ def test_rotation_is_applied(tmp_path: Path) -> None:
 
 def test_a_video_that_decord_lays_out_wrongly_is_refused(tmp_path: Path, monkeypatch) -> None:
     narrow = odd_videos.rotate(odd_videos.write(tmp_path / "narrow.mp4", frames=20))
+    monkeypatch.setenv(decode.VARIABLE, "decord")
     with pytest.raises(DecodeError, match="48 pixels wide; choose pyav"):
         probe(narrow)
     monkeypatch.setenv(decode.VARIABLE, "pyav")
@@ -103,23 +106,24 @@ def test_real_files(shared_fixtures: Path, decoder: Decoder, monkeypatch) -> Non
     for name, size in sizes.items():
         found = probe(shared_fixtures / name)
         assert (found.frames, found.height, found.width) == size
-        agree(shared_fixtures / name, found, clips=2)
+        if decoder == "decord":
+            agree(shared_fixtures / name, found, clips=2)
     with pytest.raises(DecodeError, match=r"corrupted\.mp4: Invalid data"):
         probe(shared_fixtures / "corrupted.mp4")
 
 
 def test_the_choice_of_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(decode.VARIABLE, raising=False)
-    assert decode.chosen_decoder() == "decord"
-    monkeypatch.setenv(decode.VARIABLE, "pyav")
     assert decode.chosen_decoder() == "pyav"
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    assert decode.chosen_decoder() == "decord"
     monkeypatch.setenv(decode.VARIABLE, "ffmpeg")
     with pytest.raises(UserError, match="unknown decoder 'ffmpeg'") as error:
         read_frames(tmp_path / "a.mp4", [0])
     one_sentence(error)
 
 
-def test_without_decord_pyav_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decord_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(decode.VARIABLE, raising=False)
     monkeypatch.setitem(sys.modules, "decord", None)  # as if it were not installed
     path = odd_videos.write(tmp_path / "a.mp4", frames=20)

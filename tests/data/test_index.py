@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data import index, manifest
+from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
 from repflow_pl.errors import UserError
 
@@ -69,6 +70,36 @@ def test_only_changed_files_are_decoded_again(
     assert decoded == ["run/3.mp4"]
     assert first.fingerprint != second.fingerprint
     assert {video.frames for video in second.videos if video.path == "run/3.mp4"} == {20}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "again"),
+    [
+        ("decord", "decord", []),
+        ("pyav", "pyav", []),
+        ("decord", "pyav", ["run/broken.mp4"]),
+        ("pyav", "decord", ["run/0.mp4", "run/broken.mp4"]),
+    ],
+)
+def test_what_one_decoder_found_and_the_other_may_not_rely_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, now: str, again: list[str]
+) -> None:
+    """decord reads only what it was tried on, and what it could not read may be read by PyAV."""
+    write_video(tmp_path / "run" / "0.mp4", frames=8)
+    (tmp_path / "run" / "broken.mp4").write_bytes(b"no video")
+    files = [(f"run/{name}.mp4", "run") for name in ("0", "broken")]
+    monkeypatch.setenv(VARIABLE, then)
+    before = manifest.examine("set", tmp_path, files, tmp_path / "m.csv", workers=0)
+    decoded: list[str] = []
+    plain = manifest.decode
+    monkeypatch.setattr(manifest, "decode", lambda job: decoded.append(job[1]) or plain(job))
+    monkeypatch.setenv(VARIABLE, now)
+    after = manifest.examine("set", tmp_path, files, tmp_path / "m.csv", workers=0)
+    assert decoded == again
+    assert {path: found.decoder for path, found in after.items()} == {
+        path: now if path in again else then for path, _ in files
+    }
+    assert [bool(found.error) for found in before.values()] == [False, True]
 
 
 def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,8 @@ def test_every_case_has_a_line(
         lines = list(csv.DictReader(stream))
     assert [(line["what"], line["decoder"]) for line in lines] == [
         ("decord alone", "decord"),
-        ("loader", "decord"),
         ("loader", "pyav"),
+        ("loader", "decord"),
         ("epoch, decoded", ""),
         ("epoch, cached", ""),
     ]
