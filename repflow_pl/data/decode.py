@@ -61,12 +61,11 @@ def chosen_decoder() -> Decoder:
     if name != "decord":
         raise unknown("decoder", name, get_args(Decoder))
     try:
-        import decord
+        import decord  # noqa: F401
     except ImportError as error:
         raise UserError(
             "decord is not installed; install it, or choose the decoder pyav."
         ) from error
-    decord.logging.set_level(decord.logging.QUIET)
     return "decord"
 
 
@@ -184,6 +183,7 @@ def _read_decord(path: Path, indices: Sequence[int], access: Access) -> npt.NDAr
 def _open(path: Path) -> decord.VideoReader:
     import decord
 
+    decord.logging.set_level(decord.logging.QUIET)
     try:
         return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
     except Exception as error:
