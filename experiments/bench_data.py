@@ -45,7 +45,7 @@ class Options:
     size: int = 112
     """Crop in pixels, from frames whose shorter side has 8/7 of that."""
     clips: int = 200
-    """Clips loaded in each turn."""
+    """Clips counted in each turn, in whole batches."""
     batch: int = 8
     """Clips of a batch."""
     turns: int = 5
@@ -83,8 +83,7 @@ def plan_of(options: Options) -> Plan:
     clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
     if min(options.size, options.batch, turns) < 1:
         raise UserError("--size, --batch and --turns are counts of 1 or more.")
-    # a loader makes two batches for each worker before the clock starts
-    clips = max(clips, options.batch * (2 * max(workers) + 2))
+    clips = max(clips // options.batch, 1) * options.batch
     size = options.size
     clip = dataclasses.replace(
         default_clip(options.data), size=size * 8 // 7, crop=(size, size), source_crop=None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,14 @@ from repflow_pl.data.cache import (
     open_frames,
     prepared_shape,
 )
-from repflow_pl.data.clips import ClipDataset, Draw, Sample, collate
+from repflow_pl.data.clips import Batch, ClipDataset, Draw, collate
 from repflow_pl.data.decode import VARIABLE, Decoder, Read, time_reads
 from repflow_pl.data.index import Video, VideoSet, default_clip
 from repflow_pl.data.isolated import IsolatedProcess
 from repflow_pl.specs import ClipSpec
+
+PREFETCH = 2
+"""Batches that each worker has before it, as PyTorch's loaders have if nobody says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Plan:
     """Numbers of loading processes."""
     decoders: tuple[Decoder, ...]
     clips: int
-    """Loaded in each turn."""
+    """Counted in each turn; a multiple of `batch`."""
     batch: int
     turns: int
 
@@ -83,9 +87,9 @@ def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results
     loader: dict[Case, list[float]] = {}
     decord: dict[tuple[int, int], list[float]] = {}
     for frames in plan.frames:
-        dataset = _Decoded(video_set, dataclasses.replace(plan.clip, frames=frames), plan.clips)
-        reads = dataset.reads()
+        dataset = _Decoded(video_set, dataclasses.replace(plan.clip, frames=frames))
         for workers in plan.workers:
+            reads = dataset.reads(counted(plan, workers))
             alone = decord[frames, workers] = []
             cases = [Case(decoder, frames, workers) for decoder in plan.decoders]
             loader |= {case: [] for case in cases}
@@ -93,10 +97,16 @@ def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results
                 tell(f"{frames} frames, {workers} workers: turn {turn + 1} of {plan.turns}")
                 alone.append(decord_rate(reads, workers))
                 for case in cases:
-                    loader[case].append(loader_rate(dataset, case, plan.batch))
+                    loader[case].append(loader_rate(dataset, case, plan))
     tell("an epoch decoded, and one from the cache")
     decoded, cached = epoch_rates(video_set, plan.turns)
     return Results(loader, decord, decoded, cached, time.perf_counter() - begin)
+
+
+def counted(plan: Plan, workers: int) -> range:
+    """The clips that are counted: those before them are loaded until all workers are under way."""
+    first = plan.batch * (1 + PREFETCH * workers)
+    return range(first, first + plan.clips)
 
 
 def decord_rate(reads: Sequence[Read], processes: int) -> float:
@@ -113,19 +123,24 @@ def decord_rate(reads: Sequence[Read], processes: int) -> float:
     return len(reads) / max(seconds)
 
 
-def loader_rate(dataset: ClipDataset, case: Case, batch: int) -> float:
-    """Clips per second of the loader, counted when all its workers are under way."""
+def loader_rate(dataset: ClipDataset, case: Case, plan: Plan) -> float:
+    """Clips per second of the loader, counted while all its workers are under way."""
+    clips = counted(plan, case.workers)
     loader = DataLoader(
-        dataset, batch_size=batch, num_workers=case.workers, collate_fn=collate, drop_last=True
+        dataset,
+        plan.batch,
+        num_workers=case.workers,
+        collate_fn=collate,
+        prefetch_factor=PREFETCH,
     )
-    ahead = case.workers * (loader.prefetch_factor or 0)  # loaded while the first is waited for
     with decoding_by(case.decoder):
         batches = iter(loader)
-        for _ in range(1 + ahead):
+        for _ in range(clips.start // plan.batch):
             next(batches)
         begin = time.perf_counter()
-        count = sum(len(made.label) for made in batches)
-        return count / (time.perf_counter() - begin)
+        for _ in range(len(clips) // plan.batch):
+            next(batches)
+        return len(clips) / (time.perf_counter() - begin)
 
 
 @contextmanager
@@ -161,28 +176,27 @@ def epoch_rates(video_set: VideoSet, turns: int) -> tuple[list[float], list[floa
 
 
 class _Decoded(ClipDataset):
-    """So many training clips, all decoded; and what that asks of a decoder."""
+    """Training clips without end, all decoded; and what they ask of a decoder."""
 
-    def __init__(self, video_set: VideoSet, clip: ClipSpec, clips: int) -> None:
+    def __init__(self, video_set: VideoSet, clip: ClipSpec) -> None:
         super().__init__(video_set, "train", clip, training=True)
-        self.clips = clips
         self.root = video_set.root
         self.frames = GuardedFrames(DecodedFrames(self.root, clip))
 
     def __len__(self) -> int:
-        return self.clips
+        return sys.maxsize
 
-    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Sample]:
+    def __getitems__(self, draws: Sequence[Draw | int]) -> Batch:
         """Clip n is the video n, counted round the part, in the epoch of that round."""
         count = len(self.videos)
         numbers = [draw if isinstance(draw, int) else draw[0] for draw in draws]
         return super().__getitems__([(n % count, n // count) for n in numbers])
 
-    def reads(self) -> list[Read]:
-        """Files and frames of all clips, in order."""
+    def reads(self, clips: range) -> list[Read]:
+        """Files and frames of these clips, in order."""
         noted = _Noted(self.clip, [])
         source, self.frames = self.frames, noted
-        for index in range(len(self)):
+        for index in clips:
             self[index]
         self.frames = source
         return [(self.root / video.path, times, video.access) for video, times in noted.asked]

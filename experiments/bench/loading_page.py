@@ -133,7 +133,7 @@ def _measured(results: Results, context: Context) -> list[str]:
         f"Python {platform.python_version()}.",
         f"{plan.turns} turns; in each, decord alone and the loader with every decoder, one after "
         f"the other, on {plan.clips} clips in batches of {plan.batch}. Ratios are taken within a "
-        "turn. The loader counts from when all workers are under way. The files lie in the "
+        "turn. The loader counts while all its workers are under way. The files lie in the "
         "system's cache after the first turn.",
     ]
 

@@ -7,14 +7,15 @@ clips that it would have seen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
 from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape, read_ahead
 from repflow_pl.data.decode_pyav import DecodeError
@@ -42,6 +43,8 @@ beyond that the disk is at fault, not the files."""
 FEWER: dict[DataStream, int] = {"tvl1": 1, "tvl1_twice": 2}
 """How many fields fewer than frames a clip has."""
 
+Made = TypeVar("Made")
+
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
 
@@ -60,10 +63,10 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Samples on top of one another."""
+    """The samples of several videos."""
 
     inputs: tuple[Tensor, ...]
-    """uint8 [B, V, C, T, H, W] each."""
+    """uint8 [B, V, C, T, H, W] each; in memory the channels come last, as in frames."""
     label: Tensor
     """int64 [B]."""
     index: Tensor  # type: ignore[assignment]  # hides tuple.index
@@ -125,22 +128,28 @@ class ClipDataset(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The sample of a video; an index alone means epoch 0."""
-        return self.__getitems__([draw])[0]
+        inputs, label, index, unread = self.__getitems__([draw])
+        return Sample(tuple(views[0] for views in inputs), int(label), int(index), bool(unread))
 
-    def __getitems__(self, draws: Sequence[Draw | int]) -> list[Sample]:
-        """Many samples, as a loader asks for them: one is decoded while another is made."""
+    def __getitems__(self, draws: Sequence[Draw | int]) -> Batch:
+        """A batch, as a loader asks for it: a clip is decoded while another is put in its place."""
         pairs = [(draw, 0) if isinstance(draw, int) else draw for draw in draws]
         drawn = [self._draw(index, epoch) for index, epoch in pairs]
         found = self._read([clip for clips in drawn for clip in clips])
-        samples = []
-        for (index, epoch), clips in zip(pairs, drawn, strict=True):
+        inputs: tuple[Tensor, ...] = ()
+        facts = []
+        for place, ((index, epoch), clips) in enumerate(zip(pairs, drawn, strict=True)):
             views, error = self._views(clips, found)
             unread = error is not None and not self.training
             if error is not None:
                 index, views = self._instead(index, epoch, error)
-            inputs = tuple(torch.stack(part) for part in zip(*views, strict=True))
-            samples.append(Sample(inputs, self.videos[index].label, index, unread))
-        return samples
+            # Made only now, when the next clip is being decoded.
+            inputs = inputs or tuple(_room(len(pairs), len(views), view) for view in views[0])
+            for whole, part in zip(inputs, zip(*views, strict=True), strict=True):
+                for target, view in zip(whole[place], part, strict=True):
+                    target.copy_(view)
+            facts.append((self.videos[index].label, index, unread))
+        return Batch(inputs, *(torch.tensor(column) for column in zip(*facts, strict=True)))
 
     def _draw(self, index: int, epoch: int) -> list[_Clip]:
         return [self._training_clip(index, epoch)] if self.training else self._test_clips(index)
@@ -298,15 +307,9 @@ class EpochSampler(DistributedSampler[Draw]):
         return ((int(index), self.epoch) for index in left)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples to a batch."""
-    inputs = zip(*(sample.inputs for sample in samples), strict=True)
-    return Batch(
-        tuple(torch.stack(views) for views in inputs),
-        torch.tensor([sample.label for sample in samples]),
-        torch.tensor([sample.index for sample in samples]),
-        torch.tensor([sample.unread for sample in samples]),
-    )
+def collate(batch: Made) -> Made:
+    """A loader's `collate_fn`: what `ClipDataset` gives it is a batch already."""
+    return batch
 
 
 def check_clip(
@@ -409,6 +412,21 @@ def _nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
         return torch.zeros((3, clip.frames, *clip.crop), dtype=torch.uint8)
     channels, frames = 2 * FEWER[stream], clip.frames - FEWER[stream]
     return torch.full((channels, frames, *clip.crop), ZERO, dtype=torch.uint8)
+
+
+def _room(samples: int, views: int, view: Tensor) -> Tensor:
+    """Memory for [samples, views, C, T, H, W] of views like this one, not filled.
+
+    In a loader's worker it is memory shared with the training's process, so that a batch is not
+    copied once more. The channels come last, as in frames: to bring them to the front takes ten
+    times as long as to copy rows, and is left to the device, in `to_float`.
+    """
+    channels, frames, height, width = view.shape
+    shape = (samples, views, frames, height, width, channels)
+    room = torch.empty(0, dtype=torch.uint8)
+    if get_worker_info() is not None:
+        room.set_(torch.UntypedStorage._new_shared(math.prod(shape)))
+    return room.resize_(shape).movedim(-1, 2)
 
 
 def _channels_first(array: npt.NDArray[np.uint8]) -> Tensor:

@@ -180,14 +180,16 @@ class VideoClassifier(L.LightningModule):
 
 
 def to_float(stream: Tensor) -> Tensor:
-    """uint8 [B, C, T, H, W] -> float32 around 0, on the stream's device.
+    """uint8 [B, C, T, H, W] -> float32 around 0, contiguous, on the stream's device.
 
     Pixels (C = 3) become 2x/255 - 1 (the released code uses its negative), TV-L1 fields (C = 2, or
     4 for fields of fields) become pixels per frame.
     """
+    # Batches have their channels last, in which layout convolutions would end in other last bits.
+    values = stream.to(torch.float32, memory_format=torch.contiguous_format)
     if stream.shape[1] != 3:
-        return (stream.float() - ZERO) * STEP
-    return stream.float() / 127.5 - 1
+        return (values - ZERO) * STEP
+    return values / 127.5 - 1
 
 
 def build_optimiser(model: nn.Module, recipe: RecipeSpec) -> torch.optim.Optimizer:

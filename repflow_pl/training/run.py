@@ -25,7 +25,7 @@ from rich.console import Console
 from torch import Tensor
 
 import repflow_pl
-from repflow_pl.data.clips import ClipDataset, collate
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.data.tvl1 import time_tvl1
@@ -226,7 +226,7 @@ def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
     """The first view of a few test videos, spread over the part: uint8 [B, C, T, H, W] a stream."""
     test = ClipDataset(video_set, "test", spec.data.clip, streams_of(spec.model))
     count = min(EXAMPLES, len(test))
-    batch = collate([test[k * len(test) // count] for k in range(count)])
+    batch = test.__getitems__([k * len(test) // count for k in range(count)])
     return tuple(stream[:, 0] for stream in batch.inputs)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from repflow_pl.data.clips import (
     ClipDataset,
@@ -219,12 +219,19 @@ def test_evaluation_visits_every_video_on_some_rank(ranks: int) -> None:
     assert all(isinstance(sampler, DistributedSampler) for sampler in samplers)
 
 
-def test_collate(shapes: VideoSet) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_is_its_samples(shapes: VideoSet, workers: int) -> None:
     dataset = ClipDataset(shapes, "val", CLIP, ("rgb", "tvl1"))
-    batch = collate([dataset[0], dataset[1]])
+    (batch,) = DataLoader(Subset(dataset, [0, 3]), 2, num_workers=workers, collate_fn=collate)
     assert [tuple(stream.shape[:3]) for stream in batch.inputs] == [(2, 3, 3), (2, 3, 2)]
-    assert batch.label.tolist() == [dataset[0].label, dataset[1].label]
-    assert batch.index.tolist() == [0, 1]
+    for place, index in enumerate((0, 3)):
+        sample = dataset[index]
+        for stream, views in zip(batch.inputs, sample.inputs, strict=True):
+            assert torch.equal(stream[place], views)
+            assert stream.movedim(2, -1).is_contiguous(), "the channels come last"
+            assert stream.is_shared() == (workers > 0)
+        assert (batch.label[place], batch.index[place]) == (sample.label, index)
+        assert batch.unread[place] == sample.unread
 
 
 def test_views_times_crops(shapes: VideoSet) -> None:
