@@ -61,7 +61,8 @@ class OpenVideo:
     def pixels(self, frame: Any) -> Frame:
         """RGB, turned as the file asks for."""
         picture: Frame = self.converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+        turns = round(frame.rotation / 90)
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
 def probe(path: Path) -> Probe:
