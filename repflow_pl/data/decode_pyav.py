@@ -61,8 +61,7 @@ class OpenVideo:
     def pixels(self, frame: Any) -> Frame:
         """RGB, turned as the file asks for."""
         picture: Frame = self.converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        turns = round(frame.rotation / 90)
-        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
 
 
 def probe(path: Path) -> Probe:
