@@ -49,13 +49,25 @@ class DecodedFrames:
 
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """See `FrameSource`."""
-        path = self.root / video.path
-        return prepare(read_frames(path, indices, video.access), self.clip)
+        return self.enlarged(video, self.reduced(video, indices))
+
+    def reduced(self, video: Video, indices: Sequence[int]) -> Frames:
+        """The frames cropped, and resized where that leaves fewer pixels to be passed on."""
+        frames = crop_source(read_frames(self.root / video.path, indices, video.access), self.clip)
+        height, width = prepared_shape(video, self.clip)
+        smaller = height * width < frames.shape[1] * frames.shape[2]
+        return resize(frames, (height, width)) if smaller else frames
+
+    def enlarged(self, video: Video, frames: Frames) -> Frames:
+        """What `reduced` gave, at its size."""
+        return resize(frames, prepared_shape(video, self.clip))
 
 
 class GuardedFrames:
     """`DecodedFrames` in a process of its own, which may hang or die without harm to this one.
 
+    Frames that are to be enlarged come as they are in the file and are enlarged here: few bytes are
+    sent, the decoder gets on with the next clip, and its process needs no torch.
     Each process that uses it, as the workers of a loader do, starts its own decoding process.
     """
 
@@ -73,12 +85,15 @@ class GuardedFrames:
     def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
         """The frames of many clips: the next is decoded while one is being used."""
         jobs = [(self.source, video, list(indices)) for video, indices in reads]
-        for job, frames in zip(jobs, self.process.stream(_some_frames, jobs), strict=True):
+        for job, frames in zip(jobs, self.process.stream(_reduced, jobs), strict=True):
             if isinstance(frames, Lost):
                 second = IsolatedProcess(self.process.timeout)
-                (frames,) = second.stream(_some_frames, [job])
+                (frames,) = second.stream(_reduced, [job])
                 second.stop()
-            yield frames
+            if isinstance(frames, Exception):
+                yield frames
+            else:
+                yield self.source.enlarged(job[1], frames)
 
 
 @dataclass(frozen=True)
@@ -156,13 +171,17 @@ def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
     return resized_shape(height, width, clip)
 
 
-def prepare(frames: Frames, clip: ClipSpec) -> Frames:
-    """Centre crop in source pixels, then an anti-aliased resize: [n, H, W, 3] -> [n, h, w, 3]."""
-    if clip.source_crop is not None:
-        height, width = clip.source_crop
-        top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
-        frames = frames[:, top : top + height, left : left + width]
-    size = resized_shape(frames.shape[1], frames.shape[2], clip)
+def crop_source(frames: Frames, clip: ClipSpec) -> Frames:
+    """Centre crop in source pixels: [n, H, W, 3] -> [n, h, w, 3]."""
+    if clip.source_crop is None:
+        return frames
+    height, width = clip.source_crop
+    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+    return frames[:, top : top + height, left : left + width]
+
+
+def resize(frames: Frames, size: tuple[int, int]) -> Frames:
+    """Anti-aliased: [n, H, W, 3] -> [n, *size, 3]."""
     if size == frames.shape[1:3]:
         return frames
     import torch
@@ -170,8 +189,8 @@ def prepare(frames: Frames, clip: ClipSpec) -> Frames:
 
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     resized = transforms.resize(pixels, list(size), antialias=True)
-    prepared: Frames = resized.permute(0, 2, 3, 1).numpy()
-    return prepared
+    array: Frames = resized.permute(0, 2, 3, 1).numpy()
+    return array
 
 
 def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
@@ -195,9 +214,9 @@ def filled(video: Video, array: Frames | Lost, shape: tuple[int, ...], value: in
     return array
 
 
-def _some_frames(job: tuple[DecodedFrames, Video, list[int]]) -> Frames:
+def _reduced(job: tuple[DecodedFrames, Video, list[int]]) -> Frames:
     source, video, indices = job
-    return source.frames(video, indices)
+    return source.reduced(video, indices)
 
 
 def _all_frames(job: tuple[DecodedFrames, Video]) -> Frames:

@@ -114,7 +114,7 @@ def kept_fields(video_set: VideoSet, clip: ClipSpec) -> KeptFields | None:
 
 
 def prepare_fields(fields: Fields, clip: ClipSpec) -> Fields:
-    """What `cache.prepare` does to frames: crop and resize; shown smaller, things move less."""
+    """What `DecodedFrames` does to frames: crop and resize; shown smaller, things move less."""
     import torch
     from torchvision.transforms.v2 import functional as transforms
 

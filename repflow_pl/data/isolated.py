@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from repflow_pl.data.parallel import progress_bar
 
@@ -131,7 +131,7 @@ class IsolatedProcess:
         return self._process
 
 
-def serve() -> None:
+def serve() -> NoReturn:
     """The child's side: calls from standard input, answers to standard output, until its end."""
     for how in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler ask all processes:
         signal.signal(how, signal.SIG_IGN)  # the parent handles it, and then closes the pipe
@@ -142,8 +142,8 @@ def serve() -> None:
         while True:
             try:
                 function, argument, seconds = pickle.load(requests)
-            except (EOFError, KeyboardInterrupt):
-                return
+            except EOFError:
+                os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
             # A thread of C code that needs no interpreter: it ends a process that hangs anywhere.
             faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
             try:
@@ -155,7 +155,7 @@ def serve() -> None:
                 pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
                 answers.flush()
             except OSError:  # the parent is gone
-                return
+                os._exit(0)
 
 
 def isolated_map(

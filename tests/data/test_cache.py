@@ -5,7 +5,15 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from repflow_pl.data.cache import GuardedFrames, MappedFrames, open_frames, prepare, prepared_shape
+from repflow_pl.data.cache import (
+    GuardedFrames,
+    MappedFrames,
+    crop_source,
+    open_frames,
+    prepared_shape,
+    resize,
+    resized_shape,
+)
 from repflow_pl.data.decode import read_frames
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, open_set
@@ -47,7 +55,8 @@ def test_the_preparation_is_torchvisions() -> None:
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     cropped = transforms.center_crop(pixels, [40, 50])
     expected = transforms.resize(cropped, [20, 25], antialias=True).permute(0, 2, 3, 1)
-    found = prepare(frames, ClipSpec(source_crop=(40, 50), size=20))
+    clip = ClipSpec(source_crop=(40, 50), size=20)
+    found = resize(crop_source(frames, clip), resized_shape(40, 50, clip))
     np.testing.assert_array_equal(found, expected.numpy())
 
 
@@ -102,4 +111,4 @@ def test_half_of_the_files_frames() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     expected = transforms.resize(pixels, [120, 160], antialias=True).permute(0, 2, 3, 1)
-    np.testing.assert_array_equal(prepare(frames, clip), expected.numpy())
+    np.testing.assert_array_equal(resize(frames, shape(240, 320, clip)), expected.numpy())
