@@ -67,12 +67,24 @@ class Batch(NamedTuple):
 
     inputs: tuple[Tensor, ...]
     """uint8 [B, V, C, T, H, W] each; in memory the channels come last, as in frames."""
-    label: Tensor
-    """int64 [B]."""
-    index: Tensor  # type: ignore[assignment]  # hides tuple.index
-    """int64 [B]."""
-    unread: Tensor
-    """bool [B]."""
+    facts: Tensor
+    """int64 [B, 3]: label, index, unread. One tensor, for each costs as much as a small clip's
+    pixels on its way out of a loader's worker."""
+
+    @property
+    def label(self) -> Tensor:
+        """int64 [B]."""
+        return self.facts[:, 0]
+
+    @property
+    def index(self) -> Tensor:  # type: ignore[override]  # hides tuple.index
+        """int64 [B], as of `Sample`."""
+        return self.facts[:, 1]
+
+    @property
+    def unread(self) -> Tensor:
+        """bool [B], as of `Sample`."""
+        return self.facts[:, 2].bool()
 
 
 class _Clip(NamedTuple):
@@ -128,8 +140,9 @@ class ClipDataset(Dataset[Sample]):
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         """The sample of a video; an index alone means epoch 0."""
-        inputs, label, index, unread = self.__getitems__([draw])
-        return Sample(tuple(views[0] for views in inputs), int(label), int(index), bool(unread))
+        inputs, facts = self.__getitems__([draw])
+        label, index, unread = facts[0].tolist()
+        return Sample(tuple(views[0] for views in inputs), label, index, bool(unread))
 
     def __getitems__(self, draws: Sequence[Draw | int]) -> Batch:
         """A batch, as a loader asks for it: a clip is decoded while another is put in its place."""
@@ -149,7 +162,7 @@ class ClipDataset(Dataset[Sample]):
                 for target, view in zip(whole[place], part, strict=True):
                     target.copy_(view)
             facts.append((self.videos[index].label, index, unread))
-        return Batch(inputs, *(torch.tensor(column) for column in zip(*facts, strict=True)))
+        return Batch(inputs, torch.tensor(facts))
 
     def _draw(self, index: int, epoch: int) -> list[_Clip]:
         return [self._training_clip(index, epoch)] if self.training else self._test_clips(index)

@@ -1,20 +1,19 @@
 """Work in processes that may hang or die: that costs the piece of work, not the program.
 
-A decoder is C code that meets damaged files. It runs in a child process, which ends itself when a
-call takes too long; whatever ends the child, the caller gets `Lost` and starts another one.
+A decoder is C code that meets damaged files. It runs in a child process, which a timer of the
+system ends when a call takes too long; whatever ends the child, the caller gets `Lost` and starts
+another one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,7 +66,6 @@ class IsolatedProcess:
         What `call` would raise is yielded in the place of a result.
         """
         due = 0
-        began = time.monotonic()
         for k in range(len(arguments)):
             try:
                 while due < 2 and k + due < len(arguments):
@@ -76,8 +74,7 @@ class IsolatedProcess:
                 _, value = self._receive()
                 due -= 1
             except (EOFError, OSError, pickle.UnpicklingError):
-                value, due = self._lost(time.monotonic() - began), 0
-            began = time.monotonic()
+                value, due = self._lost(), 0
             yield value
 
     def _send(self, function: Callable[[Item], Result], argument: Item) -> None:
@@ -91,10 +88,9 @@ class IsolatedProcess:
         assert pipe is not None
         return pickle.load(pipe)
 
-    def _lost(self, waited: float) -> Lost:
+    def _lost(self) -> Lost:
         status = self.stop()
-        # A call may have begun before its answer was waited for, so that the wait was shorter.
-        if status == 1 and waited >= self.timeout / 2:
+        if status == -signal.SIGALRM:
             return Lost(f"no answer in {self.timeout:g} seconds")
         return Lost(f"the process that read it died ({_how(status)})")
 
@@ -135,27 +131,26 @@ def serve() -> NoReturn:
     """The child's side: calls from standard input, answers to standard output, until its end."""
     for how in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler ask all processes:
         signal.signal(how, signal.SIG_IGN)  # the parent handles it, and then closes the pipe
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends a process that hangs, wherever it does
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
-    with Path(os.devnull).open("w") as nowhere:
-        while True:
-            try:
-                function, argument, seconds = pickle.load(requests)
-            except EOFError:
-                os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
-            # A thread of C code that needs no interpreter: it ends a process that hangs anywhere.
-            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-            try:
-                answer = (True, function(argument))
-            except Exception as error:
-                answer = (False, error)
-            faulthandler.cancel_dump_traceback_later()
-            try:
-                pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-                answers.flush()
-            except OSError:  # the parent is gone
-                os._exit(0)
+    while True:
+        try:
+            function, argument, seconds = pickle.load(requests)
+        except EOFError:
+            os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            answer = (True, function(argument))
+        except Exception as error:
+            answer = (False, error)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+        except OSError:  # the parent is gone
+            os._exit(0)
 
 
 def isolated_map(

@@ -86,7 +86,7 @@ def test_a_checkpoint_carries_the_last_epochs_numbers() -> None:
 def test_scores_keep_videos_and_views_apart() -> None:
     net = module().eval()
     clips = torch.randint(0, 256, (2, 3, 3, 3, 32, 32), dtype=torch.uint8)
-    batch = Batch((clips,), torch.arange(2), torch.arange(2), torch.zeros(2, dtype=torch.bool))
+    batch = Batch((clips,), torch.tensor([[0, 0, 0], [1, 1, 0]]))
     with torch.no_grad():
         scores = net.scores(batch)
         assert scores.shape == (2, 3, 3)

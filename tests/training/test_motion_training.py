@@ -56,7 +56,7 @@ def batch(motion: Motion, views: int = 1) -> Batch:
     frames = torch.randint(0, 256, (2, views, 3, 4, 32, 32), dtype=torch.uint8)
     fields = torch.randint(100, 156, (2, views, 2, 3, 32, 32), dtype=torch.uint8)
     inputs = (frames, fields) if motion is FLOWNET else (frames,)
-    return Batch(inputs, torch.tensor([0, 2]), torch.arange(2), torch.zeros(2, dtype=torch.bool))
+    return Batch(inputs, torch.tensor([[0, 0, 0], [2, 1, 0]]))
 
 
 @pytest.mark.parametrize("motion", MOTIONS)

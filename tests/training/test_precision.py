@@ -65,7 +65,7 @@ def step(compiled: bool) -> tuple[float, dict[str, Tensor]]:
     module = VideoClassifier(spec, 0, classes=3, videos_val=0, videos_test=4)
     clips = torch.randint(0, 256, (4, 1, 3, 4, 32, 32), dtype=torch.uint8)
     loss = module.training_step(
-        Batch((clips,), torch.tensor([0, 1, 2, 0]), torch.arange(4), torch.zeros(4) > 0), 0
+        Batch((clips,), torch.tensor([[0, 0, 0], [1, 1, 0], [2, 2, 0], [0, 3, 0]])), 0
     )
     loss.backward()
     gradients = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
