@@ -2,8 +2,8 @@
 
 For every decoder, clip length and number of workers; then, for sets that fit into it, an epoch
 through the memory-mapped cache against one that decodes. Writes tables/bench/data_<set>.{md,csv,
-png}. Five minutes on two CPU cores that do nothing else; the first run also renders the embedded
-data set.
+png}. One to six minutes on two CPU cores that do nothing else; the first run also renders the
+embedded data set.
 
     python experiments/bench_data.py                                  # motion_shapes, embedded
     python experiments/bench_data.py --data hmdb51 --data-root ROOT --frames 16,32 --workers 2,4,8

@@ -130,9 +130,17 @@ def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array
 
 @_jit
 def _primal_step(
-    fixed: Array, u: Array, p: Array, coef: Array, width: int, at: int, n: int
+    fixed: Array,
+    u: Array,
+    p: Array,
+    coef: Array,
+    width: int,
+    at: int,
+    n: int,
+    out: Array,
+    in_place: bool,
 ) -> None:
-    """u = v + theta * div p, in place, on the n pixels from ``at``; u: [2, .], p: [2, 2, .]."""
+    """out = v + theta * div p on the n pixels from ``at``; u, out: [2, .], p: [2, 2, .]."""
     gx, gy = fixed[GRAD_X, at : at + n], fixed[GRAD_Y, at : at + n]
     rho_c, inverse = fixed[RHO_C, at : at + n], fixed[INV_SQ, at : at + n]
     ux, uy = u[0, at : at + n], u[1, at : at + n]
@@ -140,6 +148,8 @@ def _primal_step(
     pxy, pxy_up = p[0, 1, at : at + n], p[0, 1, at - width : at - width + n]
     pyx, pyx_left = p[1, 0, at : at + n], p[1, 0, at - 1 : at - 1 + n]
     pyy, pyy_up = p[1, 1, at : at + n], p[1, 1, at - width : at - width + n]
+    out_x = ux if in_place else out[0, at : at + n]
+    out_y = uy if in_place else out[1, at : at + n]
     limit = coef[LIMIT]
     x0, x1, y0, y1 = coef[DIV], coef[DIV + 1], coef[DIV + 2], coef[DIV + 3]
     for k in range(n):
@@ -148,8 +158,8 @@ def _primal_step(
         step = limit if step > limit else step
         div_x = x0 * pxx_left[k] + x1 * pxx[k] + (y0 * pxy_up[k] + y1 * pxy[k])
         div_y = x0 * pyx_left[k] + x1 * pyx[k] + (y0 * pyy_up[k] + y1 * pyy[k])
-        ux[k] += step * gx[k] + div_x
-        uy[k] += step * gy[k] + div_y
+        out_x[k] = ux[k] + step * gx[k] + div_x
+        out_y[k] = uy[k] + step * gy[k] + div_y
 
 
 @_jit
@@ -162,13 +172,17 @@ def _dual_step(
     at: int,
     n: int,
     has_below: bool,
+    out: Array,
+    in_place: bool,
 ) -> None:
-    """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|), one component, in place; p: [2, .]."""
+    """out = (p + tau/theta grad u) / (1 + tau/theta |grad u|), of one component; p, out: [2, .]."""
     real = u.dtype.type
     zero, one, eps = real(0), real(1), real(1e-12)
     has_right = fixed[HAS_RIGHT, at : at + n]
     here, right, below = u[at : at + n], u[at + 1 : at + 1 + n], u[at + width : at + width + n]
     px, py = p[0, at : at + n], p[1, at : at + n]
+    out_x = px if in_place else out[0, at : at + n]
+    out_y = py if in_place else out[1, at : at + n]
     rate = coef[RATE]
     x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
     for k in range(n):
@@ -178,32 +192,43 @@ def _dual_step(
         dy = dy if has_below else zero
         shrink = one / (one + rate * math.sqrt(dx * dx + dy * dy + eps))
         qx = (px[k] + rate * dx) * shrink
-        px[k] = qx if has_right[k] > zero else zero
+        out_x[k] = qx if has_right[k] > zero else zero
         qy = (py[k] + rate * dy) * shrink
-        py[k] = qy if has_below else zero
+        out_y[k] = qy if has_below else zero
 
 
 @_jit
-def _iterate(fixed: Array, state: Array, coef: Array, height: int, width: int, dual: bool) -> None:
-    """One iteration in place, run by run; p follows u at a distance of one row.
+def _iterate(
+    fixed: Array,
+    old: Array,
+    new: Array,
+    in_place: bool,
+    coef: Array,
+    height: int,
+    width: int,
+    dual: bool,
+) -> None:
+    """One iteration from a state to the next, run by run; p follows u at a distance of one row.
 
-    The gradient of the new u needs that row, and the divergence of the old p needs it too.
+    The gradient of the new u needs that row, and so does the divergence of the old p where ``new``
+    is ``old``. Without ``dual`` the new p is left as it is.
     """
-    u, p = state[0], state[1:]
+    u, p, new_p = new[0], old[1:], new[1:]
     size = height * width
     done_u, done_p = 0, 0
     while done_u < size:
         n = min(RUN, size - done_u)
-        _primal_step(fixed, u, p, coef, width, width + done_u, n)
+        _primal_step(fixed, old[0], p, coef, width, width + done_u, n, u, in_place)
         done_u += n
         ready = done_u - width
         if dual and ready > done_p:
+            at, n = width + done_p, ready - done_p
             for c in range(2):
-                _dual_step(fixed, u[c], p[c], coef, width, width + done_p, ready - done_p, True)
+                _dual_step(fixed, u[c], p[c], coef, width, at, n, True, new_p[c], in_place)
             done_p = ready
     if dual:
         for c in range(2):  # the last row, where grad u has no y-part
-            _dual_step(fixed, u[c], p[c], coef, width, size, width, False)
+            _dual_step(fixed, u[c], p[c], coef, width, size, width, False, new_p[c], in_place)
 
 
 @_jit
@@ -320,7 +345,7 @@ def _forward(
         for j in range(3):
             _clear(state[j])
         for t in range(n_iter):
-            _iterate(fixed, state, coef, height, width, t < n_iter - 1)
+            _iterate(fixed, state, state, True, coef, height, width, t < n_iter - 1)
         _to_plane(state[0, 0], _plane(flow_x, i))
         _to_plane(state[0, 1], _plane(flow_y, i))
 
@@ -697,8 +722,8 @@ def _backward(
             length = min(segment, n_iter - start)
             _copy_state(checkpoints[number], states[0])
             for t in range(length):
-                _copy_state(states[t], states[t + 1])
-                _iterate(fixed, states[t + 1], coef, height, width, start + t < n_iter - 1)
+                dual = start + t < n_iter - 1
+                _iterate(fixed, states[t], states[t + 1], False, coef, height, width, dual)
             if upwards:
                 _copy_state(states[segment], checkpoints[number + 1])
             else:

@@ -62,6 +62,12 @@ def _tile(
 
 
 @triton.jit
+def _flow_plane(plane: tl.tensor, channels: tl.tensor) -> tl.tensor:
+    """The place of a plane's x-flow: in a flow the y-parts of all channels follow the x-parts."""
+    return plane + plane // channels * channels
+
+
+@triton.jit
 def _clear(
     fields: tl.tensor,
     N: tl.constexpr,
@@ -288,7 +294,7 @@ def forward_kernel(
             _iterate(
                 fixed, state, state, limit, rate, flow_taps, div, height, WIDTH, ROWS, COLUMNS
             )  # fmt: skip
-        flow_x = flow + (plane + plane // channels * channels) * size
+        flow_x = flow + _flow_plane(plane, channels) * size
         _copy(state, flow_x, 1, height, WIDTH, ROWS, COLUMNS)
         _copy(state + size, flow_x + channels * size, 1, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
@@ -597,7 +603,7 @@ def backward_kernel(
         _clear(adjoint, ADJOINT, height, WIDTH, ROWS, COLUMNS)
         _clear(states, STATE, height, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
-        cot_x = cotangent + (plane + plane // channels * channels) * size
+        cot_x = cotangent + _flow_plane(plane, channels) * size
         cot_y = cot_x + channels * size
         _copy(cot_x, adjoint + ADJ_OLD * size, 1, height, WIDTH, ROWS, COLUMNS)
         _copy(cot_y, adjoint + (ADJ_OLD + 1) * size, 1, height, WIDTH, ROWS, COLUMNS)
