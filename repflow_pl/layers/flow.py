@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from repflow_pl.errors import unknown
 from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.frames import per_frame
+from repflow_pl.layers.scaling import Normalise, to_255
 from repflow_pl.ops import (
     DenseKernels,
     FlowKernels,
@@ -25,7 +26,6 @@ from repflow_pl.ops import (
 from repflow_pl.specs import FLOW_PARAMETERS
 
 Kernels = Literal["central", "sobel", "dense"]
-Normalise = Literal["clip", "batch"]
 Fuse = Literal["none", "add", "multiply", "concat"]
 
 LEARNT = ("divergence", "theta", "lam", "tau")
@@ -152,7 +152,7 @@ class RepFlow(nn.Module):
         beside = channels if fuse == "concat" else 0
         self.expand = conv(2 * planes + beside, channels)
         self.norm = nn.BatchNorm2d(channels)
-        self.activation = nn.ReLU(inplace=True) if rectify else nn.Identity()
+        self.activation = nn.ReLU() if rectify else nn.Identity()
 
     def flow_parameters(self) -> list[Tensor]:
         """The parameters of Alg. 1, trained or not: the group with its own learning rate."""
@@ -181,24 +181,6 @@ class RepFlow(nn.Module):
     def _flow(self, x: Tensor) -> Tensor:
         planes = per_frame(self.bottleneck, x)
         return self.iteration.of_clips(to_255(planes, self.normalise))
-
-
-def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
-    """Clips scaled to a span of 255 by their minimum and maximum, in float32 at least.
-
-    "clip" gives 0..255. "batch" does what the released code does: one pair for the whole batch, and
-    -255..0, whose flow is the same but for rounding. What is constant becomes 0.
-    Shapes: [B, ...] -> [B, ...].
-    """
-    exact = clips if clips.dtype == torch.float64 else clips.float()
-    if exact.numel() == 0:
-        return exact
-    dims = tuple(range(1 if over == "clip" else 0, clips.ndim))
-    low, high = exact.amin(dims, keepdim=True), exact.amax(dims, keepdim=True)
-    spread = (high - low).clamp_min(torch.finfo(exact.dtype).tiny)
-    if over == "batch":
-        return 255 * (exact - low) / -spread
-    return (exact - low).div_(spread).mul_(255)  # in place: images are large
 
 
 def _initial_kernels(kernels: str, planes: int) -> FlowKernels | DenseKernels:

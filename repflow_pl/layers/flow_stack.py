@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.conv import Pointwise, conv
-from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, Normalise, to_255
+from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels
 from repflow_pl.layers.frames import per_frame
+from repflow_pl.layers.scaling import Normalise, to_255
 
 
 class FlowStack(nn.Module):
@@ -73,7 +74,7 @@ class FlowStack(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
         if residual:
             nn.init.zeros_(self.norm.weight)
-        self.activation = nn.ReLU(inplace=True) if rectify else nn.Identity()
+        self.activation = nn.ReLU() if rectify else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         flow = x

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import to_255
+from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
 
 THETA, LAMBDA, TAU = 0.3, 0.15, 0.25

@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import to_255
+from repflow_pl.layers.scaling import to_255
 from repflow_pl.layers.tvnet import TVNet, grey, smooth, warp
 
 Plane = npt.NDArray[np.float64]
