@@ -211,7 +211,8 @@ def _iterate(
     """One iteration from a state to the next, run by run; p follows u at a distance of one row.
 
     The gradient of the new u needs that row, and so does the divergence of the old p where ``new``
-    is ``old``. Without ``dual`` the new p is left as it is.
+    is ``old``. ``in_place`` says that it is: LLVM does not see that by itself, and leaves loops
+    scalar whose arrays may overlap. Without ``dual`` the new p is left as it is.
     """
     u, p, new_p = new[0], old[1:], new[1:]
     size = height * width
