@@ -16,7 +16,9 @@ import importlib.util
 import math
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -143,16 +145,33 @@ def _segment(n_iter: int, state_bytes: int) -> int:
 
 
 def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:
-    """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads."""
+    """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads.
+
+    The calling thread is one of them: waking one fewer saves up to a tenth of the time.
+    """
     planes = math.prod(frame.shape[:-2])
     threads = min(planes, torch.get_num_threads())
     if threads <= 1 or frame.numel() * n_iter < SERIAL_WORK:
         work(0, planes)
         return
     blocks = min(planes, 4 * threads)  # several a thread, so that a disturbed core holds up little
-    edges = [planes * b // blocks for b in range(blocks + 1)]
-    for _ in _pool(threads).map(work, edges[:-1], edges[1:]):
-        pass  # takes the results, and with them any exception
+    waiting: SimpleQueue[tuple[int, int]] = SimpleQueue()
+    for b in range(blocks):
+        waiting.put((planes * b // blocks, planes * (b + 1) // blocks))
+
+    def share() -> None:
+        with suppress(Empty):
+            while True:
+                work(*waiting.get_nowait())
+
+    others = [_pool(threads - 1).submit(share) for _ in range(threads - 1)]
+    try:
+        share()
+    finally:  # nothing is left for those that have not begun
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()  # or its exception
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,33 @@ def test_two_python_threads_at_once() -> None:
     for thread in threads:
         thread.join(timeout=60)
     assert agreed == [15, 15]
+
+
+@pytest.mark.usefixtures("many_threads")
+@pytest.mark.parametrize("bad", [0, 17, 39])
+def test_a_block_that_fails_is_told_when_no_other_is_at_work(bad: int) -> None:
+    before = torch.get_num_threads()
+    at_work = [0]
+    change = threading.Lock()
+
+    def work(first: int, last: int) -> None:
+        with change:
+            at_work[0] += 1
+        try:
+            time.sleep(0.01)
+            if first <= bad < last:
+                raise MemoryError(f"plane {bad}")
+        finally:
+            with change:
+                at_work[0] -= 1
+
+    try:
+        torch.set_num_threads(3)
+        with pytest.raises(MemoryError, match=f"plane {bad}"):
+            flow_cpu._over_planes(torch.zeros(40, 4, 4), 1, work)
+    finally:
+        torch.set_num_threads(before)
+    assert at_work == [0]
 
 
 def _in_child(case: Case, answers: multiprocessing.queues.Queue[float]) -> None:
