@@ -34,9 +34,9 @@ class Options:
     """auto: the GPU where there is one."""
     threads: int = 2
     """CPU threads of every backend."""
-    minutes: float = 2.8
+    minutes: float = 2.6
     """About how long; cells that do not fit are left empty and say so."""
-    patience: float = 20
+    patience: float = 50
     """Seconds that torch.compile may take in all; 20 unrolled iterations alone need minutes."""
     out: Path = Path()
     """Folder that gets tables/bench/."""

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,12 @@ import torch
 
 from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+#: And threads that wait do not spin, which would hold up the process beside.
+SETTINGS = {
+    "MALLOC_MMAP_THRESHOLD_": "65536",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
 _STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _RESET_HIGH_WATER = "5"  # proc(5)
 _KNOWN = 64 * 2**20
@@ -55,61 +60,71 @@ class Outcome:
     why: str = ""
 
 
-def measure(
-    backend: str,
-    cells: Sequence[Cell],
-    device: torch.device,
-    threads: int,
-    limit: float,
-    cache: Path | None,
-) -> Outcome:
-    """Run all passes of the cells in a fresh process, at most `limit` seconds long.
+@dataclass(frozen=True)
+class Job:
+    """All passes of some cells on one backend, and how many seconds they may take."""
 
-    Numba finds its compiled code in the folder `cache`, empty at first, or where it always is. The
-    process is a group of its own, so that at the limit a compiler's processes end with it.
+    backend: str
+    cells: Sequence[Cell]
+    limit: float
+
+
+def measure(jobs: Sequence[Job], device: torch.device, threads: int) -> dict[str, Outcome]:
+    """Do every job in a fresh process, all of them at once, for memory is not time; by backend.
+
+    A process is a group of its own, so that at the limit a compiler's processes end with it.
     """
-    job = {
-        "backend": backend,
-        "cells": [dataclasses.asdict(cell) for cell in cells],
+    begin = time.monotonic()
+    outcomes = {}
+    with ExitStack() as stack:
+        processes = []
+        for job in jobs:
+            process = stack.enter_context(_start(job, device, threads))
+            stack.callback(_end, process)
+            processes.append(process)
+        for job, process in zip(jobs, processes, strict=True):
+            left = max(0.0, begin + job.limit - time.monotonic())
+            outcomes[job.backend] = _outcome(process, left, job.limit)
+    return outcomes
+
+
+def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str]:
+    wanted = {
+        "backend": job.backend,
+        "cells": [dataclasses.asdict(cell) for cell in job.cells],
         "device": device.type,
         "threads": threads,
     }
     here = Path(__file__).parents[1]
     paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        **MALLOC,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-    }
-    if cache is not None:
-        environment["NUMBA_CACHE_DIR"] = str(cache / "numba")
-    with subprocess.Popen(
-        [sys.executable, "-m", "bench.memory", json.dumps(job)],
-        env=environment,
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.memory", json.dumps(wanted)],
+        env={**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    ) as process:
-        why = ""
-        try:
-            printed, complaint = process.communicate(timeout=limit)
-            if process.returncode != 0:
-                lines = complaint.strip().splitlines()
-                why = lines[-1] if lines else f"its process ended with {process.returncode}"
-        except subprocess.TimeoutExpired:
-            _end(process)
-            printed, _ = process.communicate()
-            why = f"it took longer than {limit:.0f} s"
-        except BaseException:
-            _end(process)
-            raise
+    )
+
+
+def _outcome(process: subprocess.Popen[str], left: float, limit: float) -> Outcome:
+    why = ""
+    try:
+        printed, complaint = process.communicate(timeout=left)
+        if process.returncode != 0:
+            lines = complaint.strip().splitlines()
+            why = lines[-1] if lines else f"its process ended with {process.returncode}"
+    except subprocess.TimeoutExpired:
+        _end(process)
+        printed, _ = process.communicate()
+        why = f"it took longer than {limit:.2g} s"
     return Outcome(tuple(_read(line) for line in printed.splitlines() if line[:1] == "{"), why)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(line: str) -> Measured:

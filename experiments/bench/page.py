@@ -306,8 +306,8 @@ def _first_calls(results: Results) -> list[str]:
     if not parts:
         return []
     return [
-        f"First calls (forward + then with the backward), compilation included, with empty "
-        f"caches: {'; '.join(parts)}."
+        "First calls (forward + then with the backward), compilation included, with empty "
+        f"caches, both backends at once: {'; '.join(parts)}."
     ]
 
 

@@ -55,11 +55,11 @@ def build_plan(device: torch.device, quick: bool) -> Plan:
     headline = Cell(pairs, BOTTLENECK, 28, N_ITER)
     sides = {side_after(block, size) for block in range(1, 6) for size in (112, 224)}
     features = [
-        Cell(max(1, pairs // 4) if side > 28 else pairs, BOTTLENECK, side, N_ITER)
+        Cell(max(1, pairs // 14) if side > 28 else pairs, BOTTLENECK, side, N_ITER)
         for side in sorted(sides)
     ]
-    rgb = [Cell(max(1, pairs // (4 * k * k)), 3, 112 * k, N_ITER) for k in (1, 2)]
-    iterations = [Cell(max(1, pairs // 7), BOTTLENECK, 28, n) for n in ITERATIONS]
+    rgb = [Cell(max(1, pairs // (7 * k * k)), 3, 112 * k, N_ITER) for k in (1, 2)]
+    iterations = [Cell(max(1, pairs // 14), BOTTLENECK, 28, n) for n in ITERATIONS]
     return Plan(
         headline,
         tuple(sorted([*features, *rgb], key=lambda cell: (cell.channels != 3, -cell.side))),

@@ -1,4 +1,4 @@
-"""Run a plan: peaks, time, cell by cell, then memory in fresh processes."""
+"""Run a plan: what compilers take and memory, in fresh processes; then time, cell by cell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from bench.cells import BACKENDS, PASSES, Cell, Flow, Pass, call_of, flow_of, synchronise
 from bench.floor import Peaks, floor_of, measure_peaks
-from bench.memory import Measured, Outcome, measure
+from bench.memory import Job, Measured, Outcome, measure
 from bench.opencv import SETTINGS, opencv_calls
 from bench.plan import Plan
 from bench.timing import FEWEST_TURNS, Quartiles, in_turns, quartiles
@@ -23,13 +23,9 @@ Say = Callable[[str], None]
 
 NOT_TRIED = "not tried at every size and count, for each of which it compiles anew"
 
-#: Shares of a run's time: of all that comes before memory, and of a pass of a cell. The headline
-#: gets four times as much as other cells.
-TIMING_SHARE, PASS_SHARE, HEADLINE = 0.58, 0.006, 4
-
-
-#: Of a run's time, what each process for memory may take at the least.
-LEAST_MEMORY = 0.2
+#: Shares of a run's time: the most that a process for memory takes, of which two run at a time, and
+#: what is meant for a pass of a cell. The headline gets six times as much as other cells.
+MEMORY_SHARE, PASS_SHARE, HEADLINE = 0.33, 0.006, 6
 
 
 @dataclass(frozen=True)
@@ -91,14 +87,28 @@ def run(
     begin = time.perf_counter()
     total = 60 * minutes
     torch.set_num_threads(threads)
-    say("the machine's bandwidth and peak")
-    peaks = measure_peaks(device, plan.quick)
-    with _compiler_cache() as cache:
-        memory = {"compile": _compile(plan, device, threads, patience, cache, say)}
+    with _empty_caches(keep_numbas=plan.quick):
+        say("compilers and memory: torch.compile, fused")
+        memory = measure(
+            [
+                Job("compile", plan.compiled, patience),
+                Job("fused", plan.for_memory, MEMORY_SHARE * total),
+            ],
+            device,
+            threads,
+        )
+        say("memory: baseline, eager")
+        plain = [
+            Job(backend, plan.for_memory, MEMORY_SHARE * total) for backend in ("baseline", "eager")
+        ]
+        memory |= measure(plain, device, threads)
+        memory["compile"] = _with_place(memory["compile"], plan.compiled)
+        say("the machine's bandwidth and peak")
+        peaks = measure_peaks(device, plan.quick)
         flows, missing = _flows(device)
         timed: list[Timed] = []
         for cell in plan.cells:
-            left = TIMING_SHARE * total - (time.perf_counter() - begin)
+            left = total - (time.perf_counter() - begin)
             if timed and _least_seconds(cell, timed) > left:
                 why = dict.fromkeys(BACKENDS, f"the run's {minutes:g} minutes were over")
                 timed += [Timed(cell, which, {}, why) for which in PASSES]
@@ -110,37 +120,17 @@ def run(
                 seconds = in_turns(calls, budget, lambda: synchronise(device))
                 timed.append(Timed(cell, which, seconds, {**missing, **why}))
                 del calls
-        for number, backend in enumerate(("fused", "eager", "baseline")):
-            say(f"memory: {backend}")
-            left = total - (time.perf_counter() - begin)
-            memory[backend] = measure(
-                backend,
-                plan.for_memory,
-                device,
-                threads,
-                max(left / (3 - number), LEAST_MEMORY * total),
-                None if plan.quick else cache,
-            )
     return Results(plan, peaks, tuple(timed), memory, time.perf_counter() - begin)
 
 
-def _compile(
-    plan: Plan, device: torch.device, threads: int, patience: float, cache: Path, say: Say
-) -> Outcome:
-    """Compile cell by cell until the time is up; the first that fails ends it.
-
-    What is compiled lies in the cache, where this process finds it when it comes to timing.
-    """
-    end = time.perf_counter() + patience
-    done: tuple[Measured, ...] = ()
-    for cell in plan.compiled:
-        say(f"torch.compile: {cell}, n_iter {cell.n_iter}")
-        left = max(1.0, end - time.perf_counter())
-        outcome = measure("compile", [cell], device, threads, left, cache)
-        done += outcome.measured
-        if outcome.why:
-            return Outcome(done, f"compiling n_iter {cell.n_iter}: {outcome.why}")
-    return Outcome(done)
+def _with_place(compiled: Outcome, cells: tuple[Cell, ...]) -> Outcome:
+    """What kept torch.compile from going on, with where that was."""
+    if not compiled.why:
+        return compiled
+    done = [measured.cell for measured in compiled.measured]
+    stopped = next((cell for cell in cells if done.count(cell) < len(PASSES)), cells[-1])
+    why = f"compiling n_iter {stopped.n_iter}: {compiled.why}"
+    return Outcome(compiled.measured, why)
 
 
 def _flows(device: torch.device) -> tuple[dict[str, Flow], dict[str, str]]:
@@ -189,15 +179,18 @@ def _least_seconds(cell: Cell, timed: list[Timed]) -> float:
 
 
 @contextmanager
-def _compiler_cache() -> Iterator[Path]:
-    """An empty folder for what compilers keep, shared with the processes that are started."""
-    name = "TORCHINDUCTOR_CACHE_DIR"
-    before = os.environ.get(name)
+def _empty_caches(keep_numbas: bool) -> Iterator[None]:
+    """Folders for what compilers keep, of this process and of those that it starts."""
+    names = ["TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"]
+    names += [] if keep_numbas else ["NUMBA_CACHE_DIR"]
+    before = {name: os.environ.get(name) for name in names}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ[name] = str(Path(folder) / "inductor")
+        os.environ.update({name: str(Path(folder) / name.lower()) for name in names})
         try:
-            yield Path(folder)
+            yield
         finally:
-            os.environ.pop(name)
-            if before is not None:
-                os.environ[name] = before
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name)
+                else:
+                    os.environ[name] = value

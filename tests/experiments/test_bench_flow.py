@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import csv
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -168,7 +170,7 @@ def test_memory_in_a_fresh_process() -> None:
     if memory.untrusted(CPU):
         pytest.skip(memory.untrusted(CPU))
     few, many = Cell(2, 8, 64, 1), Cell(2, 8, 64, 5)
-    outcome = memory.measure("eager", [few, many], CPU, 1, 100, None)
+    outcome = memory.measure([memory.Job("eager", [few, many], 100)], CPU, 1)["eager"]
     assert outcome.why == ""
     forward_few, both_few, forward_many, both_many = (m.extra_bytes for m in outcome.measured)
     assert forward_few and both_few and forward_many and both_many
@@ -178,13 +180,36 @@ def test_memory_in_a_fresh_process() -> None:
     assert abs(forward_many - forward_few) < 8 * tensor
 
 
-def test_a_process_that_takes_too_long_is_ended() -> None:
-    outcome = memory.measure("eager", [Cell(1, 1, 8, 1)], CPU, 1, 0.2, None)
-    assert outcome.measured == () and "took longer than" in outcome.why
+def test_a_process_that_takes_too_long_is_ended_and_another_beside_it_goes_on() -> None:
+    cells = [Cell(1, 1, 8, 1)]
+    jobs = [memory.Job("baseline", cells, 0.2), memory.Job("eager", cells, 100)]
+    outcomes = memory.measure(jobs, CPU, 1)
+    assert outcomes["baseline"].measured == ()
+    assert "took longer than" in outcomes["baseline"].why
+    assert len(outcomes["eager"].measured) == 2 and not outcomes["eager"].why
+
+
+def test_an_interrupted_measurement_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[str]] = []
+    start = memory._start
+
+    def noted(*arguments: Any) -> subprocess.Popen[str]:
+        started.append(start(*arguments))
+        return started[-1]
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(memory, "_start", noted)
+    monkeypatch.setattr(memory, "_outcome", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        memory.measure([memory.Job(name, [], 100) for name in ("eager", "baseline")], CPU, 1)
+    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
 
 
 def test_a_backend_that_is_not_there_says_so() -> None:
-    outcome = memory.measure("nonsense", [Cell(1, 1, 8, 1)], CPU, 1, 100, None)
+    job = memory.Job("nonsense", [Cell(1, 1, 8, 1)], 100)
+    outcome = memory.measure([job], CPU, 1)["nonsense"]
     assert outcome.measured == () and "There is no flow backend 'nonsense'" in outcome.why
 
 
@@ -212,7 +237,7 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     page = (folder / "flow_cpu.md").read_text(encoding="utf-8")
     assert "figures mean nothing" in page and str(tmp_path) not in page
-    assert "- not measured: torch.compile: compiling n_iter 1: it took longer than 1 s" in page
+    assert "- not measured: torch.compile: compiling n_iter 1: it took longer than 0.1 s" in page
     assert f"torch {torch.__version__}" in page and "CPU threads: 1" in page
     assert (
         "`python experiments/bench_flow.py --device cpu --threads 1 --patience 0.1 --quick`" in page
