@@ -19,6 +19,7 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.profiles import Profile
 from repflow_pl.specs import ClipSpec
+from repflow_pl.training.memory import freed_memory_kept
 
 Part = Literal["train", "evaluate", "layer_forward", "layer_both"]
 PARTS: tuple[Part, ...] = ("train", "evaluate", "layer_forward", "layer_both")
@@ -100,11 +101,12 @@ def run(
         if not no_peaks:
             say(f"memory: {name}")
             peaks[name] = extra_bytes(parts.train, setting.device)
-    say("time, in turns")
-    seconds = _time(networks, setting.device, 60 * minutes * TIMING_SHARE)
-    say("the wait for data")
-    loader = data.train_dataloader()
-    waits = _waits(loader, networks[RGB].train, setting.device, 60 * minutes * LOADING_SHARE)
+    with freed_memory_kept():
+        say("time, in turns")
+        seconds = _time(networks, setting.device, 60 * minutes * TIMING_SHARE)
+        say("the wait for data")
+        loader = data.train_dataloader()
+        waits = _waits(loader, networks[RGB].train, setting.device, 60 * minutes * LOADING_SHARE)
     return Results(seconds, peaks, no_peaks, waits, loader.num_workers, time.perf_counter() - begin)
 
 

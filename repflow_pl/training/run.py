@@ -46,6 +46,7 @@ from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
 from repflow_pl.training.jobs import Job, member_runs, run_folder, under_torchrun
 from repflow_pl.training.measure import count_flops, measure_latency
+from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.pictures import FlowPictures
@@ -81,7 +82,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     Errors: UserError for what the user can mend; KeyboardInterrupt on Ctrl-C, with
     the checkpoint of the last epoch in place; Terminated on SIGTERM, with one of the last step.
     """
-    with tracked(job, machine.out, machine.wandb) as logger:
+    with freed_memory_kept(), tracked(job, machine.out, machine.wandb) as logger:
         return _run(job, video_set, machine, label, runs_after, logger)
 
 
