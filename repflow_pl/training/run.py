@@ -44,7 +44,7 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.jobs import Job, member_runs, run_folder, under_torchrun
+from repflow_pl.training.jobs import Job, is_finished, member_runs, run_folder, under_torchrun
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier, to_float
@@ -210,6 +210,11 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
     assert isinstance(module.model, LateFusion)
     for model, member in zip(module.model.members, member_runs(job), strict=True):
         path = run_folder(out, member.spec, member.seed) / LAST
+        if not is_finished(out, member):  # it failed, and its checkpoint is of some epoch
+            raise UserError(
+                f"late fusion needs {member.row!r}, whose run in {path.parent} is not finished: "
+                "run the table again."
+            )
         damaged = damage(path) if path.exists() else "it is not there"
         if damaged:
             raise UserError(

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import prepare, sweep
@@ -96,6 +96,23 @@ def test_a_corrupt_result_is_named_and_the_run_made_again(
     assert failed == 0 and f"{path} is damaged" in printed
     assert results(out) == results(undisturbed)
     assert "· epoch" not in printed, "its checkpoint was whole: nothing is trained"
+
+
+def test_late_fusion_is_not_made_of_a_half_trained_part(
+    one: OneRun, undisturbed: Path, tmp_path: Path
+) -> None:
+    """As after a part that failed: there is a checkpoint, and no result."""
+    out = tmp_path / "out"
+    shutil.copytree(undisturbed, out)
+    fusion = OneRun(one.videos, Job("t", "both", late(one.job.spec, one.job.spec), 0))
+    (one.folder(out) / "result.json").unlink()
+    failed, printed = fusion.make(out)
+    assert failed == 1 and "'both: part 1', whose run in" in printed
+    assert "is not finished: run the table again." in printed
+    assert not (fusion.folder(out) / "result.json").exists()
+    assert one.make(out)[0] == 0 and fusion.make(out)[0] == 0
+    found = results(out)
+    assert len(found) == 2 and len({run["top1"] for run in found.values()}) == 1
 
 
 def test_a_truncated_checkpoint_costs_an_epoch(
