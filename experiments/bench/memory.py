@@ -28,8 +28,8 @@ import torch
 
 from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
 
-#: And threads that wait do not spin, which would hold up the process beside.
-SETTINGS = {
+#: Of the processes: malloc as said above, and waiting threads that leave the core to the others.
+ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "65536",
     "MALLOC_TRIM_THRESHOLD_": "65536",
     "OMP_WAIT_POLICY": "PASSIVE",
@@ -77,12 +77,12 @@ def measure(jobs: Sequence[Job], device: torch.device, threads: int) -> dict[str
     begin = time.monotonic()
     outcomes = {}
     with ExitStack() as stack:
-        processes = []
-        for job in jobs:
+        started = []
+        for job in sorted(jobs, key=lambda job: job.limit):  # nobody is waited for beyond a limit
             process = stack.enter_context(_start(job, device, threads))
             stack.callback(_end, process)
-            processes.append(process)
-        for job, process in zip(jobs, processes, strict=True):
+            started.append((job, process))
+        for job, process in started:
             left = max(0.0, begin + job.limit - time.monotonic())
             outcomes[job.backend] = _outcome(process, left, job.limit)
     return outcomes
@@ -99,7 +99,7 @@ def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str
     paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-m", "bench.memory", json.dumps(wanted)],
-        env={**os.environ, **SETTINGS, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -108,16 +108,19 @@ def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str
 
 
 def _outcome(process: subprocess.Popen[str], left: float, limit: float) -> Outcome:
-    why = ""
+    late = False
     try:
         printed, complaint = process.communicate(timeout=left)
-        if process.returncode != 0:
-            lines = complaint.strip().splitlines()
-            why = lines[-1] if lines else f"its process ended with {process.returncode}"
     except subprocess.TimeoutExpired:
+        late = process.poll() is None  # else it ended while another one was waited for
         _end(process)
-        printed, _ = process.communicate()
-        why = f"it took longer than {limit:.2g} s"
+        printed, complaint = process.communicate()
+    why = ""
+    if late:
+        why = f"it took longer than {limit:.3g} s"
+    elif process.returncode != 0:
+        lines = complaint.strip().splitlines()
+        why = lines[-1] if lines else f"its process ended with {process.returncode}"
     return Outcome(tuple(_read(line) for line in printed.splitlines() if line[:1] == "{"), why)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -183,14 +184,8 @@ def _empty_caches(keep_numbas: bool) -> Iterator[None]:
     """Folders for what compilers keep, of this process and of those that it starts."""
     names = ["TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"]
     names += [] if keep_numbas else ["NUMBA_CACHE_DIR"]
-    before = {name: os.environ.get(name) for name in names}
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        os.environ.update({name: str(Path(folder) / name.lower()) for name in names})
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name)
-                else:
-                    os.environ[name] = value
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        patch.dict(os.environ, {name: str(Path(folder) / name.lower()) for name in names}),
+    ):
+        yield
