@@ -15,6 +15,7 @@ from repflow_pl.data.tvl1 import time_tvl1, to_bytes, tvl1
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import LateSpec, ModelSpec, streams_of
 from repflow_pl.training.measure import forward_ms, in_turns
+from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import to_float
 
 
@@ -41,6 +42,7 @@ class ModelTimes:
     times: tuple[ClipTime, ...]
 
 
+@freed_memory_kept()  # also where this process has trained before
 @torch.no_grad()
 def time_models(
     models: Sequence[ModelSpec | LateSpec],
