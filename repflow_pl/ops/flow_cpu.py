@@ -87,7 +87,7 @@ def _backward(
     scalars: Tensor,
     n_iter: int,
     with_frames: bool,
-    with_sums: bool,
+    with_sums: bool,  # they are formed in any case: next to nothing, in loops that run anyway
 ) -> Gradients:
     kernels = _kernels()
     grad1, grad2 = frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
@@ -102,7 +102,6 @@ def _backward(
         n_iter,
         _segment(n_iter, state_bytes),
         with_frames,
-        with_sums,
     )
     outputs = (
         *map(_planes, cotangent.chunk(2, dim=-3)),
@@ -129,12 +128,10 @@ def _planes(tensor: Tensor) -> Any:
     *batch, height, width = tensor.shape
     if tensor.stride()[-2:] != (width, 1):
         tensor = tensor.contiguous()
-    starts = torch.zeros((), dtype=torch.int64)
-    for size, stride in zip(batch, tensor.stride(), strict=False):
-        starts = starts[..., None] + stride * torch.arange(size)
-    length = int(starts.max()) + height * width if starts.numel() else 0
+    starts = _kernels().plane_starts(batch, tensor.stride())
+    length = int(starts.max()) + height * width if starts.size else 0
     pixels = tensor.as_strided((length,), (1,)).numpy()
-    return _kernels().Planes(pixels, starts.flatten().numpy(), height, width)
+    return _kernels().Planes(pixels, starts, height, width)
 
 
 def _segment(n_iter: int, state_bytes: int) -> int:

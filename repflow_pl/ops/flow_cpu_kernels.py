@@ -17,7 +17,7 @@ Imported by :mod:`repflow_pl.ops.flow_cpu` on first use; nothing else needs numb
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
@@ -28,8 +28,8 @@ Array = NDArray[Any]  # float32 or float64, one of them in any one call
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 GRAD_X, GRAD_Y, RHO_C, INV_SQ, HAS_RIGHT = range(5)  # rows of `fixed`: what all iterations share
-LIMIT, RATE = range(2)  # first entries of `coef`; then the taps of theta * divergence and of grad u
-DIV, FLOW = 2, 6
+LIMIT, RATE = range(2)  # first entries of `coef`; then the taps of theta * divergence, of grad u
+DIV, FLOW, ADJ_FLOW, N_COEF = 2, 6, 10, 14  # and of tau/theta * grad u
 IMAGE_Y, FLOW_TAPS, DIV_TAPS = 9, 18, 22  # where in `taps` these begin; image_x is at 0
 N_TAPS = 26  # columns of `taps`: image_x, image_y (9 each), flow_x, flow_y, div_x, div_y (2 each)
 N_SUMS = N_TAPS + 3  # a plane's parameter gradients: the taps', then theta's, lambda's, tau's
@@ -67,6 +67,14 @@ class Planes(NamedTuple):
     width: int
 
 
+def plane_starts(sizes: Sequence[int], strides: Sequence[int]) -> NDArray[np.int64]:
+    """Where the planes of a tensor begin whose leading dimensions have these sizes and strides."""
+    starts = np.zeros(1, np.int64)
+    for size, stride in zip(sizes, strides, strict=False):
+        starts = (starts[:, None] + stride * np.arange(size)).reshape(-1)
+    return starts
+
+
 @_jit
 def _plane(planes: Planes, i: int) -> Array:
     start, size = planes.starts[i], planes.height * planes.width
@@ -77,25 +85,38 @@ def _plane(planes: Planes, i: int) -> Array:
 
 
 @_jit
-def _image_row(frame: Array, kernel: Array, i: int, out: Array) -> None:
-    """Row i of the frame under a 3x3 kernel (9 taps, row by row), with zeros outside the frame."""
+def _image_gradients(frame: Array, taps: Array, gx: Array, gy: Array) -> None:
+    """The frame under both 3x3 image kernels, with zeros outside; gx and gy have a plane's pixels.
+
+    In the outer columns of gx, and in the first and last row of gy, anything may stand afterwards:
+    Alg. 1 takes nothing else from frame 2 there.
+    """
     height, width = frame.shape
-    zero = frame.dtype.type(0)
-    for j in range(width):
-        out[j] = zero
-    for di in range(3):
-        row = i + di - 1
-        if row < 0 or row >= height:
-            continue
-        a, b, c = kernel[3 * di], kernel[3 * di + 1], kernel[3 * di + 2]
-        if a == zero and b == zero and c == zero:
-            continue  # as with central differences along x
-        source = frame[row]
-        left, mid, right, inner = source[: width - 2], source[1 : width - 1], source[2:], out[1:]
-        for j in range(width - 2):
-            inner[j] += a * left[j] + b * mid[j] + c * right[j]
-        out[0] += b * source[0] + c * source[1]
-        out[width - 1] += a * source[width - 2] + b * source[width - 1]
+    pixels = frame.reshape(height * width)
+    for di in (1, 0, 2):  # the kernels' middle rows first, which meet every row of the frame
+        n = (height - abs(di - 1)) * width - 2
+        start, at = max(0, di - 1) * width, max(0, 1 - di) * width + 1
+        left, mid = pixels[start : start + n], pixels[start + 1 : start + 1 + n]
+        right = pixels[start + 2 : start + 2 + n]
+        out_x, out_y = gx[at : at + n], gy[at : at + n]
+        x0, x1, x2 = taps[3 * di], taps[3 * di + 1], taps[3 * di + 2]
+        y0, y1, y2 = taps[IMAGE_Y + 3 * di], taps[IMAGE_Y + 3 * di + 1], taps[IMAGE_Y + 3 * di + 2]
+        if di == 1:
+            for k in range(n):
+                out_x[k] = x0 * left[k] + x1 * mid[k] + x2 * right[k]
+                out_y[k] = y0 * left[k] + y1 * mid[k] + y2 * right[k]
+        else:
+            for k in range(n):
+                out_x[k] += x0 * left[k] + x1 * mid[k] + x2 * right[k]
+                out_y[k] += y0 * left[k] + y1 * mid[k] + y2 * right[k]
+    # such runs take the pixel before a row, or behind it, for a neighbour of its ends
+    for i in range(1, height - 1):
+        for j in (0, width - 1):
+            total = frame.dtype.type(0)
+            for di in range(3):
+                for dj in range(max(0, 1 - j), min(3, width + 1 - j)):
+                    total += taps[IMAGE_Y + 3 * di + dj] * frame[i + di - 1, j + dj - 1]
+            gy[i * width + j] = total
 
 
 @_jit
@@ -106,25 +127,20 @@ def _prepare(frame1: Array, frame2: Array, taps: Array, limit: Any, fixed: Array
     one = real(1) if limit == limit else limit  # a NaN limit must not vanish in the clamp
     height, width = frame1.shape
     size = height * width
-    for i in range(height):
-        start = width + i * width
-        gx, gy = fixed[GRAD_X, start : start + width], fixed[GRAD_Y, start : start + width]
-        _image_row(frame2, taps[:IMAGE_Y], i, gx)
-        gx[0] = half * (frame1[i, 1] - frame1[i, 0])
-        gx[width - 1] = half * (frame1[i, width - 1] - frame1[i, width - 2])
-        if i == 0 or i == height - 1:
-            up = frame1[max(i - 1, 0)]
-            down = frame1[min(i + 1, height - 1)]
-            for j in range(width):
-                gy[j] = half * (down[j] - up[j])
-        else:
-            _image_row(frame2, taps[IMAGE_Y:FLOW_TAPS], i, gy)
-        rho, first, second = fixed[RHO_C, start : start + width], frame1[i], frame2[i]
-        for j in range(width):
-            rho[j] = second[j] - first[j] + eps
     gx, gy = fixed[GRAD_X, width : width + size], fixed[GRAD_Y, width : width + size]
-    inverse = fixed[INV_SQ, width : width + size]
+    _image_gradients(frame2, taps, gx, gy)
+    for i in range(height):
+        gx[i * width] = half * (frame1[i, 1] - frame1[i, 0])
+        gx[(i + 1) * width - 1] = half * (frame1[i, width - 1] - frame1[i, width - 2])
+    for i in (0, height - 1):
+        up, down = frame1[max(i - 1, 0)], frame1[min(i + 1, height - 1)]
+        row = gy[i * width : (i + 1) * width]
+        for j in range(width):
+            row[j] = half * (down[j] - up[j])
+    first, second = frame1.reshape(size), frame2.reshape(size)
+    rho, inverse = fixed[RHO_C, width : width + size], fixed[INV_SQ, width : width + size]
     for k in range(size):
+        rho[k] = second[k] - first[k] + eps
         inverse[k] = one / (gx[k] * gx[k] + gy[k] * gy[k] + eps)
 
 
@@ -192,7 +208,7 @@ def _dual_step(
         dy = dy if has_below else zero
         shrink = one / (one + rate * math.sqrt(dx * dx + dy * dy + eps))
         qx = (px[k] + rate * dx) * shrink
-        out_x[k] = qx if has_right[k] > zero else zero
+        out_x[k] = qx if has_right[k] > zero else zero  # NaN times zero is not
         qy = (py[k] + rate * dy) * shrink
         out_y[k] = qy if has_below else zero
 
@@ -240,6 +256,7 @@ def _coefficients(taps: Array, scalars: Array, coef: Array) -> None:
     for i in range(4):
         coef[DIV + i] = theta * taps[DIV_TAPS + i]
         coef[FLOW + i] = taps[FLOW_TAPS + i]
+        coef[ADJ_FLOW + i] = coef[RATE] * taps[FLOW_TAPS + i]
 
 
 @_jit
@@ -303,7 +320,7 @@ def forward(
     """Flow of the planes ``first <= i < last``; taps [C, 26], scalars [3]."""
     # allocated here, because np.zeros inside a compiled function doubles the compile time
     fixed, state = _rows(frame1, 5), _rows(frame1, 3, 2)
-    coef = np.zeros(10, frame1.pixels.dtype)
+    coef = np.zeros(N_COEF, frame1.pixels.dtype)
     _forward(frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, state, coef)
 
 
@@ -370,7 +387,8 @@ def _dual_adjoint(
     """Adjoint of :func:`_dual_step`, whose result was q.
 
     ``adj_p`` [2, .] turns in place from the adjoint of the new p into that of the old one;
-    ``adj_d`` [2, .] receives the adjoint of grad u. Returns the adjoint of tau/theta.
+    ``adj_d`` [2, .] receives the adjoint of grad u over tau/theta. Returns that of tau/theta.
+    At a border, where p is no variable, anything may stand in adj_p: it meets zeros only.
     """
     real = u.dtype.type
     zero, one, eps = real(0), real(1), real(1e-12)
@@ -393,8 +411,8 @@ def _dual_adjoint(
         adj_norm = -(ax * qx[k] + ay * qy[k])  # up to the factor tau/theta
         ratio = adj_norm / norm
         adj_rate += ax * dx + ay * dy + adj_norm * norm
-        ex = rate * (ax + ratio * dx)
-        ey = rate * (ay + ratio * dy)
+        ex = ax + ratio * dx
+        ey = ay + ratio * dy
         adj_px[k] = ax
         adj_py[k] = ay
         adj_dx[k] = ex if has_right[k] > zero else zero
@@ -403,39 +421,59 @@ def _dual_adjoint(
 
 
 @_jit
-def _flow_gradient_adjoint(adj_d: Array, coef: Array, width: int, size: int, adj_u: Array) -> None:
-    """adj_u += the transposed forward differences of adj_d, for one component."""
-    adj_u = adj_u[width : width + size]
-    ex, ex_left = adj_d[0, width : width + size], adj_d[0, width - 1 : width - 1 + size]
-    ey, ey_up = adj_d[1, width : width + size], adj_d[1, :size]
-    x0, x1, y0, y1 = coef[FLOW], coef[FLOW + 1], coef[FLOW + 2], coef[FLOW + 3]
+def _flow_gradient_adjoint(
+    u: Array, adj_d: Array, coef: Array, width: int, size: int, adj_u: Array, sums: Array
+) -> None:
+    """adj_u += the transposed forward differences of adj_d, for one component.
+
+    Adds the gradients of the flow kernels, over tau/theta as adj_d is, to theirs in `sums`.
+    """
+    stop = width + size
+    here, adj = u[width:stop], adj_u[width:stop]
+    ex, ex_left = adj_d[0, width:stop], adj_d[0, width - 1 : stop - 1]
+    ey, ey_up = adj_d[1, width:stop], adj_d[1, :size]
+    x0, x1, y0, y1 = coef[ADJ_FLOW], coef[ADJ_FLOW + 1], coef[ADJ_FLOW + 2], coef[ADJ_FLOW + 3]
+    zero = u.dtype.type(0)
+    s0, s1, s2, s3 = zero, zero, zero, zero
     for k in range(size):
-        adj_u[k] += x0 * ex[k] + x1 * ex_left[k] + (y0 * ey[k] + y1 * ey_up[k])
+        adj[k] += x0 * ex[k] + x1 * ex_left[k] + (y0 * ey[k] + y1 * ey_up[k])
+        s0 += ex[k] * here[k]
+        s1 += ex_left[k] * here[k]
+        s2 += ey[k] * here[k]
+        s3 += ey_up[k] * here[k]
+    sums[FLOW_TAPS] += s0
+    sums[FLOW_TAPS + 1] += s1
+    sums[FLOW_TAPS + 2] += s2
+    sums[FLOW_TAPS + 3] += s3
 
 
 @_jit
 def _divergence_adjoint(
-    fixed: Array,
-    adj_u: Array,
-    coef: Array,
-    width: int,
-    at: int,
-    n: int,
-    has_below: bool,
-    adj_p: Array,
+    p: Array, adj_u: Array, coef: Array, width: int, size: int, adj_p: Array, sums: Array
 ) -> None:
-    """adj_p += the transposed divergence of adj_u, for one component."""
-    zero = adj_u.dtype.type(0)
-    has_right = fixed[HAS_RIGHT, at : at + n]
-    here, right = adj_u[at : at + n], adj_u[at + 1 : at + 1 + n]
-    below = adj_u[at + width : at + width + n]
-    adj_px, adj_py = adj_p[0, at : at + n], adj_p[1, at : at + n]
+    """adj_p += the transposed divergence of adj_u, for one component.
+
+    Adds the gradients of theta times the divergence kernels to theirs in `sums`.
+    """
+    stop = width + size
+    here, right = adj_u[width:stop], adj_u[width + 1 : stop + 1]
+    below = adj_u[2 * width : stop + width]
+    px, py = p[0, width:stop], p[1, width:stop]
+    adj_px, adj_py = adj_p[0, width:stop], adj_p[1, width:stop]
     x0, x1, y0, y1 = coef[DIV], coef[DIV + 1], coef[DIV + 2], coef[DIV + 3]
-    for k in range(n):
-        ax = x0 * right[k] + x1 * here[k]
-        ay = y0 * below[k] + y1 * here[k]
-        adj_px[k] += ax if has_right[k] > zero else zero
-        adj_py[k] += ay if has_below else zero
+    zero = adj_u.dtype.type(0)
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for k in range(size):
+        adj_px[k] += x0 * right[k] + x1 * here[k]
+        adj_py[k] += y0 * below[k] + y1 * here[k]
+        s0 += right[k] * px[k]
+        s1 += here[k] * px[k]
+        s2 += below[k] * py[k]
+        s3 += here[k] * py[k]
+    sums[DIV_TAPS] += s0
+    sums[DIV_TAPS + 1] += s1
+    sums[DIV_TAPS + 2] += s2
+    sums[DIV_TAPS + 3] += s3
 
 
 @_jit
@@ -487,64 +525,59 @@ def _primal_adjoint(
 
 
 @_jit
-def _flow_tap_sums(u: Array, adj_d: Array, width: int, size: int, sums: Array) -> None:
-    """Adds the gradients of the flow kernels to theirs in `sums`, for one component."""
-    stop = width + size
-    here, right, below = u[width:stop], u[width + 1 : stop + 1], u[2 * width : stop + width]
-    ex, ey = adj_d[0, width:stop], adj_d[1, width:stop]
-    zero = u.dtype.type(0)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    for k in range(size):
-        s0 += ex[k] * here[k]
-        s1 += ex[k] * right[k]
-        s2 += ey[k] * here[k]
-        s3 += ey[k] * below[k]
-    sums[FLOW_TAPS] += s0
-    sums[FLOW_TAPS + 1] += s1
-    sums[FLOW_TAPS + 2] += s2
-    sums[FLOW_TAPS + 3] += s3
-
-
-@_jit
-def _divergence_tap_sums(p: Array, adj_u: Array, width: int, size: int, sums: Array) -> None:
-    """Adds the gradients of theta times the divergence kernels to `sums`, for one component."""
-    stop = width + size
-    left, x_here = p[0, width - 1 : stop - 1], p[0, width:stop]
-    up, y_here = p[1, :size], p[1, width:stop]
-    zero = adj_u.dtype.type(0)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    for k in range(size):
-        s0 += adj_u[k] * left[k]
-        s1 += adj_u[k] * x_here[k]
-        s2 += adj_u[k] * up[k]
-        s3 += adj_u[k] * y_here[k]
-    sums[DIV_TAPS] += s0
-    sums[DIV_TAPS + 1] += s1
-    sums[DIV_TAPS + 2] += s2
-    sums[DIV_TAPS + 3] += s3
-
-
-@_jit
-def _image_row_adjoint(
-    frame: Array, kernel: Array, i: int, adj: Array, grad: Array, sums: Array
+def _image_gradients_adjoint(
+    frame: Array, taps: Array, adj_gx: Array, adj_gy: Array, grad: Array, sums: Array
 ) -> None:
-    """Adjoint of :func:`_image_row`: adds to the frame's gradient and to the 9 taps' sums."""
+    """Adjoint of :func:`_image_gradients`: adds to the frame's gradient and to the 18 taps' sums.
+
+    ``adj_gx`` and ``adj_gy`` are scratch rows, zero where Alg. 1 takes nothing from frame 2; the
+    outer columns of ``adj_gy`` become zero too.
+    """
     height, width = frame.shape
     zero = frame.dtype.type(0)
+    for i in range(1, height - 1):
+        for j in (0, width - 1):
+            at = width + i * width + j
+            for di in range(3):
+                for dj in range(max(0, 1 - j), min(3, width + 1 - j)):
+                    tap, row, column = IMAGE_Y + 3 * di + dj, i + di - 1, j + dj - 1
+                    grad[row, column] += taps[tap] * adj_gy[at]
+                    sums[tap] += adj_gy[at] * frame[row, column]
+            adj_gy[at] = zero
+    pixels, targets = frame.reshape(height * width), grad.reshape(height * width)
     for di in range(3):
-        row = i + di - 1
-        if row < 0 or row >= height:
-            continue
-        for dj in range(3):
-            # where `adj` meets the frame: columns max(0, dj - 1) up to min(width, width + dj - 1)
-            n = width - abs(dj - 1)
-            here = adj[max(0, 1 - dj) :]
-            source, target = frame[row, max(0, dj - 1) :], grad[row, max(0, dj - 1) :]
-            weight, total = kernel[3 * di + dj], zero
-            for j in range(n):
-                target[j] += weight * here[j]
-                total += here[j] * source[j]
-            sums[3 * di + dj] += total
+        n = (height - abs(di - 1)) * width
+        start, at = max(0, di - 1) * width, width + max(0, 1 - di) * width
+        source, target = pixels[start : start + n], targets[start : start + n]
+        ax0, ay0 = adj_gx[at + 1 : at + 1 + n], adj_gy[at + 1 : at + 1 + n]
+        ax1, ay1 = adj_gx[at : at + n], adj_gy[at : at + n]
+        ax2, ay2 = adj_gx[at - 1 : at - 1 + n], adj_gy[at - 1 : at - 1 + n]
+        x, y = 3 * di, IMAGE_Y + 3 * di
+        x0, x1, x2, y0, y1, y2 = (
+            taps[x],
+            taps[x + 1],
+            taps[x + 2],
+            taps[y],
+            taps[y + 1],
+            taps[y + 2],
+        )
+        sx0, sx1, sx2, sy0, sy1, sy2 = zero, zero, zero, zero, zero, zero
+        for k in range(n):
+            from_x = x0 * ax0[k] + x1 * ax1[k] + x2 * ax2[k]
+            from_y = y0 * ay0[k] + y1 * ay1[k] + y2 * ay2[k]
+            target[k] += from_x + from_y
+            sx0 += ax0[k] * source[k]
+            sx1 += ax1[k] * source[k]
+            sx2 += ax2[k] * source[k]
+            sy0 += ay0[k] * source[k]
+            sy1 += ay1[k] * source[k]
+            sy2 += ay2[k] * source[k]
+        sums[x] += sx0
+        sums[x + 1] += sx1
+        sums[x + 2] += sx2
+        sums[y] += sy0
+        sums[y + 1] += sy1
+        sums[y + 2] += sy2
 
 
 @_jit
@@ -565,34 +598,27 @@ def _prepare_adjoint(
     gx, gy = fixed[GRAD_X, width : width + size], fixed[GRAD_Y, width : width + size]
     adj_gx, adj_gy = adj_fixed[0, width : width + size], adj_fixed[1, width : width + size]
     adj_rho_c, adj_sq = adj_fixed[2, width : width + size], adj_fixed[3, width : width + size]
+    pixels1, pixels2 = grad1.reshape(size), grad2.reshape(size)
     for k in range(size):
         adj_gx[k] += two * gx[k] * adj_sq[k]
         adj_gy[k] += two * gy[k] * adj_sq[k]
+        pixels1[k] = -adj_rho_c[k]
+        pixels2[k] = adj_rho_c[k]
     for i in range(height):
-        row1, row2 = grad1[i], grad2[i]
-        adj = adj_rho_c[i * width : (i + 1) * width]
+        for j in (0, width - 1):
+            adj = half * adj_gx[i * width + j]
+            grad1[i, max(j - 1, 0)] -= adj
+            grad1[i, min(j + 1, width - 1)] += adj
+            adj_gx[i * width + j] = zero
+    for i in (0, height - 1):
+        row = adj_gy[i * width : (i + 1) * width]
+        up, down = grad1[max(i - 1, 0)], grad1[min(i + 1, height - 1)]
         for j in range(width):
-            row1[j] = -adj[j]
-            row2[j] = adj[j]
-    for i in range(height):
-        adj = adj_gx[i * width : (i + 1) * width]
-        row1, row2 = grad1[i], grad2[i]
-        row1[0] -= half * adj[0]
-        row1[1] += half * adj[0]
-        row1[width - 2] -= half * adj[width - 1]
-        row1[width - 1] += half * adj[width - 1]
-        adj[0], adj[width - 1] = zero, zero  # those two columns do not come from frame 2
-        _image_row_adjoint(frame2, taps[:IMAGE_Y], i, adj, grad2, sums[:IMAGE_Y])
-        adj = adj_gy[i * width : (i + 1) * width]
-        if i == 0 or i == height - 1:
-            up, down = grad1[max(i - 1, 0)], grad1[min(i + 1, height - 1)]
-            for j in range(width):
-                up[j] -= half * adj[j]
-            for j in range(width):
-                down[j] += half * adj[j]
-        else:
-            kernel, share = taps[IMAGE_Y:FLOW_TAPS], sums[IMAGE_Y:FLOW_TAPS]
-            _image_row_adjoint(frame2, kernel, i, adj, grad2, share)
+            up[j] -= half * row[j]
+        for j in range(width):
+            down[j] += half * row[j]
+            row[j] = zero
+    _image_gradients_adjoint(frame2, taps, adj_fixed[0], adj_fixed[1], grad2, sums)
 
 
 @_jit
@@ -606,7 +632,6 @@ def _iteration_adjoint(
     is_first: bool,
     is_last: bool,
     with_frames: bool,
-    with_taps: bool,
     adjoint: Array,
     adj_d: Array,
     adj_fixed: Array,
@@ -618,7 +643,7 @@ def _iteration_adjoint(
     from zeros, and the last one's p is not used; what that makes needless is skipped.
     """
     size = height * width
-    stop, inner = width + size, size - width
+    inner = size - width
     adj_u = adjoint[0]
     for c in range(2):
         u, q, adj_p = new[0, c], new[1 + c], adjoint[1 + c]
@@ -626,15 +651,9 @@ def _iteration_adjoint(
             rate = _dual_adjoint(fixed, u, q, coef, width, width, inner, True, adj_p, adj_d)
             rate += _dual_adjoint(fixed, u, q, coef, width, size, width, False, adj_p, adj_d)
             sums[ADJ_RATE] += rate
-            _flow_gradient_adjoint(adj_d, coef, width, size, adj_u[c])
-            if with_taps:
-                _flow_tap_sums(u, adj_d, width, size, sums)
+            _flow_gradient_adjoint(u, adj_d, coef, width, size, adj_u[c], sums)
         if not is_first:
-            adj = adj_u[c]
-            _divergence_adjoint(fixed, adj, coef, width, width, inner, True, adj_p)
-            _divergence_adjoint(fixed, adj, coef, width, size, width, False, adj_p)
-            if with_taps:
-                _divergence_tap_sums(old[1 + c], adj[width:stop], width, size, sums)
+            _divergence_adjoint(old[1 + c], adj_u[c], coef, width, size, adj_p, sums)
     sums[ADJ_LIMIT] += _primal_adjoint(
         fixed, old[0], coef, width, size, adj_u, with_frames, adj_fixed
     )
@@ -648,7 +667,6 @@ def backward(
     n_iter: int,
     segment: int,
     with_frames: bool,
-    with_taps: bool,
     first: int,
     last: int,
     cot_x: Planes,
@@ -661,18 +679,17 @@ def backward(
 
     A plane's states are computed again, ``segment`` iterations at a time from stored checkpoints.
     ``grad_parameters`` [planes, 29], zeros in float64, receives each plane's share of the gradients
-    of its 26 taps and of theta, lambda and tau. Meaningless are the gradients of the frames and the
-    shares of the image kernels where ``with_frames`` is false, and the shares of the flow and
-    divergence kernels and of the scalars where ``with_taps`` is.
+    of its 26 taps and of theta, lambda and tau. The gradients of the frames and the shares of the
+    image kernels are meaningless where ``with_frames`` is false.
     """
     n_segments = max(1, -(-n_iter // segment))
     fixed, adj_fixed = _rows(frame1, 5), _rows(frame1, 4)
     states = _rows(frame1, segment + 1, 3, 2)
     checkpoints = _rows(frame1, n_segments, 3, 2)  # the first one stays zero
     adjoint, adj_d = _rows(frame1, 3, 2), _rows(frame1, 2)
-    coef = np.zeros(10, frame1.pixels.dtype)
+    coef = np.zeros(N_COEF, frame1.pixels.dtype)
     _backward(
-        frame1, frame2, taps, scalars, n_iter, segment, with_frames, with_taps, first, last,
+        frame1, frame2, taps, scalars, n_iter, segment, with_frames, first, last,
         cot_x, cot_y, grad1, grad2, grad_parameters,
         fixed, adj_fixed, states, checkpoints, adjoint, adj_d, coef,
     )  # fmt: skip
@@ -687,7 +704,6 @@ def _backward(
     n_iter: int,
     segment: int,
     with_frames: bool,
-    with_taps: bool,
     first: int,
     last: int,
     cot_x: Planes,
@@ -714,17 +730,18 @@ def _backward(
         _from_plane(_plane(cot_y, i), adjoint[0, 1])
         _clear(adjoint[1])
         _clear(adjoint[2])
-        _clear(adj_fixed)
+        if with_frames:
+            _clear(adj_fixed)
         for s in range(2 * n_segments - 1):
             # up through the segments for their checkpoints, then down again for the gradients
             upwards = s < n_segments - 1
             number = s if upwards else 2 * n_segments - 2 - s
             start = number * segment
             length = min(segment, n_iter - start)
-            _copy_state(checkpoints[number], states[0])
-            for t in range(length):
-                dual = start + t < n_iter - 1
-                _iterate(fixed, states[t], states[t + 1], False, coef, height, width, dual)
+            if n_segments > 1:  # else the first state stays zero
+                _copy_state(checkpoints[number], states[0])
+            for t in range(min(length, n_iter - 1 - start)):  # the last iteration's is not used
+                _iterate(fixed, states[t], states[t + 1], False, coef, height, width, True)
             if upwards:
                 _copy_state(states[segment], checkpoints[number + 1])
             else:
@@ -732,7 +749,7 @@ def _backward(
                     is_first, is_last = start + t == 0, start + t == n_iter - 1
                     _iteration_adjoint(
                         fixed, states[t], states[t + 1], coef, height, width, is_first, is_last,
-                        with_frames, with_taps, adjoint, adj_d, adj_fixed, sums,
+                        with_frames, adjoint, adj_d, adj_fixed, sums,
                     )  # fmt: skip
         if with_frames:
             grads = _plane(grad1, i), _plane(grad2, i)
@@ -742,10 +759,12 @@ def _backward(
 
 @_jit
 def _finish_sums(taps: Array, scalars: Array, sums: Array) -> None:
-    """Chain rule through theta * divergence, limit = lambda theta and rate = tau / theta."""
+    """Chain rule through tau/theta * grad u, theta * divergence, and limit = lambda theta."""
     theta, lam, tau = scalars
     adj_limit, adj_rate = sums[ADJ_LIMIT], sums[ADJ_RATE]
     adj_theta = lam * adj_limit - tau / (theta * theta) * adj_rate
+    for i in range(FLOW_TAPS, DIV_TAPS):
+        sums[i] *= tau / theta
     for i in range(DIV_TAPS, N_TAPS):
         adj_theta += taps[i] * sums[i]
         sums[i] *= theta
