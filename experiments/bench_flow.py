@@ -34,7 +34,7 @@ class Options:
     """auto: the GPU where there is one."""
     threads: int = 2
     """CPU threads of every backend."""
-    minutes: float = 2.7
+    minutes: float = 2.6
     """About how long; cells that do not fit are left empty and say so."""
     patience: float = 50
     """Seconds that torch.compile may take in all; 20 unrolled iterations alone need minutes."""
