@@ -20,9 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import torch
 
@@ -70,22 +72,33 @@ class Job:
 
 
 def measure(jobs: Sequence[Job], device: torch.device, threads: int) -> dict[str, Outcome]:
-    """Do every job in a fresh process, all of them at once, for memory is not time; by backend.
+    """Do every job in a fresh process, two at a time, for memory is not time; by backend.
 
     A process is a group of its own, so that at the limit a compiler's processes end with it.
     """
-    begin = time.monotonic()
-    outcomes = {}
-    with ExitStack() as stack:
-        started = []
-        for job in sorted(jobs, key=lambda job: job.limit):  # nobody is waited for beyond a limit
-            process = stack.enter_context(_start(job, device, threads))
-            stack.callback(_end, process)
-            started.append((job, process))
-        for job, process in started:
-            left = max(0.0, begin + job.limit - time.monotonic())
-            outcomes[job.backend] = _outcome(process, left, job.limit)
-    return outcomes
+    started: list[subprocess.Popen[str]] = []
+    stopped = Event()
+
+    def outcome_of(job: Job) -> Outcome:
+        with _start(job, device, threads) as process:
+            started.append(process)
+            if stopped.is_set():
+                _end(process)
+            try:
+                return _outcome(process, job.limit)
+            finally:
+                _end(process)
+
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            outcomes = list(pool.map(outcome_of, jobs))
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                _end(process)
+            raise
+    return {job.backend: outcome for job, outcome in zip(jobs, outcomes, strict=True)}
 
 
 def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str]:
@@ -107,18 +120,15 @@ def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str
     )
 
 
-def _outcome(process: subprocess.Popen[str], left: float, limit: float) -> Outcome:
-    late = False
+def _outcome(process: subprocess.Popen[str], limit: float) -> Outcome:
+    why = ""
     try:
-        printed, complaint = process.communicate(timeout=left)
+        printed, complaint = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        late = process.poll() is None  # else it ended while another one was waited for
         _end(process)
         printed, complaint = process.communicate()
-    why = ""
-    if late:
         why = f"it took longer than {limit:.3g} s"
-    elif process.returncode != 0:
+    if not why and process.returncode != 0:
         lines = complaint.strip().splitlines()
         why = lines[-1] if lines else f"its process ended with {process.returncode}"
     return Outcome(tuple(_read(line) for line in printed.splitlines() if line[:1] == "{"), why)

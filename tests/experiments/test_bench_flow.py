@@ -189,13 +189,6 @@ def test_a_process_that_takes_too_long_is_ended_and_another_beside_it_goes_on() 
     assert len(outcomes["eager"].measured) == 2 and not outcomes["eager"].why
 
 
-def test_a_process_that_ended_while_another_was_waited_for_was_not_late() -> None:
-    process = memory._start(memory.Job("eager", [Cell(1, 1, 8, 1)], 100), CPU, 1)
-    process.wait(timeout=100)
-    outcome = memory._outcome(process, 0.0, 100)
-    assert len(outcome.measured) == 2 and not outcome.why
-
-
 def test_an_interrupted_measurement_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[str]] = []
     start = memory._start
