@@ -90,7 +90,7 @@ def run(
     torch.set_num_threads(threads)
     with _empty_caches(keep_numbas=plan.quick):
         say("compilers and memory")
-        # torch.compile first: on a CPU it takes about as long as the others one after another
+        # torch.compile first, which takes the longest: the others follow one another beside it
         jobs = [Job("compile", plan.compiled, patience)]
         for backend in ("fused", "baseline", "eager"):
             jobs.append(Job(backend, plan.for_memory, MEMORY_SHARE * total))

@@ -54,8 +54,10 @@ class _Scaled(torch.autograd.Function):
         by_spread = -_total(grad * scaled) / spread
         by_spread = torch.where(high - low == spread, by_spread, 0)  # else it is bounded
         by_low = -_total(grad_x) - by_spread
-        for extreme, gradient in ((low, by_low), (high, by_spread)):  # equal shares, as amin's
-            met = x.clone().eq_(extreme)  # a float: comparing into bools takes ten times as long
+        for extreme, gradient in ((low, by_low), (high, by_spread)):
+            # Equal shares, as those of amin and amax; in floats, since a comparison into bools and
+            # their conversion take six times as long.
+            met = x.clone().eq_(extreme)
             grad_x.addcmul_(met, gradient / _total(met))
         return grad_x
 
