@@ -1,8 +1,8 @@
 """The fused CPU backend of the flow op: Numba kernels behind a torch custom operator.
 
-The kernels are in :mod:`repflow_pl.ops.flow_cpu_kernels`. Planes are dealt to Python threads (the
-kernels release the GIL) instead of one of Numba's threading layers: some of those must not be
-entered by two threads at once, others not after a fork, and autograd and data loaders do both.
+The kernels are in :mod:`repflow_pl.ops.flow_cpu_kernels`. They release the GIL, and planes are
+dealt to threads from Python instead of by one of Numba's threading layers: some of those must not
+be entered by two threads at once, others not after a fork, and autograd and data loaders do both.
 
 Every plane is computed on its own and gradients of shared parameters are summed over planes in a
 fixed order, so results do not depend on the number of threads.
@@ -14,9 +14,7 @@ import functools
 import importlib
 import importlib.util
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import ModuleType
@@ -25,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repflow_pl.ops.cpu_threads import on_threads
 from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
@@ -142,10 +141,7 @@ def _segment(n_iter: int, state_bytes: int) -> int:
 
 
 def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:
-    """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads.
-
-    The calling thread is one of them: waking one fewer saves up to a tenth of the time.
-    """
+    """Call ``work(first, last)`` on blocks that cover all planes, on torch's number of threads."""
     planes = math.prod(frame.shape[:-2])
     threads = min(planes, torch.get_num_threads())
     if threads <= 1 or frame.numel() * n_iter < SERIAL_WORK:
@@ -161,21 +157,4 @@ def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -
             while True:
                 work(*waiting.get_nowait())
 
-    others = [_pool(threads - 1).submit(share) for _ in range(threads - 1)]
-    try:
-        share()
-    finally:  # nothing is left for those that have not begun
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)
-    for other in begun:
-        other.result()  # or its exception
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="repflow_pl.flow")
-
-
-if hasattr(os, "register_at_fork"):
-    # a forked child inherits the executor but not its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    on_threads(threads, share)
