@@ -2,7 +2,7 @@
 
 For some milliseconds after an operator, the OpenMP threads that it ran on keep their cores busy
 with waiting for the next one. Other threads have to share the cores with them: the flow of a
-training step took a quarter longer on a pool of Python threads (two cores, GNU's OpenMP).
+training step took a fifth longer on a pool of Python threads (two cores, GNU's OpenMP).
 """
 
 from __future__ import annotations
