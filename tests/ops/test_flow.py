@@ -106,11 +106,14 @@ def test_sobel_gradient_is_that_of_scipy(backend: str) -> None:
 
 @pytest.mark.parametrize("learnt", range(11))
 def test_each_gradient_alone(learnt: int, backend: str) -> None:
-    """What a single input receives does not depend on what else needs a gradient."""
+    """What a single input receives does not depend on what else needs a gradient.
+
+    But for the order of a sum: compilers may unroll a loop differently where the frames need none.
+    """
     case = random_case((2, 3, 6, 5), 4)
     everything = results(case, backend)[2:]
     tensors = [t.detach().clone() for t in case.tensors]
     tensors[learnt].requires_grad_()
     flow = call(tensors, case.n_iter, backend)
     (alone,) = torch.autograd.grad(flow, tensors[learnt], case.cotangents)
-    assert torch.equal(alone, everything[learnt])
+    torch.testing.assert_close(alone, everything[learnt], rtol=1e-12, atol=1e-12)
