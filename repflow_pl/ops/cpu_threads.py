@@ -19,8 +19,8 @@ import torch
 
 _TeamMember = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
-#: Whether this process is a forked child: it inherits the pool and OpenMP's team, but no threads.
-_forked = False
+#: A forked child is another process: it inherits the pool and OpenMP's team, but no threads.
+_PROCESS = os.getpid()
 
 
 def on_threads(threads: int, call: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ def on_threads(threads: int, call: Callable[[], None]) -> None:
     `call` deals out the work itself: it may run on fewer threads.
     Errors: the first of those that `call` raised.
     """
-    parallel = None if _forked else _openmp_parallel()
+    parallel = _openmp_parallel() if os.getpid() == _PROCESS else None
     if parallel is None:
         _on_pool(threads, call)
     else:
@@ -69,7 +69,7 @@ def _openmp_parallel() -> Any:
 
 
 def _on_pool(threads: int, call: Callable[[], None]) -> None:
-    others = [_pool(threads - 1).submit(call) for _ in range(threads - 1)]
+    others = [_pool(threads - 1, os.getpid()).submit(call) for _ in range(threads - 1)]
     try:
         call()
     finally:  # nothing is left for those that have not begun
@@ -80,15 +80,6 @@ def _on_pool(threads: int, call: Callable[[], None]) -> None:
 
 
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """One for each process, see `_PROCESS`."""
     return ThreadPoolExecutor(threads, thread_name_prefix="repflow_pl.flow")
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-    _pool.cache_clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -147,10 +147,11 @@ def _in_child(answers: multiprocessing.queues.Queue[int]) -> None:
     answers.put(len(set(meeting.idents)))
 
 
+@both_ways
 @LINUX
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_has_threads_of_its_own() -> None:
-    on_threads(2, Meeting(2))  # there is a team, which the child does not get
+    on_threads(2, Meeting(2))  # there are threads, which the child does not get
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     child = context.Process(target=_in_child, args=(answers,))
