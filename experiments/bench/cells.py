@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from bench.baseline import baseline_flow
 from repflow_pl.ops import (
     FlowKernels,
-    available_backends,
     central_kernels,
+    chosen_backend,
     representation_flow,
 )
 
@@ -77,10 +77,10 @@ def flow_of(backend: str, device: torch.device) -> Flow:
     if backend == "compile":
         return torch.compile(_with("eager"), dynamic=False)
     if backend == "fused":
-        names = [n for n in available_backends(torch.zeros(1, device=device)) if n != "eager"]
-        if not names:
+        name = chosen_backend(torch.empty(1, 1, 2, 2, device=device))
+        if name == "eager":
             raise ValueError(f"there is no fused backend for {device.type} here")
-        return _with(names[0])
+        return _with(name)
     return _with(backend)
 
 

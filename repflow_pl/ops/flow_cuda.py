@@ -29,7 +29,7 @@ def refusal(frame: Tensor) -> str | None:
     """Why this backend cannot run on tensors like ``frame``; None where it can."""
     if frame.device.type != "cuda":
         return f"it needs tensors on a CUDA GPU, these are on {frame.device}"
-    height, width = frame.shape[-2:]
+    height, width = (1, 1, *frame.shape)[-2:]  # asked about a device: any tensor on it will do
     if height * width > MAX_PIXELS or width > MAX_WIDTH:
         return (
             f"it takes planes up to {MAX_PIXELS} pixels and {MAX_WIDTH} columns, "

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.models import resnet18
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ from bench.plan import build_plan  # noqa: E402
 from bench.run import Timed  # noqa: E402
 from ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results  # noqa: E402
 
-from repflow_pl.ops import FlowKernels  # noqa: E402
+from repflow_pl.ops import FlowKernels, flow_cuda  # noqa: E402
 from repflow_pl.report.join import join  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -111,6 +112,16 @@ def test_a_call_takes_every_gradient(backend: str, monkeypatch: pytest.MonkeyPat
     assert taken == []
     call_of(flow_of(backend, CPU), Cell(1, 2, 5, 3), "forward + backward", CPU)()
     assert taken == [2 + len(FlowKernels._fields) + 3]
+
+
+def test_the_fused_column_of_a_gpu_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for reason in ("_device_refusal", "_import_error"):
+        monkeypatch.setattr(flow_cuda, reason, lambda *device: None)
+    with FakeTensorMode():
+        flow_of("fused", torch.device("cuda"))  # and no ValueError, which empties the column
+    monkeypatch.setattr(flow_cuda, "_import_error", lambda: "triton cannot be imported")
+    with FakeTensorMode(), pytest.raises(ValueError, match="no fused backend for cuda here"):
+        flow_of("fused", torch.device("cuda"))
 
 
 # --- time, floor, memory -------------------------------------------------------------------------

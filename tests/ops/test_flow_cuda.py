@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from repflow_pl.ops import flow_cuda
+from repflow_pl.ops import available_backends, flow_cuda
 
 from .flow_cases import RESULTS, Case, relative
 from .flow_reference import fused, reference, results_of, spatial_case
@@ -175,9 +175,19 @@ def test_refusals() -> None:
             assert "it takes planes up to 65536 pixels" in str(flow_cuda.refusal(large))
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (4, 4), (1, 1, 2, 2)])
+def test_any_tensor_on_a_gpu_asks_for_its_backends(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for reason in ("_device_refusal", "_import_error"):
+        monkeypatch.setattr(flow_cuda, reason, lambda *device: None)
+    with FakeTensorMode():
+        assert available_backends(torch.empty(shape, device="cuda")) == ("cuda", "eager")
+
+
 WITHOUT_TRITON = """
 import sys, torch
-from repflow_pl.ops import flow_cuda
+from repflow_pl.ops import available_backends, flow_cuda
 assert "repflow_pl.ops.flow_cuda_kernels" not in sys.modules
 sys.modules["triton"] = None  # an import of it fails
 print(flow_cuda._import_error())
