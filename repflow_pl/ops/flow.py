@@ -9,7 +9,7 @@ layer (github.com/piergiaj/representation-flow-cvpr19, commit 787564a), and a co
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -229,7 +229,8 @@ def iterate(
         shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + EPS)  # EPS: finite gradient at 0
         return (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
 
-    u_x = u_y = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(rho_c)  # p_yx: x-part of u_y's dual
+    u_y = torch.zeros_like(rho_c)  # not u_x's own: without an iteration both are given away
+    u_x = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(rho_c)  # p_yx: x-part of u_y's dual
     for _ in range(n_iter):
         rho = rho_c + grad_x * u_x + grad_y * u_y + EPS
         # The three branches of v (Eq. 6) are one clamp of the step along grad F2. A pixel on the
@@ -351,6 +352,21 @@ def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
         raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
 
 
+def check_scalars_and_devices(
+    frame: Tensor, others: Iterable[Tensor], theta: Tensor, lam: Tensor, tau: Tensor
+) -> None:
+    """Errors: ValueError, one sentence, where scalars have no single element or devices differ."""
+    for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
+        if scalar.numel() != 1:
+            raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
+    for tensor in (*others, theta, lam, tau):
+        if tensor.device != frame.device:
+            raise ValueError(
+                "Frames, kernels and scalars must be on one device; they are on "
+                f"{frame.device} and {tensor.device}."
+            )
+
+
 def _check(
     frame1: Tensor,
     frame2: Tensor,
@@ -369,12 +385,4 @@ def _check(
                 f"The kernel {name} must be {' or '.join(str([*shape]) for shape in shapes)}, one "
                 f"for each channel of the frames; it is {list(kernel.shape)}."
             )
-    for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
-        if scalar.numel() != 1:
-            raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
-    for tensor in (frame2, *kernels, theta, lam, tau):
-        if tensor.device != frame1.device:
-            raise ValueError(
-                "Frames, kernels and scalars must be on one device; they are on "
-                f"{frame1.device} and {tensor.device}."
-            )
+    check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repflow_pl.ops.flow import check_frames, iterate, with_released_borders
+from repflow_pl.ops.flow import (
+    check_frames,
+    check_scalars_and_devices,
+    iterate,
+    with_released_borders,
+)
 
 
 class DenseKernels(NamedTuple):
@@ -65,6 +70,7 @@ def dense_flow(
                 f"The kernel {name} must be [{channels}, {channels}, {taps}]; "
                 f"it is {list(kernel.shape)}."
             )
+    check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)
     wanted = frame1.dtype
     dtype = torch.float64 if wanted == torch.float64 else torch.float32
     with torch.autocast(frame1.device.type, enabled=False):

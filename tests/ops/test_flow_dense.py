@@ -113,3 +113,21 @@ def test_a_wrong_kernel_is_named() -> None:
     wrong = kernels._replace(div_x=kernels.div_x[:1])
     with pytest.raises(ValueError, match=r"div_x must be \[2, 2, 2\]; it is \[1, 2, 2\]"):
         dense_flow(frame1, frame2, wrong, *scalars, 3)
+
+
+def test_scalars_and_devices_are_checked() -> None:
+    frame1, frame2, kernels, (theta, lam, tau) = _case((1, 2, 6, 5))
+    with pytest.raises(ValueError, match=r"tau must have one element; it is \[2\]"):
+        dense_flow(frame1, frame2, kernels, theta, lam, torch.cat([tau, tau]), 3)
+    elsewhere = kernels._replace(div_y=kernels.div_y.to("meta"))
+    with pytest.raises(ValueError, match="must be on one device; they are on cpu and meta"):
+        dense_flow(frame1, frame2, elsewhere, theta, lam, tau, 3)
+    with pytest.raises(ValueError, match="must be on one device; they are on cpu and meta"):
+        dense_flow(frame1, frame2.to("meta"), kernels, theta, lam, tau, 3)
+
+
+def test_without_an_iteration_the_components_are_tensors_of_their_own() -> None:
+    frame1, frame2, kernels, scalars = _case((1, 2, 6, 5))
+    flow_x, flow_y = dense_flow(frame1, frame2, kernels, *scalars, 0)
+    flow_x += 1
+    assert not flow_y.any()
