@@ -77,11 +77,12 @@ class FlowStack(nn.Module):
         self.activation = nn.ReLU() if rectify else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        flow = x
+        flow, unit = x, 0  # features have none
         for before, iteration in zip(self.before, self.iterations, strict=True):
             assert isinstance(iteration, FlowIteration)
             planes = per_frame(before, flow)
-            flow = iteration.of_clips(to_255(planes, self.normalise)).to(x.dtype)
+            flow = iteration.of_clips(to_255(planes, self.normalise, unit)).to(x.dtype)
+            unit = 1  # pixel
         out = per_frame(self.norm, per_frame(self.expand, flow))
         if self.residual:
             out = out + F.avg_pool3d(x, (len(self.iterations) + 1, 1, 1), stride=1)

@@ -10,12 +10,19 @@ from torch.autograd.function import once_differentiable
 
 Normalise = Literal["clip", "batch"]
 
+_ROUNDING = 64
+"""Units in the last place by which sums of a few hundred products of one still clip may differ."""
 
-def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
+
+def to_255(clips: Tensor, over: Normalise = "clip", unit: float = 0) -> Tensor:
     """Clips scaled to a span of 255 by their minimum and maximum, in float32 at least.
 
     "clip" gives 0..255. "batch" does what the released code does: one pair for the whole batch, and
-    -255..0, whose flow is the same but for rounding. What is constant becomes 0.
+    -255..0, whose flow is the same but for rounding. What is constant, but for the rounding of the
+    convolution in front, becomes 0 and has no gradient: scaled, rounding would pass for motion,
+    and its gradient, divided by so small a span, would be that of the whole batch.
+    Rounding is told by the largest magnitude, or by `unit` if that is more: flow is made of
+    differences, which leave 1e-16 of a pixel in a still clip, so its unit is 1 pixel.
     Shapes: [B, ...] -> [B, ...].
     """
     exact = clips if clips.dtype == torch.float64 else clips.float()
@@ -23,9 +30,10 @@ def to_255(clips: Tensor, over: Normalise = "clip") -> Tensor:
         return exact
     if over == "batch":
         low, high = exact.amin(), exact.amax()
-        return 255 * (exact - low) / -_spread(low, high)
-    scaled: Tensor = _Scaled.apply(exact)
-    return scaled
+        scaled = 255 * (exact - low) / -_spread(low, high, unit)
+        return torch.where(_spans(low, high, unit), scaled, 0)
+    by_clip: Tensor = _Scaled.apply(exact, unit)
+    return by_clip
 
 
 class _Scaled(torch.autograd.Function):
@@ -36,30 +44,31 @@ class _Scaled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor) -> Tensor:
+    def forward(x: Tensor, unit: float) -> Tensor:
         low, high = _extremes(x)
-        return (x - low).div_(_spread(low, high)).mul_(255)  # in place: images are large
+        scaled = (x - low).div_(_spread(low, high, unit)).mul_(255)  # in place: images are large
+        return scaled.masked_fill_(~_spans(low, high, unit), 0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs, output)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
+        x, ctx.unit = inputs
+        ctx.save_for_backward(x, output)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, scaled = ctx.saved_tensors
         low, high = _extremes(x)
-        spread = _spread(low, high)
+        spread = _spread(low, high, ctx.unit)
         grad_x = (255 * grad).div_(spread)
         by_spread = -_total(grad * scaled) / spread
-        by_spread = torch.where(high - low == spread, by_spread, 0)  # else it is bounded
         by_low = -_total(grad_x) - by_spread
         for extreme, gradient in ((low, by_low), (high, by_spread)):
             # Equal shares, as those of amin and amax; in floats, since a comparison into bools and
             # their conversion take six times as long.
             met = x.clone().eq_(extreme)
             grad_x.addcmul_(met, gradient / _total(met))
-        return grad_x
+        return grad_x.masked_fill_(~_spans(low, high, ctx.unit), 0), None
 
 
 def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,8 +76,16 @@ def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
 
 
-def _spread(low: Tensor, high: Tensor) -> Tensor:
-    return (high - low).clamp_min(torch.finfo(low.dtype).tiny)
+def _spread(low: Tensor, high: Tensor, unit: float) -> Tensor:
+    """The span to divide by: 1, whose quotient no one sees, where there is none."""
+    return torch.where(_spans(low, high, unit), high - low, 1)
+
+
+def _spans(low: Tensor, high: Tensor, unit: float) -> Tensor:
+    """Where the span is more than rounding; true where it is NaN, which is to be seen."""
+    numbers = torch.finfo(low.dtype)
+    rounding = _ROUNDING * numbers.eps * torch.maximum(low.abs(), high.abs()).clamp_min(unit)
+    return ~(high - low <= rounding.clamp_min(numbers.tiny))
 
 
 def _total(x: Tensor) -> Tensor:

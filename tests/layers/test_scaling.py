@@ -1,8 +1,10 @@
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from repflow_pl.layers.scaling import to_255
+from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.layers.scaling import Normalise, to_255
 
 
 def test_every_clip_spans_0_to_255() -> None:
@@ -52,11 +54,49 @@ def test_clips_that_are_constant_nearly_constant_or_broken_keep_to_themselves() 
     alone, _ = gradients(clips[:1], weights[:1])
     clips[1] = 3.0
     weights[1] = 0.0  # the flow of a constant clip has no gradient
-    clips[2] = 1e-309 * torch.arange(24).reshape(2, 3, 4)  # less than the least normal number
-    weights[2] *= 1e-20
+    clips[2] = 1e-310 * torch.arange(24, dtype=torch.float64).reshape(2, 3, 4)  # subnormal
     clips[3, 0, 0, 0] = torch.nan
     found, expected = gradients(clips, weights)
     assert torch.equal(found[:1], alone)
-    assert not found[1].any()
-    torch.testing.assert_close(found[:3], expected[:3], rtol=1e-12, atol=1e-12)
+    assert not found[1:3].any()
+    assert not to_255(clips)[1:3].any()
+    torch.testing.assert_close(found[:2], expected[:2], rtol=1e-12, atol=1e-12)
     assert found[3].isnan().all() and expected[3].isnan().any()
+
+
+@pytest.mark.parametrize("over", ["clip", "batch"])
+@pytest.mark.parametrize("value", [0.0, 3.0, -1e-20, 1e20])
+def test_a_span_of_rounding_is_0_and_has_no_gradient(over: Normalise, value: float) -> None:
+    clips = torch.full((2, 2, 4, 5), value)
+    clips[:, :, ::2] *= 1 + 8 * torch.finfo(clips.dtype).eps
+    clips.requires_grad_()
+    scaled = to_255(clips, over)
+    (gradient,) = torch.autograd.grad((scaled * torch.randn_like(scaled)).sum(), clips)
+    assert not scaled.any() and not gradient.any()
+
+
+@pytest.mark.parametrize("kind", ["RepFlow", "Flow-of-Flow", "Flow-Conv-Flow"])
+@pytest.mark.parametrize("still", ["held", "black"])
+def test_a_still_clip_adds_nothing_to_the_gradient_of_ordinary_ones(kind: str, still: str) -> None:
+    torch.manual_seed(0)
+    layer: nn.Module = RepFlow(6, 4, 5)
+    if kind != "RepFlow":
+        layer = FlowStack(6, 2, convolve=kind == "Flow-Conv-Flow", bottleneck=4, n_iter=5)
+    layer.eval()  # batch norm alone would make neighbours of the clips
+    clips = torch.randn(3, 6, 5, 12, 12).relu()
+    clips[1] = clips[1, :, :1] if still == "held" else 0
+    weights = torch.randn_like(layer(clips))
+
+    def found(chosen: list[int]) -> list[Tensor]:
+        x = clips[chosen].requires_grad_()
+        trained = [p for p in layer.parameters() if p.requires_grad]
+        out = layer(x)
+        gradients = torch.autograd.grad((out * weights[chosen]).sum(), [x, *trained])
+        ordinary = [k for k, clip in enumerate(chosen) if clip != 1]
+        return [out[ordinary], gradients[0][ordinary], *gradients[1:]]
+
+    *mixed, bias = found([0, 1, 2])
+    *alone, _ = found([0, 2])
+    assert bias.isfinite().all()  # the batch norm's, which every clip has
+    for a, b in zip(mixed, alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
