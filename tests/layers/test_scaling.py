@@ -100,3 +100,15 @@ def test_a_still_clip_adds_nothing_to_the_gradient_of_ordinary_ones(kind: str, s
     assert bias.isfinite().all()  # the batch norm's, which every clip has
     for a, b in zip(mixed, alone, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
+
+
+def test_a_black_clip_leaves_a_training_step_finite() -> None:
+    """Batch norm in training hands a black clip a gradient, which a span of 0 made NaN."""
+    torch.manual_seed(0)
+    layer = RepFlow(6, 4, 5)
+    clips = torch.randn(2, 6, 4, 8, 8).relu()
+    clips[0] = 0
+    out = layer(clips.requires_grad_())
+    (out * torch.randn_like(out)).sum().backward()
+    gradients = [clips.grad, *[p.grad for p in layer.parameters() if p.requires_grad]]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
