@@ -47,6 +47,11 @@ class IsolatedProcess:
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._asked = 0
+        self._open: set[int] = set()
+        """Numbers of the questions whose answers somebody waits for, of the child that runs."""
+        self._answers: dict[int, Any] = {}
+        """Those that came while another stream was waiting."""
 
     def call(self, function: Callable[[Item], Result], argument: Item) -> Result:
         """`function(argument)`, a function that the child can import by its name.
@@ -65,28 +70,55 @@ class IsolatedProcess:
 
         What `call` would raise is yielded in the place of a result.
         """
-        due = 0
-        for k in range(len(arguments)):
-            try:
-                while due < 2 and k + due < len(arguments):
-                    self._send(function, arguments[k + due])
-                    due += 1
-                _, value = self._receive()
-                due -= 1
-            except (EOFError, OSError, pickle.UnpicklingError):
-                value, due = self._lost(), 0
-            yield value
+        asked: deque[int] = deque()
+        try:
+            k = 0
+            while k < len(arguments):
+                if asked and asked[0] not in self._open:  # lost with a child by another stream
+                    asked.clear()
+                try:
+                    while len(asked) < 2 and k + len(asked) < len(arguments):
+                        asked.append(self._send(function, arguments[k + len(asked)]))
+                    value = self._receive(asked[0])
+                    asked.popleft()
+                except (EOFError, OSError, pickle.UnpicklingError):
+                    # The child computes in order: it was lost at the first open question.
+                    at = min(self._open - self._answers.keys(), default=None)
+                    others = at is not None and at not in asked
+                    value = self._lost()
+                    asked.clear()
+                    if others:
+                        continue
+                k += 1
+                yield value
+        finally:
+            self._open.difference_update(asked)  # left early: nobody waits for these
 
-    def _send(self, function: Callable[[Item], Result], argument: Item) -> None:
+    def _send(self, function: Callable[[Item], Result], argument: Item) -> int:
+        """Ask a question; returns its number."""
         pipe = self._started().stdin
         assert pipe is not None
-        pickle.dump((function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
+        self._asked += 1
+        pickle.dump((self._asked, function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
         pipe.flush()
+        self._open.add(self._asked)
+        return self._asked
 
-    def _receive(self) -> Any:
-        pipe = self._started().stdout
-        assert pipe is not None
-        return pickle.load(pipe)
+    def _receive(self, number: int) -> Any:
+        """The answer to a question; answers to other streams' questions are kept for them.
+
+        Errors: EOFError where the child that was asked is gone.
+        """
+        while number not in self._answers:
+            if number not in self._open:
+                raise EOFError
+            pipe = self._started().stdout
+            assert pipe is not None
+            answered, value = pickle.load(pipe)
+            if answered in self._open:
+                self._answers[answered] = value
+        self._open.discard(number)
+        return self._answers.pop(number)
 
     def _lost(self) -> Lost:
         status = self.stop()
@@ -97,6 +129,7 @@ class IsolatedProcess:
     def stop(self) -> int:
         """End the child, whatever it is at; returns its exit status."""
         process, self._process = self._process, None
+        self._open.clear()
         if process is None or self._owner != os.getpid():
             return 0
         for pipe in (process.stdin, process.stdout):
@@ -110,11 +143,13 @@ class IsolatedProcess:
             return process.wait()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"timeout": self.timeout, "_process": None, "_owner": 0}
+        return IsolatedProcess(self.timeout).__dict__.copy()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid():
             self._owner = os.getpid()
+            self._open.clear()
+            self._answers.clear()
             path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", SERVE],
@@ -137,14 +172,14 @@ def serve() -> NoReturn:
     os.dup2(2, 1)  # what a library prints must not get among the answers
     while True:
         try:
-            function, argument, seconds = pickle.load(requests)
+            number, function, argument, seconds = pickle.load(requests)
         except EOFError:
             os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            answer = (True, function(argument))
+            answer = (number, function(argument))
         except Exception as error:
-            answer = (False, error)
+            answer = (number, error)
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)

@@ -26,3 +26,13 @@ def open_and_decode(job: tuple[Path, str, str]) -> Finding:
     """`decode` after an opening that a named pipe without a writer lets hang."""
     (job[0] / job[1]).open("rb").close()
     return decode(job)
+
+
+def obey(argument: tuple[str, int]) -> int:
+    """What a file may do to a decoder."""
+    how, number = argument
+    if how == "error":
+        raise ValueError(number)
+    if how == "death":
+        os._exit(3)
+    return number

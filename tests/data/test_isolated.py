@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from repflow_pl.data.cache import DecodedFrames, GuardedFrames
 from repflow_pl.data.clips import ClipDataset
@@ -14,7 +16,7 @@ from repflow_pl.data.manifest import examine, read_manifest
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-from .awkward import awkward, open_and_decode
+from .awkward import awkward, obey, open_and_decode
 from .conftest import one_sentence, write_video
 
 
@@ -129,3 +131,36 @@ def test_guarded_frames_are_the_decoded_ones(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         guarded.frames(opened.videos[2], [2]), plain.frames(opened.videos[2], [2])
     )
+
+
+ACTS = st.lists(st.sampled_from(["answer", "answer", "answer", "error", "death"]), max_size=6)
+
+
+@settings(max_examples=8, deadline=None)
+@given(outer=ACTS, inner=ACTS, taken=st.integers(0, 6), left=st.integers(0, 6))
+def test_every_answer_is_that_of_its_own_question(
+    outer: list[str], inner: list[str], taken: int, left: int
+) -> None:
+    """A stand-in for a lost clip is read by a second stream while the first has answers due."""
+
+    def check(how: str, number: int, answer: object) -> None:
+        if how == "answer":
+            assert answer == number
+        elif how == "error":
+            assert isinstance(answer, ValueError) and answer.args == (number,)
+        else:
+            assert isinstance(answer, Lost)
+
+    process = IsolatedProcess(10.0)
+    first = process.stream(obey, list(zip(outer, range(6), strict=False)))
+    second = process.stream(obey, list(zip(inner, range(10, 16), strict=False)))
+    asked, beside = iter(enumerate(outer)), iter(enumerate(inner, 10))
+    for _, (number, how) in zip(range(taken), asked, strict=False):
+        check(how, number, next(first))
+    for _, (number, how) in zip(range(left), beside, strict=False):
+        check(how, number, next(second))
+    for number, how in asked:
+        check(how, number, next(first))
+    for number, how in beside:
+        check(how, number, next(second))
+    process.stop()
