@@ -65,6 +65,17 @@ def test_data_does_not_know_models() -> None:
         assert not own_imports(path) & {"layers", "backbones", "models"}
 
 
+def test_models_have_one_way_through_a_backbone() -> None:
+    """`features`, whose block 0 scales pixels as pretrained weights expect them."""
+    used = {
+        node.attr
+        for path in (PACKAGE / "models").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("backbone")
+    }
+    assert used == {"features", "block", "blocks", "name"}
+
+
 def test_only_decode_imports_decord() -> None:
     users = [path.name for path in FILES if any(n.split(".")[0] == "decord" for n in imports(path))]
     assert users == ["decode.py"]

@@ -4,8 +4,10 @@ from repflow_pl.backbones import inception as _inception  # noqa: F401  (registe
 from repflow_pl.backbones import inflated_resnet as _inflated_resnet  # noqa: F401
 from repflow_pl.backbones import resnet as _resnet  # noqa: F401
 from repflow_pl.backbones import video_resnet as _video_resnet  # noqa: F401
+from repflow_pl.backbones.pretrained import Input
 from repflow_pl.backbones.registry import (
     Backbone,
+    Behind,
     Block,
     backbone,
     backbone_names,
@@ -16,7 +18,9 @@ from repflow_pl.backbones.registry import (
 
 __all__ = [
     "Backbone",
+    "Behind",
     "Block",
+    "Input",
     "backbone",
     "backbone_names",
     "build_backbone",

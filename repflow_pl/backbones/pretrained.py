@@ -6,6 +6,7 @@ import http.client
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlparse
 
 import torch
@@ -15,6 +16,10 @@ from torchvision.models import GoogLeNet_Weights, WeightsEnum
 from repflow_pl.errors import UserError
 
 State = Mapping[str, Tensor]
+
+Input = Literal["pixels", "differences", "fields"]
+"""What a network sees: RGB in -1..1 of one frame or of several side by side, differences of such
+pixels, or what is no pixels, as optical flow."""
 
 _HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
 """torchvision's modules behind the features; ours are trained anew for the data set's classes."""
@@ -43,6 +48,22 @@ class Standardise(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return pixels * self.scale + self.shift
+
+
+def standardise(weights: WeightsEnum, channels: int, sees: Input) -> nn.Module:
+    """What scales an input of so many channels as the weights expect it.
+
+    Pixels of several frames side by side are scaled like those of one. Differences have lost the
+    mean, so they are divided by the deviation alone. Fields stay as they are, and so does what
+    cannot be RGB, having no three channels for each frame.
+    """
+    if sees == "fields" or channels % 3:
+        return nn.Identity()
+    mean, std = expected_pixels(weights)
+    if sees == "differences":
+        mean = (0.5,) * 3  # the middle of 0..1, which is 0 in -1..1: no shift
+    frames = channels // 3
+    return Standardise(list(mean) * frames, list(std) * frames)
 
 
 def expected_pixels(weights: WeightsEnum) -> tuple[Sequence[float], Sequence[float]]:

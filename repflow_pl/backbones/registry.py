@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from repflow_pl.backbones.pretrained import Standardise, expected_pixels, fetch, load
+from repflow_pl.backbones.pretrained import Input, fetch, load, standardise
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.frames import per_frame
 
@@ -29,9 +29,9 @@ class Block:
 class Backbone(nn.Module):
     """A CNN cut into blocks that a layer can be placed between.
 
-    Block 0 is the input itself; `stages[k - 1]` is block k. `forward_block` takes and returns clips
-    [B, C, T, H, W]. A 2D CNN's stages work on images [N, C, H, W] and see one frame at a time; a
-    volumetric one's work on clips and may stride in time as well as in space.
+    Block 0 is the input itself; `stages[k - 1]` is block k. `features` is the way through all of
+    them, of clips [B, C, T, H, W]. A 2D CNN's stages work on images [N, C, H, W] and see one frame
+    at a time; a volumetric one's work on clips and may stride in time as well as in space.
     """
 
     def __init__(
@@ -60,16 +60,34 @@ class Backbone(nn.Module):
             raise UserError(f"backbone {self.name!r} has no block {index}; it has {there}.")
         return self.blocks[index]
 
+    def features(self, clip: Tensor, behind: Behind | None = None) -> Tensor:
+        """Every block from 0 on: [B, C, T, H, W] -> the features of the last.
+
+        `behind(k, features)` sees what block k gives and returns what the next block gets, or after
+        the last what comes back: layers are placed, and features gathered, by it.
+        """
+        for index in range(len(self.blocks)):
+            clip = self.forward_block(index, clip)
+            if behind is not None:
+                clip = behind(index, clip)
+        return clip
+
     def forward_block(self, index: int, clip: Tensor) -> Tensor:
         """Block `index`: [B, C, T, H, W] -> [B, C', T', H', W'], sizes over strides rounded up.
 
-        Block 0 scales the pixels as pretrained weights expect them; else it changes nothing.
+        Block 0 scales its input as pretrained weights expect it; else it changes nothing.
+        Errors: UserError, naming the blocks there are.
         """
-        if index > 0 and not self.volumetric:
-            return per_frame(self.stages[index - 1], clip)
-        out: Tensor = (self.stages[index - 1] if index else self.input)(clip)
+        self.block(index)
+        module = self.stages[index - 1] if index else self.input
+        if index and not self.volumetric:
+            return per_frame(module, clip)
+        out: Tensor = module(clip)
         return out
 
+
+Behind = Callable[[int, Tensor], Tensor]
+"""(number of a block, its features) -> what goes on in their place."""
 
 Builder = Callable[[int], Backbone]
 
@@ -109,8 +127,12 @@ def pretrained_names() -> tuple[str, ...]:
     return tuple(name for name, entry in _ENTRIES.items() if entry.weights is not None)
 
 
-def build_backbone(name: str, in_channels: int = 3, pretrained: bool = False) -> Backbone:
+def build_backbone(
+    name: str, in_channels: int = 3, pretrained: bool = False, sees: Input = "pixels"
+) -> Backbone:
     """The backbone of that name, freshly initialised or with torchvision's weights.
+
+    `sees`: what it is given, which its block 0 scales as the weights expect it.
 
     Errors: UserError for an unknown name, and for weights that there are not or that cannot be had.
     """
@@ -125,8 +147,7 @@ def build_backbone(name: str, in_channels: int = 3, pretrained: bool = False) ->
                 f"take one of {', '.join(pretrained_names())}."
             )
         load(net.stages, fetch(entry.weights), str(entry.weights))
-        if in_channels == 3:
-            net.input = Standardise(*expected_pixels(entry.weights))
+        net.input = standardise(entry.weights, in_channels, sees)
     return net
 
 

@@ -70,12 +70,15 @@ class ActionFlowNet(nn.Module):
         """[B, C, T - 1, h, w] behind block 2 and every later one."""
         if clip.shape[2] < 2:
             raise UserError("ActionFlowNet needs clips of two frames or more; these have one.")
-        x = torch.cat([clip[:, :, :-1], clip[:, :, 1:]], 1)
-        features = []
-        for index in range(1, len(self.backbone.blocks)):
-            x = self.backbone.forward_block(index, x)
-            features.append(x)
-        return features[FINEST - 1 :]
+        found: list[Tensor] = []
+
+        def gather(index: int, features: Tensor) -> Tensor:
+            if index >= FINEST:
+                found.append(features)
+            return features
+
+        self.backbone.features(torch.cat([clip[:, :, :-1], clip[:, :, 1:]], 1), gather)
+        return found
 
     def _scores(self, features: Sequence[Tensor]) -> Tensor:
         scores: Tensor = self.head(self.dropout(features[-1].mean((2, 3, 4))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from repflow_pl.backbones import build_backbone, is_volumetric
+from repflow_pl.backbones import Input, build_backbone, is_volumetric
 from repflow_pl.errors import UserError
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.actionflownet import ActionFlowNet
@@ -45,10 +45,10 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
     if spec.stream in ("tvl1", "tvl1_twice"):
         return _of_fields(spec, 2 if spec.stream == "tvl1" else 4, classes)
     if spec.stream == "rgb_diff":
-        return FrameDifferences(_classifier(spec, 3, classes))
+        return FrameDifferences(_classifier(spec, 3, classes, "differences"))
     if isinstance(spec.motion, TVNetSpec):
         tvnet = TVNet(spec.motion.scales, spec.motion.warps, spec.motion.n_iter)
-        return TVNetStack(tvnet, FieldStack(_classifier(spec, 2 * spec.stack, classes), spec.stack))
+        return TVNetStack(tvnet, _stack_of_fields(spec, 2, classes))
     if isinstance(spec.motion, ActionFlowNetSpec):
         return _classifier(spec, 6, classes)
     return _classifier(spec, 3, classes)
@@ -57,13 +57,17 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
 def _of_fields(spec: ModelSpec, channels: int, classes: int) -> nn.Module:
     """A volumetric network takes the fields as a clip, a 2D one as stacks."""
     if is_volumetric(spec.backbone):
-        return _classifier(spec, channels, classes)
-    return FieldStack(_classifier(spec, channels * spec.stack, classes), spec.stack)
+        return _classifier(spec, channels, classes, "fields")
+    return _stack_of_fields(spec, channels, classes)
 
 
-def _classifier(spec: ModelSpec, channels: int, classes: int) -> nn.Module:
+def _stack_of_fields(spec: ModelSpec, channels: int, classes: int) -> FieldStack:
+    return FieldStack(_classifier(spec, channels * spec.stack, classes, "fields"), spec.stack)
+
+
+def _classifier(spec: ModelSpec, channels: int, classes: int, sees: Input = "pixels") -> nn.Module:
     """The spec's backbone and what belongs into it, for clips of so many channels."""
-    backbone = build_backbone(spec.backbone, channels, spec.pretrained)
+    backbone = build_backbone(spec.backbone, channels, spec.pretrained, sees)
     match spec.motion:
         case OFFSpec():
             return OFFNet(backbone, classes, spec.dropout, spec.motion)

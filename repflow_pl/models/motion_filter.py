@@ -33,8 +33,11 @@ class MotionFilterNet(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         if clip.shape[2] < 2:
             raise UserError("the motion filter needs clips of two frames or more; these have one.")
-        for index, motion in enumerate(self.motion, start=1):
-            clip = motion(self.backbone.forward_block(index, clip))
-        clip = self.backbone.forward_block(len(self.motion) + 1, clip)
-        scores: Tensor = self.head(self.dropout(clip.mean((2, 3, 4))))
+        features = self.backbone.features(clip, self._with_motion)
+        scores: Tensor = self.head(self.dropout(features.mean((2, 3, 4))))
         return scores
+
+    def _with_motion(self, index: int, features: Tensor) -> Tensor:
+        if 1 <= index <= len(self.motion):
+            features = self.motion[index - 1](features)
+        return features

@@ -68,18 +68,24 @@ class OFFNet(nn.Module):
         """[B, classes] of the backbone's classifier and of every level's, fine to coarse."""
         if clip.shape[2] < 2:
             raise UserError("OFF needs clips of two frames (or stacks of fields) or more.")
+        levels: list[Tensor] = []
+
+        def gather(index: int, features: Tensor) -> Tensor:
+            if index >= self.first:
+                levels.append(features)
+            return features
+
+        last = self.backbone.features(clip, gather)
         scores, carried = [], None
-        for index in range(1, len(self.backbone.blocks)):
-            clip = self.backbone.forward_block(index, clip)
-            level = index - self.first
-            if level < 0:
-                continue
-            found = _frames(self.layers[level](clip))
+        for features, layer, unit, head in zip(
+            levels, self.layers, self.units, self.heads, strict=True
+        ):
+            found = _frames(layer(features))
             found = found if carried is None else torch.cat([found, carried], 1)
-            carried = self.units[level](found)
+            carried = unit(found)
             pooled = carried.mean((2, 3)).unflatten(0, (len(clip), -1)).mean(1)
-            scores.append(self.heads[level](self.dropout(pooled)))
-        return [self.head(self.dropout(clip.mean((2, 3, 4)))), *scores]
+            scores.append(head(self.dropout(pooled)))
+        return [self.head(self.dropout(last.mean((2, 3, 4)))), *scores]
 
 
 def _unit(channels: int, width: int, stride: int) -> nn.Sequential:

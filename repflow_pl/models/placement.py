@@ -32,14 +32,17 @@ class ClipClassifier(nn.Module):
         self.head = nn.Linear(backbone.blocks[-1].channels, classes)
 
     def forward(self, clip: Tensor) -> Tensor:
-        for index in range(len(self.backbone.blocks)):
-            clip = self.backbone.forward_block(index, clip)
-            if self.flow_spec and self.flow and index == self.flow_spec.after_block:
-                check_frames(self.backbone, self.flow_spec, clip.shape[2])
-                clip = self.flow(clip)
+        features = self.backbone.features(clip, self._with_flow)
         # The mean over frames before the linear layer is the mean of the frames' scores.
-        scores: Tensor = self.head(self.dropout(clip.mean((2, 3, 4))))
+        scores: Tensor = self.head(self.dropout(features.mean((2, 3, 4))))
         return scores
+
+    def _with_flow(self, index: int, features: Tensor) -> Tensor:
+        if self.flow is None or self.flow_spec is None or index != self.flow_spec.after_block:
+            return features
+        check_frames(self.backbone, self.flow_spec, features.shape[2])
+        flow: Tensor = self.flow(features)
+        return flow
 
 
 def check_frames(backbone: Backbone, flow: FlowSpec, frames: int) -> None:

@@ -72,6 +72,25 @@ def test_unknown_backbone_names_the_close_matches() -> None:
 def test_unknown_block_names_the_blocks(index: int) -> None:
     with pytest.raises(UserError, match=f"no block {index}; it has .*5 \\(layer4\\)"):
         build_backbone("narrow").block(index)
+    with pytest.raises(UserError, match=f"no block {index}; it has"):
+        build_backbone("narrow").forward_block(index, torch.rand(1, 3, 2, 8, 8))
+
+
+def test_features_are_all_blocks_and_what_is_put_behind_them() -> None:
+    net, clip = build_backbone("narrow").eval(), torch.rand(1, 3, 2, 16, 16)
+    seen = []
+
+    def halve(index: int, features: torch.Tensor) -> torch.Tensor:
+        seen.append(index)
+        return features / 2
+
+    expected = clip
+    for index in range(6):
+        expected = net.forward_block(index, expected) / 2
+    torch.testing.assert_close(net.features(clip, halve), expected)
+    assert seen == list(range(6))
+    net.input = torch.nn.Threshold(2, 0)  # shows nothing of a clip in 0..1
+    assert torch.equal(net.features(clip), net.features(torch.zeros_like(clip)))
 
 
 def test_a_name_is_registered_once() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, ResNet50_Weights, WeightsEnum
 from torchvision.models.video import R2Plus1D_18_Weights, R3D_18_Weights, S3D_Weights
 
-from repflow_pl.backbones import Backbone, build_backbone, pretrained_names
+from repflow_pl.backbones import build_backbone, pretrained_names
 from repflow_pl.backbones.pretrained import Standardise, inflate
 from repflow_pl.errors import UserError
 
@@ -57,12 +57,6 @@ def torchvisions(name: str) -> nn.Module:
     return net
 
 
-def features(net: Backbone, clip: Tensor) -> Tensor:
-    for index in range(len(net.blocks)):
-        clip = net.forward_block(index, clip)
-    return clip
-
-
 def normalised(clip: Tensor, statistics: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
     """Pixels in -1..1 -> as torchvision's transforms have them."""
     mean, std = (torch.tensor(values).view(3, 1, 1, 1) for values in statistics)
@@ -98,7 +92,7 @@ def test_a_pretrained_video_network_is_torchvisions(
     else:
         theirs.fc = nn.Identity()
         expected = theirs(pixels)
-    found = features(ours, clip).mean((2, 3, 4))
+    found = ours.features(clip).mean((2, 3, 4))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -110,7 +104,7 @@ def test_a_pretrained_2d_network_is_torchvisions(checkpoints: Path) -> None:
     clip = torch.rand(1, 3, 2, 32, 32) * 2 - 1
     theirs.fc = nn.Identity()
     expected = theirs(normalised(clip, IMAGENET)[0].transpose(0, 1)).mean(0)
-    found = features(ours, clip).mean((0, 2, 3, 4))
+    found = ours.features(clip).mean((0, 2, 3, 4))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -123,7 +117,7 @@ def test_an_inflated_resnet_sees_a_still_clip_as_a_picture(checkpoints: Path) ->
     picture = torch.rand(1, 3, 1, 32, 32) * 2 - 1
     theirs.fc = nn.Identity()
     expected = theirs(normalised(picture, IMAGENET)[:, :, 0])
-    found = features(ours, picture.expand(-1, -1, 40, -1, -1))[:, :, 10].mean((2, 3))
+    found = ours.features(picture.expand(-1, -1, 40, -1, -1))[:, :, 10].mean((2, 3))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -137,7 +131,7 @@ def test_an_inflated_inception_sees_a_still_clip_as_a_picture(checkpoints: Path)
         pool.padding, pool.ceil_mode = 1, False
     theirs.fc, theirs.transform_input = nn.Identity(), True  # as its weights set it
     expected = theirs(normalised(picture, IMAGENET)[:, :, 0])
-    found = features(ours, picture.expand(-1, -1, 128, -1, -1))[:, :, 8].mean((2, 3))
+    found = ours.features(picture.expand(-1, -1, 128, -1, -1))[:, :, 8].mean((2, 3))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
@@ -151,13 +145,13 @@ def test_nonlocal_blocks_go_between_pretrained_ones(checkpoints: Path) -> None:
         for name in ("r2plus1d_18", "r2plus1d_18_nonlocal")
     )
     clip = torch.rand(1, 3, 4, 32, 32)
-    torch.testing.assert_close(features(extended, clip), features(plain, clip))
+    torch.testing.assert_close(extended.features(clip), plain.features(clip))
 
 
 def test_other_channels_get_the_mean_of_the_rgb_filters(checkpoints: Path) -> None:
     theirs = torchvisions("r3d_18")
     save(checkpoints, R3D_18_Weights.KINETICS400_V1, theirs)
-    ours = build_backbone("r3d_18", in_channels=2, pretrained=True)
+    ours = build_backbone("r3d_18", in_channels=2, pretrained=True, sees="fields")
     first = ours.stages[0][0].weight
     assert first.shape[1] == 2
     for channel in range(2):

@@ -198,6 +198,4 @@ def test_r2plus1d_34_is_torchvisions_18_made_deeper() -> None:
 
 
 def features(net: Backbone, clip: torch.Tensor) -> torch.Tensor:
-    for index in range(len(net.blocks)):
-        clip = net.forward_block(index, clip)
-    return clip.mean((2, 3, 4))
+    return net.features(clip).mean((2, 3, 4))
