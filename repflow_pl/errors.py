@@ -11,7 +11,7 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit status of a program ended by Ctrl-C, and by SIGTERM."""
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """A mistake in the input or the environment, as one sentence that says what to do."""
 
 

@@ -58,7 +58,7 @@ def pull(api: Any, project: str, runs: Path) -> Iterator[Pulled]:
         take = _take_facts if artifact.type == DATA else _take_result
         try:
             state = take(artifact, name, runs)
-        except (UserError, ValueError) as error:
+        except ValueError as error:
             yield Pulled(name, "refused", " ".join(str(error).split()))
         except BusyError:
             yield Pulled(name, "refused", "this run is being made here just now.")
@@ -84,7 +84,7 @@ def _artifacts(api: Any, project: str) -> Iterator[Any]:
 def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
     """Check a result and put it into its place.
 
-    Errors: ValueError or UserError where it will not do; BusyError where its run is being made.
+    Errors: ValueError where it will not do; BusyError where its run is being made.
     """
     content = _download(artifact, FILES)
     result = parse(RunResult, json.loads(content["result.json"]))
@@ -109,7 +109,7 @@ def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"
 def _take_facts(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
     """Check the facts of a data set and put them into their place.
 
-    Errors: ValueError or UserError where they will not do.
+    Errors: ValueError where they will not do.
     """
     content = _download(artifact, (FACTS,))[FACTS]
     facts = parse(DataFacts, json.loads(content))
