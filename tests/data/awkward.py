@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from repflow_pl.data.cache import DecodedFrames, Frames
+from repflow_pl.data.decode_pyav import DecodeError
+from repflow_pl.data.index import Video
 from repflow_pl.data.manifest import Finding, decode
 
 
@@ -35,4 +39,16 @@ def obey(argument: tuple[str, int]) -> int:
         raise ValueError(number)
     if how == "death":
         os._exit(3)
+    if how == "hang":
+        time.sleep(1000)
     return number
+
+
+class AwkwardFrames(DecodedFrames):
+    """The frames of videos whose names say what they do to a decoder."""
+
+    def reduced(self, video: Video, indices: Sequence[int]) -> Frames:
+        if "error" in video.path:
+            raise DecodeError(f"{video.path}: damaged")
+        obey((Path(video.path).stem.split("-")[-1], 0))
+        return super().reduced(video, indices)

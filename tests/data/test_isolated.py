@@ -2,6 +2,7 @@ import os
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from repflow_pl.data.manifest import examine, read_manifest
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-from .awkward import awkward, obey, open_and_decode
+from .awkward import AwkwardFrames, awkward, obey, open_and_decode
 from .conftest import one_sentence, write_video
 
 
@@ -133,7 +134,7 @@ def test_guarded_frames_are_the_decoded_ones(tmp_path: Path) -> None:
     )
 
 
-ACTS = st.lists(st.sampled_from(["answer", "answer", "answer", "error", "death"]), max_size=6)
+ACTS = st.lists(st.sampled_from([*3 * ["answer"], "error", "death", "hang"]), max_size=5)
 
 
 @settings(max_examples=8, deadline=None)
@@ -150,8 +151,9 @@ def test_every_answer_is_that_of_its_own_question(
             assert isinstance(answer, ValueError) and answer.args == (number,)
         else:
             assert isinstance(answer, Lost)
+            assert ("no answer in" in str(answer)) == (how == "hang")
 
-    process = IsolatedProcess(10.0)
+    process = IsolatedProcess(0.5)
     first = process.stream(obey, list(zip(outer, range(6), strict=False)))
     second = process.stream(obey, list(zip(inner, range(10, 16), strict=False)))
     asked, beside = iter(enumerate(outer)), iter(enumerate(inner, 10))
@@ -164,3 +166,39 @@ def test_every_answer_is_that_of_its_own_question(
     for number, how in beside:
         check(how, number, next(second))
     process.stop()
+
+
+def of_one_shade(path: Path, shade: int) -> None:
+    """A video whose pixels say which video of its part it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height = stream.width = 48
+        stream.pix_fmt = "yuv420p"
+        for _ in range(4):
+            frame = np.full((48, 48, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_the_pixels_of_a_label_are_its_own(tmp_path: Path) -> None:
+    """Whatever the videos beside it do to the decoding process."""
+    acts = ["answer", "error", "answer", "hang", "answer", "death", "error", "answer"]
+    for part in ("train", "test"):
+        for k, how in enumerate(acts):
+            place = tmp_path / "set" / part / f"class{k // 2}" / f"{k % 2}-{how}.mp4"
+            of_one_shade(place, 20 + 25 * k)
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    clip = ClipSpec(frames=2, size=48, crop=(48, 48), views=2)
+    for training, part in ((True, "train"), (False, "test")):
+        dataset = ClipDataset(opened, part, clip, training=training)
+        dataset.frames = GuardedFrames(AwkwardFrames(opened.root, clip), timeout=1.5)
+        batch = dataset.__getitems__([(k, 0) for k in range(len(acts))])
+        assert batch.label.tolist() == [index // 2 for index in batch.index.tolist()]
+        shades = batch.inputs[0].float().mean((1, 2, 3, 4, 5))
+        expected = torch.where(batch.unread, 0, 20 + 25 * batch.index)
+        assert (shades - expected).abs().max() < 6
+        if training:  # the next one that can be read stands in
+            assert batch.index.tolist() == [0, 2, 2, 4, 4, 7, 7, 7] and not batch.unread.any()
+        else:
+            assert batch.unread.tolist() == [how != "answer" for how in acts]
