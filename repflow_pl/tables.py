@@ -12,9 +12,10 @@ from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.data.index import fold_count
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, ProfileName, build_profile
+from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.publish import publish
 from repflow_pl.report.table import Context, MetadataBaseline, Rendered, Table, render
-from repflow_pl.specs import DataSpec, Precision, spec_hash
+from repflow_pl.specs import DataSpec, Precision
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
@@ -202,9 +203,5 @@ def shown_command(table: Table, setting: Setting, seeds: int) -> str:
 
 def _seeds(table: Table, runs: Path) -> set[int]:
     """The seeds of which at least one row has a result."""
-    return {
-        int(path.parent.name.removeprefix("seed"))
-        for row in table.rows
-        for spec in (row.spec, *row.other_splits)
-        for path in (runs / spec_hash(spec)).glob("seed*/result.json")
-    }
+    specs = (spec for row in table.rows for spec in (row.spec, *row.other_splits))
+    return {seed for spec in specs for seed in seeds_of(runs, spec)}

@@ -16,6 +16,7 @@ from repflow_pl.cli import Options, choose_rows, run_tables
 from repflow_pl.data.facts import DataFacts, facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
+from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.join import BEGIN, END
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, spec_hash
@@ -213,3 +214,19 @@ def test_each_split_has_its_list_of_videos(tmp_path: Path) -> None:
     ]
     (facts,), (table,) = kept_tables([one], Setting("hmdb51", split="2"), tmp_path)
     assert facts.split == 2 and table.rows[0].spec.data.split == 2
+
+
+def test_what_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    """Copies that people keep beside their results are neither seeds nor lists of videos."""
+    facts = keep(tmp_path, "aaaa")
+    table = split_tables([one], Setting("folder"), "aaaa")[0]
+    give_result(tmp_path, table)
+    run = tmp_path / spec_hash(table.rows[0].spec)
+    for name in ("seed0.bak", "seed0 (copy)", "seed", "seed-1", "seed01", "seeds", "seed²"):
+        shutil.copytree(run / "seed0", run / name)
+    (run / "seed7").touch()
+    for name in ("notes.json", "folder-aaaa.json.bak", "._folder-aaaa.json", "folder-old.json"):
+        (tmp_path / "data" / name).write_text("{}")
+    (tmp_path / "seed0.bak").mkdir()
+    assert kept_tables([one], Setting("folder"), tmp_path)[0] == [facts]
+    assert seeds_of(tmp_path, table.rows[0].spec) == {0}

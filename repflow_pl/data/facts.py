@@ -6,6 +6,7 @@ With it a table is rendered anew without the videos: `runs/data/<name>-<fingerpr
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def kept_facts(runs: Path, name: str, split: int = 1) -> tuple[DataFacts, ...]:
 
     Errors: UserError where there are none.
     """
-    found = [read_facts(path) for path in sorted((runs / "data").glob("*.json"))]
-    found = [facts for facts in found if (facts.name, facts.split) == (name, split)]
+    named = re.compile(re.escape(name) + r"-[0-9a-f]+\.json")  # other files are none of ours
+    files = [path for path in sorted((runs / "data").glob("*.json")) if named.fullmatch(path.name)]
+    found = [facts for facts in map(read_facts, files) if facts.split == split]
     if not found:
         raise UserError(
             f"there are no results on {name} in {runs}: run a table on it first, or name another "

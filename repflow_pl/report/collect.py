@@ -72,6 +72,12 @@ def collect(runs: Path, row: Row, seeds: Sequence[int]) -> Collected:
     return Collected(row, tuple(results), tuple(failures.values()), tuple(missing))
 
 
+def seeds_of(runs: Path, spec: RunSpec) -> set[int]:
+    """The seeds of which a spec has a result; a folder of any other name is none of a run's."""
+    names = [path.parent.name for path in (runs / spec_hash(spec)).glob("seed*/result.json")]
+    return {int(name[4:]) for name in names if re.fullmatch("seed(0|[1-9][0-9]*)", name)}
+
+
 def average(splits: Sequence[RunResult]) -> RunResult:
     """One seed's results on all splits as one: accuracies and losses averaged, counts and times
     added up, speed as measured on the first split."""
