@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,8 +14,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
-from repflow_pl.data.decode import VARIABLE as DECODER_VARIABLE
-from repflow_pl.data.decode import Decoder
+from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, terminate, unknown
@@ -215,7 +213,7 @@ def run_tables(
     runs = options.out / "runs"
     check_writable(runs)
     if options.decoder is not None:
-        os.environ[DECODER_VARIABLE] = options.decoder  # for the processes that decode as well
+        choose_decoder(options.decoder)
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold) for opened in video_sets

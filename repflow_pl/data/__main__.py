@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from repflow_pl.data.decode import VARIABLE, Decoder
+from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.ut_interaction import NAME, import_archive
@@ -80,7 +79,7 @@ def _verify(given: Namespace) -> int:
 
 def _choose_decoder(given: Namespace) -> None:
     if given.decoder is not None:
-        os.environ[VARIABLE] = given.decoder  # for the processes that decode as well
+        choose_decoder(given.decoder)
 
 
 def _prepare_parser() -> ArgumentParser:

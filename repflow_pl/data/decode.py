@@ -35,6 +35,7 @@ __all__ = [
     "DecodeError",
     "Decoder",
     "Probe",
+    "choose_decoder",
     "chosen_decoder",
     "probe",
     "read_frames",
@@ -48,6 +49,11 @@ VARIABLE = "REPFLOW_DECODER"
 # decord counts how often it finds its own decoding thread not ready yet, and fails when the count
 # is spent. On a busy machine that happens to sound files, so the count is raised from 10240.
 os.environ.setdefault("DECORD_EOF_RETRY_MAX", "65536")
+
+
+def choose_decoder(name: Decoder) -> None:
+    """Decode with it from now on, also in the processes that are started from here."""
+    os.environ[VARIABLE] = name
 
 
 def chosen_decoder() -> Decoder:

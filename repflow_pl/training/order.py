@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
@@ -25,6 +26,7 @@ class Order:
     job: Job
     data: str
     data_root: str
+    decoder: Decoder
     out: str
     devices: int
     wandb: WandbMode
@@ -54,10 +56,11 @@ def read_order(path: Path) -> Order:
 
 
 def videos_of(order: Order) -> VideoSet:
-    """The videos that an order was given for.
+    """The videos that an order was given for, decoded here as there from now on.
 
     Errors: UserError where they have changed since.
     """
+    choose_decoder(order.decoder)
     video_set = open_set(order.data, Path(order.data_root), fold=order.job.spec.data.split)
     if video_set.fingerprint != order.job.spec.data.fingerprint:
         raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from repflow_pl.data.clips import ClipDataset, check_clip
+from repflow_pl.data.decode import chosen_decoder
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
@@ -102,6 +103,7 @@ def order_of(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_a
         job,
         video_set.name,
         str(video_set.root.absolute()),
+        chosen_decoder(),
         str(machine.out.absolute()),
         machine.devices,
         machine.wandb,

@@ -32,7 +32,8 @@ PROFILE = build_profile("demo", "folder")
 
 
 def job(out: Path, spec: RunSpec, row: str = "row") -> Order:
-    return Order(Job("t", row, spec, 0), "folder", "videos", str(out), 1, "disabled", "[1/1]", 0)
+    asked = Job("t", row, spec, 0)
+    return Order(asked, "folder", "videos", "pyav", str(out), 1, "disabled", "[1/1]", 0)
 
 
 @pytest.fixture

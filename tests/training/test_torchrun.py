@@ -13,9 +13,17 @@ from typing import Any
 
 import pytest
 
+from repflow_pl.data.decode import VARIABLE
+from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.training.jobs import is_main_process
-from repflow_pl.training.torchrun import world
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec
+from repflow_pl.training import torchrun
+from repflow_pl.training.jobs import Job, is_main_process
+from repflow_pl.training.order import to_json
+from repflow_pl.training.run import Machine
+from repflow_pl.training.sweep import order_of
+from repflow_pl.training.torchrun import END, follow, world
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -44,6 +52,41 @@ def test_machines_with_unequal_counts_are_refused(monkeypatch: pytest.MonkeyPatc
     started(monkeypatch, WORLD_SIZE=12)
     with pytest.raises(UserError, match="as many processes on each machine"):
         world()
+
+
+class Told:
+    """What the first process says, in the place of its store."""
+
+    def __init__(self, *said: str) -> None:
+        self.said = said
+
+    def check(self, names: list[str]) -> bool:
+        return True
+
+    def get(self, name: str) -> bytes:
+        return self.said[int(name)].encode()
+
+
+def test_the_others_decode_as_the_first_process_does(
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    monkeypatch.setenv(VARIABLE, "decord")  # there: by --decoder
+    videos = open_set("folder", video_folder)
+    spec = build_profile("demo", "folder").rgb(DataSpec("folder", fingerprint=videos.fingerprint))
+    order = order_of(Job("t", "row", spec, 0), videos, Machine(tmp_path), "[1/1]", 0)
+
+    monkeypatch.setenv(VARIABLE, "pyav")  # here: nobody said otherwise
+    started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1)
+    decoders: list[str] = []
+
+    def run(job: Job, video_set: VideoSet, *rest: object) -> None:
+        decoders.append(os.environ[VARIABLE])
+
+    monkeypatch.setattr(torchrun, "_store", lambda: Told(to_json(order), f"{END} 0"))
+    monkeypatch.setattr(torchrun, "run", run)
+    assert follow() == 0
+    assert decoders == ["decord"]
 
 
 class Script:
