@@ -1,8 +1,49 @@
-"""2D modules on clips."""
+"""Clips: what layers take for one, and 2D modules on them."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 from torch import Tensor, nn
+
+from repflow_pl.errors import UserError
+
+
+def check_clips(clips: Tensor, channels: int | None, taker: str) -> None:
+    """Errors: UserError where these are no clips [B, channels, T, H, W] of floating point.
+
+    Args:
+        channels: None where any number will do.
+        taker: who takes them, as the sentence begins.
+    """
+    takes = f"{taker} takes clips [B, {'C' if channels is None else channels}, T, H, W]"
+    shape = list(clips.shape)
+    if clips.ndim == 4:
+        raise UserError(f"{takes}, and this is {shape}: make one clip a batch by clip[None].")
+    if clips.ndim != 5:
+        raise UserError(f"{takes}, of five dimensions, and this is {shape}.")
+    if channels is not None and clips.shape[1] != channels:
+        raise UserError(f"{takes}, of {channels} channels; these are {shape}, {clips.shape[1]}.")
+    if not clips.is_floating_point():
+        raise UserError(
+            f"{takes} of floating point, and these are {clips.dtype}: scale bytes to -1..1 by "
+            "clips.float() / 127.5 - 1."
+        )
+
+
+def check_pairs(clips: Tensor, channels: int | None, taker: str) -> None:
+    """As `check_clips`, and UserError for clips without two consecutive frames."""
+    check_clips(clips, channels, taker)
+    if clips.shape[2] < 2:
+        raise UserError(f"{taker} needs clips of two frames or more; these have {clips.shape[2]}.")
+
+
+def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast off, for what its rounding would spoil; devices without autocast have nothing on."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def per_frame(module: nn.Module, clips: Tensor) -> Tensor:

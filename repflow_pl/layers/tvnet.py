@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import check_pairs, in_full_precision
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
 
@@ -33,30 +34,45 @@ class TVNet(nn.Module):
     The paper's second loss, the energy of TV-L1 itself, is left out.
 
     Shapes: RGB [B, 3, T, H, W] -> [B, 2, T - 1, H, W], right and down in pixels per frame.
-    Errors: UserError for a clip of one frame, or too small for the scales.
+    Computed in float32, under autocast too, and in float64 for clips of float64. Between two frames
+    that are the same the flow is 0 and has no gradient: the steps from warp to warp divide by the
+    image gradient wherever nothing changes, which multiplies gradients 1e4 times.
+    Errors: UserError for a clip of one frame, of another shape, or too small for the scales, and at
+    construction for less than 1 scale, 1 warp or 0 iterations.
     """
 
     def __init__(self, scales: int = 1, warps: int = 1, n_iter: int = 50) -> None:
         super().__init__()
+        if scales < 1 or warps < 1 or n_iter < 0:
+            raise UserError(
+                "TVNet has 1 scale, 1 warp and 0 iterations or more, not "
+                f"{scales}, {warps} and {n_iter}."
+            )
         self.scales, self.warps, self.n_iter = scales, warps, n_iter
         # The dual variable starts at zero, so smoothing begins with the second iteration.
-        between = (scales, warps * n_iter - 1, 2, 1)  # ..., component of the flow, tap
-        difference = torch.tensor([-1.0, 1.0])
-        self.flow_x = nn.Parameter(difference.repeat(between))
-        self.flow_y = nn.Parameter(difference.repeat(between))
-        self.div_x = nn.Parameter(difference.repeat(between))
-        self.div_y = nn.Parameter(difference.repeat(between))
+        smoothings = max(warps * n_iter - 1, 0)
+        kernels = torch.tensor([-1.0, 1.0]).repeat(scales, smoothings, 2, 1)  # component, tap
+        trained = smoothings > 0  # none gets no gradient, which distributed training waits for
+        self.flow_x = nn.Parameter(kernels.clone(), trained)
+        self.flow_y = nn.Parameter(kernels.clone(), trained)
+        self.div_x = nn.Parameter(kernels.clone(), trained)
+        self.div_y = nn.Parameter(kernels.clone(), trained)
         self.start = nn.Parameter(torch.zeros(2))
 
     def forward(self, clip: Tensor) -> Tensor:
-        b, _, t, h, w = clip.shape
-        if t < 2:
-            raise UserError("TVNet needs clips of two frames or more; these have one.")
+        check_pairs(clip, 3, "TVNet")
+        h, w = clip.shape[-2:]
         if min(h, w) < SMALLEST * 2 ** (self.scales - 1):
             raise UserError(
                 f"TVNet of {self.scales} scales needs frames of {SMALLEST * 2 ** (self.scales - 1)}"
                 f" pixels or more; these are {h} x {w} (height x width)."
             )
+        exact = clip if clip.dtype == torch.float64 else clip.float()
+        with in_full_precision(clip.device):
+            return self._flow(exact).to(clip.dtype)
+
+    def _flow(self, clip: Tensor) -> Tensor:
+        b, _, t, h, w = clip.shape
         pyramid = [smooth(to_255(grey(clip)))]
         for _ in range(self.scales - 1):
             pyramid.append(F.avg_pool2d(pyramid[-1], 2))
@@ -69,7 +85,11 @@ class TVNet(nn.Module):
                 pair.flatten(0, 1)[:, None] for pair in (frames[:, :-1], frames[:, 1:])
             )
             flow = self._refine(scale, first, second, flow)
-        return flow.reshape(b, t - 1, 2, h, w).transpose(1, 2).to(clip.dtype)
+        change = pyramid[0].detach().diff(dim=1).abs().amax((2, 3)).reshape(-1, 1, 1, 1)
+        # Written so that NaN stays NaN. Smoothing rounds at most so much of 255.
+        still = change <= 255 * 8 * torch.finfo(clip.dtype).eps
+        flow = flow.masked_fill(still, 0)
+        return flow.reshape(b, t - 1, 2, h, w).transpose(1, 2)
 
     def _refine(self, scale: int, first: Tensor, second: Tensor, u: Tensor) -> Tensor:
         """The flow u [N, 2, h, w] after all warps and iterations at one scale."""

@@ -172,6 +172,48 @@ def test_a_constant_clip_has_finite_gradients() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
+@torch.no_grad()
+def test_it_is_computed_in_float32_under_autocast() -> None:
+    net, clip = TVNet(2, 2, 5), moving_texture((1.0, 0.5), frames=3)
+    expected = net(clip)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(clip)
+    assert torch.equal(found, expected)
+    half = clip.bfloat16()
+    assert torch.equal(net(half), net(half.float()).bfloat16())
+
+
+def test_still_pairs_have_no_gradient_and_leave_the_others_theirs() -> None:
+    """Over five warps a still picture's was 1e4 times that of a moving one."""
+    net = TVNet(1, 5, 5)
+    texture = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), size=64, mode="bilinear")
+    clips = torch.stack([texture.roll(t, 3) for t in range(4)], 2)
+    clips[0, :, 2:] = clips[0, :, 1:2]  # the last frame held
+    weights = torch.randn(2, 2, 3, 64, 64)
+
+    def gradients(clips: torch.Tensor, weights: torch.Tensor) -> list[torch.Tensor]:
+        given = clips.clone().requires_grad_()
+        found = torch.autograd.grad((net(given) * weights).sum(), [given, *net.parameters()])
+        return list(found)
+
+    for start in (0.0, 0.01):
+        with torch.no_grad():
+            net.start.fill_(start)
+        still = torch.stack([texture[0]] * 4, 1)[None]
+        assert not any(gradient.any() for gradient in gradients(still, weights[:1]))
+        assert not gradients(torch.zeros_like(still), weights[:1])[-1].any()
+        held = weights.clone()
+        held[0, :, 1:] = 0
+        for a, b in zip(gradients(clips, weights), gradients(clips, held), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 2), (1, 0, 2), (1, 1, -1)])
+def test_sizes_that_there_are_not_are_refused(sizes: tuple[int, int, int]) -> None:
+    with pytest.raises(UserError, match="1 scale, 1 warp and 0 iterations or more, not"):
+        TVNet(*sizes)
+
+
 def test_clips_it_cannot_take_are_refused() -> None:
     with pytest.raises(UserError, match="two frames or more"):
         TVNet()(torch.rand(1, 3, 1, 16, 16))

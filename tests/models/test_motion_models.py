@@ -234,3 +234,29 @@ def test_only_actionflownet_needs_fields_to_train() -> None:
 def test_motion_of_whole_clips_is_refused() -> None:
     with pytest.raises(UserError, match="off is for 2D backbones, and 'narrow3d' sees whole"):
         build_model(spec(OFF, backbone="narrow3d"), classes=2)
+
+
+@pytest.mark.parametrize("still", ["held", "black"])
+@pytest.mark.parametrize(
+    ("motion", "stream"), [*CASES, (TVNetSpec(warps=5, n_iter=5), "rgb"), (None, "tvl1")]
+)
+def test_a_still_clip_does_not_rule_the_gradient(
+    motion: Motion | None, stream: Stream, still: str
+) -> None:
+    made = spec(motion, stream)
+    texture = F.interpolate(torch.rand(4, 3, 8, 8), size=64, mode="bilinear")
+    clips = 2 * torch.stack([texture.roll(t, 3) for t in range(4)], 2) - 1
+    fields = torch.randn(4, 2, 3, 64, 64)
+    clips[0] = clips[0, :, :1] if still == "held" else 0
+    fields[0] = 0
+    of, labels = {"rgb": clips, "tvl1": fields}, torch.arange(4)
+    norms = []
+    for chosen in ([0, 1, 2, 3], [1, 2, 3]):
+        torch.manual_seed(0)
+        model = build_model(made, classes=4)
+        given = [of[s][chosen] for s in training_streams_of(made)]
+        training_loss(model, given, labels[chosen])[1].backward()
+        parameters = [p.grad for p in model.parameters() if p.grad is not None]
+        norms.append(torch.stack([gradient.norm() for gradient in parameters]).norm().item())
+    mixed, ordinary = norms
+    assert mixed < 3 * ordinary
