@@ -11,7 +11,7 @@ from torchvision.models import WeightsEnum
 
 from repflow_pl.backbones.pretrained import Input, fetch, load, standardise
 from repflow_pl.errors import UserError, unknown
-from repflow_pl.layers.frames import per_frame
+from repflow_pl.layers.frames import check_clips, per_frame
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Backbone(nn.Module):
 
         `behind(k, features)` sees what block k gives and returns what the next block gets, or after
         the last what comes back: layers are placed, and features gathered, by it.
+        Errors: UserError for clips of another shape.
         """
+        check_clips(clip, self.block(0).channels, f"the backbone {self.name!r}")
         for index in range(len(self.blocks)):
             clip = self.forward_block(index, clip)
             if behind is not None:

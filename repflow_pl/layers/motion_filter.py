@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repflow_pl.layers.frames import check_pairs
+
 DIRECTIONS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 """The displacements (right, down) in pixels of the features that are compared."""
 
@@ -20,6 +22,7 @@ class MotionBlock(nn.Module):
     centre with its four neighbours as the set of directions are our reading.
 
     Shapes: [B, C, T, H, W] -> the same.
+    Errors: UserError for other shapes, and for clips of one frame.
     """
 
     def __init__(self, channels: int, reduction: int) -> None:
@@ -30,6 +33,7 @@ class MotionBlock(nn.Module):
         self.norm = nn.BatchNorm3d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_pairs(x, self.reduce.in_channels, "MotionBlock")
         motion = self.norm(self.expand(motion_filter(self.reduce(x))))
         return x + F.pad(motion, (0, 0, 0, 0, 0, 1))
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repflow_pl.layers.frames import check_pairs
+
 
 class OFFLayer(nn.Module):
     """The features orthogonal to optical flow, of every pair of consecutive frames.
@@ -18,6 +20,7 @@ class OFFLayer(nn.Module):
     dropout of 0.8 on the gradients in space is left out.
 
     Shapes: [B, C, T, H, W] -> [B, temporal + 2 * spatial, T - 1, H, W].
+    Errors: UserError for other shapes, and for clips of one frame.
     """
 
     def __init__(self, channels: int, temporal: int, spatial: int) -> None:
@@ -26,6 +29,7 @@ class OFFLayer(nn.Module):
         self.spatial = nn.Conv3d(channels, spatial, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_pairs(x, self.temporal.in_channels, "OFFLayer")
         reduced = F.relu(self.temporal(x))
         change = reduced[:, :, 1:] - reduced[:, :, :-1]
         return torch.cat([*sobel(self.spatial(x[:, :, :-1])), change], 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.backbones import Backbone
-from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import check_pairs
 from repflow_pl.specs import ActionFlowNetSpec
 
 FINEST = 2
@@ -27,7 +27,7 @@ class ActionFlowNet(nn.Module):
     paper's follows FlowNet.
 
     Shapes: RGB [B, 3, T, H, W] with T >= 2 -> [B, classes].
-    Errors: UserError for a clip of one frame.
+    Errors: UserError for other shapes, and for a clip of one frame.
 
     Args:
         backbone: for images of six channels.
@@ -68,8 +68,7 @@ class ActionFlowNet(nn.Module):
 
     def _features(self, clip: Tensor) -> list[Tensor]:
         """[B, C, T - 1, h, w] behind block 2 and every later one."""
-        if clip.shape[2] < 2:
-            raise UserError("ActionFlowNet needs clips of two frames or more; these have one.")
+        check_pairs(clip, self.backbone.block(0).channels // 2, "ActionFlowNet")
         found: list[Tensor] = []
 
         def gather(index: int, features: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from repflow_pl.backbones import Backbone
-from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import check_pairs
 from repflow_pl.layers.motion_filter import MotionBlock
 from repflow_pl.specs import MotionFilterSpec
 
@@ -16,7 +16,7 @@ class MotionFilterNet(nn.Module):
     Lee et al., "Motion Feature Network: Fixed Motion Filter for Action Recognition" (ECCV 2018).
 
     Shapes: [B, C, T, H, W] with T >= 2 -> [B, classes].
-    Errors: UserError for a clip of one frame.
+    Errors: UserError for other shapes, and for a clip of one frame.
     """
 
     def __init__(
@@ -31,8 +31,7 @@ class MotionFilterNet(nn.Module):
         self.head = nn.Linear(backbone.blocks[-1].channels, classes)
 
     def forward(self, clip: Tensor) -> Tensor:
-        if clip.shape[2] < 2:
-            raise UserError("the motion filter needs clips of two frames or more; these have one.")
+        check_pairs(clip, self.backbone.block(0).channels, "the motion filter")
         features = self.backbone.features(clip, self._with_motion)
         scores: Tensor = self.head(self.dropout(features.mean((2, 3, 4))))
         return scores

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from repflow_pl.backbones import Backbone
-from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import check_pairs
 from repflow_pl.layers.off import OFFLayer
 from repflow_pl.specs import OFFSpec
 
@@ -33,7 +33,7 @@ class OFFNet(nn.Module):
     backbone of the other rows, and the residual blocks are ResNet's with batch norm.
 
     Shapes: [B, C, T, H, W] with T >= 2 -> [B, classes].
-    Errors: UserError for a clip of one frame.
+    Errors: UserError for other shapes, and for a clip of one frame (or stack of fields).
     """
 
     def __init__(self, backbone: Backbone, classes: int, dropout: float, spec: OFFSpec) -> None:
@@ -66,8 +66,7 @@ class OFFNet(nn.Module):
 
     def all_scores(self, clip: Tensor) -> list[Tensor]:
         """[B, classes] of the backbone's classifier and of every level's, fine to coarse."""
-        if clip.shape[2] < 2:
-            raise UserError("OFF needs clips of two frames (or stacks of fields) or more.")
+        check_pairs(clip, self.backbone.block(0).channels, "OFF")
         levels: list[Tensor] = []
 
         def gather(index: int, features: Tensor) -> Tensor:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.layers.frames import check_clips
 from repflow_pl.specs import FLOW_PARAMETERS
 
 Family = Literal["fcf", "kinetics"]
@@ -76,7 +78,7 @@ class ReleasedNetwork(nn.Module):
     it is built: the same for its 112 pixels and, in time, for its default window of one frame.
 
     Shapes: [B, C, T, H, W] -> [B, classes], with T >= MIN_FRAMES.
-    Errors: ValueError for shorter clips.
+    Errors: UserError for other shapes and shorter clips.
     """
 
     def __init__(self, spec: ReleasedSpec) -> None:
@@ -111,8 +113,9 @@ class ReleasedNetwork(nn.Module):
         self.head = nn.Linear(widths[-1], spec.classes)
 
     def forward(self, clip: Tensor) -> Tensor:
+        check_clips(clip, self.spec.in_channels, self.spec.name)
         if clip.shape[2] < MIN_FRAMES:
-            raise ValueError(
+            raise UserError(
                 f"{self.spec.name} needs clips of {MIN_FRAMES} frames or more, not {clip.shape[2]}."
             )
         for block, stage in enumerate(self.stages, start=1):

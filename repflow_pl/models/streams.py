@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import check_clips, check_pairs
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.loss import training_loss
 
@@ -37,6 +38,7 @@ class FieldStack(nn.Module):
 
     def images(self, fields: Tensor) -> Tensor:
         """[B, 2, F, H, W] -> [B, 2 * stack, F - stack + 1, H, W]."""
+        check_clips(fields, None, "a stack of fields")
         if fields.shape[2] < self.stack:
             raise UserError(
                 f"a stack of {self.stack} optical-flow fields needs longer clips; these have "
@@ -88,8 +90,7 @@ class FrameDifferences(nn.Module):
 
     def differences(self, clip: Tensor) -> Tensor:
         """Each frame less the one before: [B, 3, T, H, W] -> [B, 3, T - 1, H, W]."""
-        if clip.shape[2] < 2:
-            raise UserError("frame differences need clips of two frames or more; these have one.")
+        check_pairs(clip, 3, "a network of frame differences")
         return clip[:, :, 1:] - clip[:, :, :-1]
 
 
