@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from repflow_pl.ops import is_transformed
 
 
 class Pointwise(nn.Conv2d):
@@ -32,7 +33,8 @@ class Pointwise(nn.Conv2d):
         # float64 is for comparisons: there the rounding is that of the released convolution, since
         # flow may amplify it 1e7 times.
         single = x.dtype == self.weight.dtype == torch.float32
-        if x.device.type != "cpu" or not single or torch.is_autocast_enabled("cpu"):
+        plain = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        if plain or not single or is_transformed(x, self.weight):
             return super().forward(x)
         product: Tensor = _Product.apply(x.flatten(2), self.weight.flatten(1), self.channels_last)
         grid: Tensor = product.unflatten(2, x.shape[2:])
@@ -42,7 +44,7 @@ class Pointwise(nn.Conv2d):
 class _Product(torch.autograd.Function):
     """[N, C, P] and [C', C] -> [N, C', P], in the layout asked for.
 
-    The gradient of x has the layout of x.
+    The gradient of x has the layout of x. Reverse mode only, of any order.
     """
 
     @staticmethod
@@ -55,7 +57,6 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, _ = ctx.needs_input_grad

@@ -14,6 +14,7 @@ from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.frames import per_frame
 from repflow_pl.layers.scaling import Normalise, to_255
 from repflow_pl.ops import (
+    BACKENDS,
     DenseKernels,
     FlowKernels,
     central_kernels,
@@ -43,10 +44,14 @@ class FlowIteration(nn.Module):
         kernels: initial values. "central" differences (the released depthwise layer), "sobel" image
             gradients (the paper's text), or "dense" (the repository head: every channel's flow sees
             all channels).
+        backend: of :func:`repflow_pl.ops.representation_flow`. "auto" sees forward derivatives and
+            torch.func and leaves them to "eager"; second derivatives, which cannot be seen
+            beforehand, are "eager"'s alone. "dense" kernels have no other.
 
     Shapes: two of [..., planes, H, W] -> [..., 2 planes, H, W], all x (right) before all y (down);
     in pixels per frame for "central" kernels and frames that span 0..255.
-    Errors: UserError for an unknown name in `learn` or unknown `kernels`.
+    Errors: UserError for an unknown name in `learn`, unknown `kernels` or a `backend` that is
+    unknown or not theirs.
     """
 
     def __init__(
@@ -55,13 +60,17 @@ class FlowIteration(nn.Module):
         n_iter: int = 20,
         learn: Iterable[str] = LEARNT,
         kernels: Kernels = "central",
+        backend: str = "auto",
     ) -> None:
         super().__init__()
+        backends = ("auto", "eager") if kernels == "dense" else BACKENDS
+        if backend not in backends:
+            raise unknown(f"backend for {kernels} kernels", backend, backends)
         learn = frozenset(learn)
         for name in sorted(learn.difference(FLOW_PARAMETERS)):
             raise unknown("flow parameter", name, FLOW_PARAMETERS)
         self.n_iter = n_iter
-        self.kernels = kernels
+        self.kernels, self.backend = kernels, backend
         initial = _initial_kernels(kernels, planes)
         self.image_x = nn.Parameter(initial.image_x, "image_grad" in learn)
         self.image_y = nn.Parameter(initial.image_y, "image_grad" in learn)
@@ -79,7 +88,7 @@ class FlowIteration(nn.Module):
         if self.kernels == "dense":
             flow = dense_flow(frame1, frame2, DenseKernels(*k), *scalars, self.n_iter)
             return torch.cat(flow, dim=-3)
-        return joined_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter)
+        return joined_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter, self.backend)
 
     def of_clips(self, clips: Tensor) -> Tensor:
         """Flow between consecutive frames: [B, K, T, H, W] -> [B, 2 K, T - 1, H, W], x before y.
@@ -112,7 +121,8 @@ class RepFlow(nn.Module):
     Args:
         channels: C of the input and of the output.
         bottleneck: channels the flow is computed on; None computes it on the input's own.
-        n_iter, learn, kernels: see :class:`FlowIteration`. The convolutions are always trained.
+        n_iter, learn, kernels, backend: see :class:`FlowIteration`. The convolutions are always
+            trained.
         normalise: "clip" scales each clip by its own minimum and maximum; "batch" takes one pair
             for the whole batch, as released: a prediction then depends on the clip's neighbours.
         fuse: how the earlier frame's features join: "add" or "multiply" the batch-normed flow;
@@ -137,6 +147,7 @@ class RepFlow(nn.Module):
         normalise: Normalise = "clip",
         fuse: Fuse = "none",
         rectify: bool = True,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if normalise not in get_args(Normalise):
@@ -148,7 +159,7 @@ class RepFlow(nn.Module):
         self.bottleneck = (
             nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         )
-        self.iteration = FlowIteration(planes, n_iter, learn, kernels)
+        self.iteration = FlowIteration(planes, n_iter, learn, kernels, backend)
         beside = channels if fuse == "concat" else 0
         self.expand = conv(2 * planes + beside, channels)
         self.norm = nn.BatchNorm2d(channels)

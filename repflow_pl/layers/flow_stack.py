@@ -30,7 +30,7 @@ class FlowStack(nn.Module):
         convolve: convolutions between the flows.
         residual: add the features, averaged over the layers + 1 frames that each output frame
             stems from; the batch norm's gain then starts at 0, as released.
-        bottleneck, n_iter, learn, kernels, normalise, rectify: as of
+        bottleneck, n_iter, learn, kernels, normalise, rectify, backend: as of
             :class:`repflow_pl.layers.flow.RepFlow`.
 
     Shapes: [B, C, T, H, W] -> [B, C, T - layers, H, W].
@@ -50,6 +50,7 @@ class FlowStack(nn.Module):
         kernels: Kernels = "central",
         normalise: Normalise = "clip",
         rectify: bool = True,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         if layers < 1:
@@ -59,7 +60,7 @@ class FlowStack(nn.Module):
         planes = channels if bottleneck is None else bottleneck
         first = nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         self.before = nn.ModuleList([first])
-        self.iterations = nn.ModuleList([FlowIteration(planes, n_iter, learn, kernels)])
+        self.iterations = nn.ModuleList([FlowIteration(planes, n_iter, learn, kernels, backend)])
         for _ in range(layers - 1):
             if convolve:
                 between = nn.Sequential(
@@ -69,7 +70,7 @@ class FlowStack(nn.Module):
             else:
                 self.before.append(nn.Identity())
                 planes = 2 * planes
-            self.iterations.append(FlowIteration(planes, n_iter, learn, kernels))
+            self.iterations.append(FlowIteration(planes, n_iter, learn, kernels, backend))
         self.expand = conv(2 * planes, channels, 3 if convolve else 1)
         self.norm = nn.BatchNorm2d(channels)
         if residual:

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from repflow_pl.ops import is_transformed
 
 Normalise = Literal["clip", "batch"]
 
@@ -29,15 +30,19 @@ def to_255(clips: Tensor, over: Normalise = "clip", unit: float = 0) -> Tensor:
     if exact.numel() == 0:
         return exact
     if over == "batch":
-        low, high = exact.amin(), exact.amax()
-        scaled = 255 * (exact - low) / -_spread(low, high, unit)
-        return torch.where(_spans(low, high, unit), scaled, 0)
+        return _scaled(exact, -255, exact.amin(), exact.amax(), unit)
+    if is_transformed(exact):
+        return _scaled(exact, 255, *_extremes(exact), unit)
     by_clip: Tensor = _Scaled.apply(exact, unit)
     return by_clip
 
 
+def _scaled(x: Tensor, span: float, low: Tensor, high: Tensor, unit: float) -> Tensor:
+    return torch.where(_spans(low, high, unit), span * (x - low) / _spread(low, high, unit), 0)
+
+
 class _Scaled(torch.autograd.Function):
-    """255 (x - low) / (high - low), with the extremes of every clip.
+    """`_scaled` with the extremes of every clip, for reverse mode of any order.
 
     Autograd alone counts how often each extreme is met in integers of 64 bits, and with that takes
     as long as the flow's forward.
@@ -55,7 +60,6 @@ class _Scaled(torch.autograd.Function):
         ctx.save_for_backward(x, output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, scaled = ctx.saved_tensors
         low, high = _extremes(x)

@@ -1,11 +1,13 @@
 """Pure functions on tensors; this folder imports torch and nothing else."""
 
 from repflow_pl.ops.flow import (
+    BACKENDS,
     FlowKernels,
     available_backends,
     central_kernels,
     chosen_backend,
     flow_flops,
+    is_transformed,
     joined_flow,
     representation_flow,
     sobel_kernels,
@@ -13,6 +15,7 @@ from repflow_pl.ops.flow import (
 from repflow_pl.ops.flow_dense import DenseKernels, dense_flow, dense_kernels
 
 __all__ = [
+    "BACKENDS",
     "DenseKernels",
     "FlowKernels",
     "available_backends",
@@ -21,6 +24,7 @@ __all__ = [
     "dense_flow",
     "dense_kernels",
     "flow_flops",
+    "is_transformed",
     "joined_flow",
     "representation_flow",
     "sobel_kernels",

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from repflow_pl.ops import flow_cpu, flow_cuda
@@ -92,7 +93,8 @@ def representation_flow(
             weight of the data term, step of the dual variable.
         n_iter: iterations, all with the same parameters; 0 gives zero flow.
         backend: "auto" takes the fastest backend that fits the tensors (:func:`chosen_backend`);
-            a name of :func:`available_backends` forces one.
+            a name of :func:`available_backends` forces one. Fused ones have first derivatives by
+            reverse mode; a second one is an error that asks for "eager", which has them all.
 
     Returns:
         ``(flow_x, flow_y)``, each of the frames' shape and dtype: displacement in pixels per frame
@@ -126,7 +128,7 @@ def joined_flow(
     This is what a backend writes: nothing is copied for a convolution that takes both.
     """
     _check(frame1, frame2, kernels, theta, lam, tau, n_iter)
-    run = _BACKENDS[_resolve(backend, frame1)].run
+    run = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)].run
     dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
     flow = run(
         frame1.to(dtype),
@@ -155,14 +157,22 @@ def available_backends(frame: Tensor) -> tuple[str, ...]:
     return tuple(name for name, backend in _BACKENDS.items() if backend.refusal(frame) is None)
 
 
-def chosen_backend(frame: Tensor) -> str:
-    """The backend that ``backend="auto"`` takes for tensors like ``frame``.
+def chosen_backend(frame: Tensor, *others: Tensor) -> str:
+    """The backend that ``backend="auto"`` takes for tensors like ``frame`` and with these others.
 
-    Under torch.export this is "eager", so that the exported graph runs where this package is not.
+    Under torch.export this is "eager", so that the exported graph runs where this package is not,
+    and for what :func:`is_transformed` tells, which only PyTorch's own operators can do.
     """
-    if _is_exporting():
+    if _is_exporting() or is_transformed(frame, *others):
         return "eager"
     return available_backends(frame)[0]
+
+
+def is_transformed(*tensors: Tensor) -> bool:
+    """Whether torch.func (vmap, grad, jvp ...) is at work, or a tensor has a forward derivative."""
+    if torch._C._functorch.maybe_current_level() is not None:
+        return True
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
 def flow_flops(n_planes: int, height: int, width: int, n_iter: int) -> int:
@@ -205,7 +215,21 @@ def _eager(
         tau,
         n_iter,
     )
-    return torch.cat(flow, dim=-3)
+    return with_all_gradients(
+        torch.cat(flow, dim=-3), n_iter, frame1, frame2, *kernels, theta, lam, tau
+    )
+
+
+def with_all_gradients(flow: Tensor, n_iter: int, *inputs: Tensor) -> Tensor:
+    """The same flow, which has a gradient for every input: 0 for those that do not change it.
+
+    Those are all without an iteration, and with one the flow's own kernels and tau, whose dual step
+    no one sees. Distributed training waits for a gradient of every parameter.
+    """
+    if n_iter > 1:
+        return flow
+    always = torch.ones((), dtype=torch.bool, device=flow.device)
+    return torch.where(always, flow, torch.stack([each.sum() for each in inputs]).sum())
 
 
 def iterate(
@@ -312,19 +336,25 @@ _BACKENDS = {  # fastest first; eager, which runs everywhere, last
 }
 
 
+BACKENDS = ("auto", *_BACKENDS)
+"""What may be asked for."""
+
+
 def _is_exporting() -> bool:
     return torch.compiler.is_exporting()
 
 
-def _resolve(backend: str, frame: Tensor) -> str:
+def _resolve(backend: str, frame: Tensor, *others: Tensor) -> str:
     if backend == "auto":
-        return chosen_backend(frame)
+        return chosen_backend(frame, *others)
     if backend not in _BACKENDS:
-        names = ["auto", *_BACKENDS]
+        names = list(BACKENDS)
         close = difflib.get_close_matches(str(backend), names, n=2, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(f"There is no flow backend {backend!r}; there are {names}.{hint}")
     reason = _BACKENDS[backend].refusal(frame)
+    if backend != "eager" and is_transformed(frame, *others):
+        reason = "it has no forward derivatives and no torch.func; 'auto' or 'eager' has them"
     if reason is not None:
         raise ValueError(f"The flow backend {backend!r} cannot run here: {reason}.")
     return backend

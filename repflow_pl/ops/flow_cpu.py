@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops.cpu_threads import on_threads
-from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
+from repflow_pl.ops.flow_op import Gradients, empty_flow, register, segment_length, split_sums
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
 #: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
@@ -99,7 +99,7 @@ def _backward(
         torch.cat([image, taps], dim=1).numpy(),
         scalars.numpy(),
         n_iter,
-        _segment(n_iter, state_bytes),
+        segment_length(n_iter, state_bytes, SCRATCH_BYTES),
         with_frames,
     )
     outputs = (
@@ -131,13 +131,6 @@ def _planes(tensor: Tensor) -> Any:
     length = int(starts.max()) + height * width if starts.size else 0
     pixels = tensor.as_strided((length,), (1,)).numpy()
     return _kernels().Planes(pixels, starts, height, width)
-
-
-def _segment(n_iter: int, state_bytes: int) -> int:
-    """Iterations between two stored states of a plane in the backward."""
-    if (n_iter + 1) * state_bytes <= SCRATCH_BYTES:
-        return max(1, n_iter)
-    return math.isqrt(n_iter - 1) + 1  # ceil of the square root
 
 
 def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:

@@ -19,13 +19,14 @@ Imported by :mod:`repflow_pl.ops.flow_cuda` on first use; nothing else needs tri
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from repflow_pl.ops.flow_op import segment_length
 
 EPS = tl.constexpr(1e-12)
 
@@ -743,7 +744,7 @@ def _backward_scratch(
     n_planes = frame.numel() // (height * width)
     programs = min(n_planes, _programs(BACKWARD_WARPS, tile, multiprocessors))
     state_bytes = int(STATE) * height * width * frame.element_size()
-    segment = _segment(n_iter, programs * state_bytes)
+    segment = segment_length(n_iter, programs * state_bytes, CACHE_BYTES)
     n_segments = -(-n_iter // segment)
     fields = int(FIXED + ADJOINT + STATE * (segment + n_segments))
     return _scratch(frame, programs, fields), segment
@@ -751,13 +752,6 @@ def _backward_scratch(
 
 def _programs(warps: int, tile: _Tile, multiprocessors: int) -> int:
     return max(1, warps // tile.warps) * multiprocessors
-
-
-def _segment(n_iter: int, state_bytes: int) -> int:
-    """Iterations between two checkpoints, from the bytes of one state of all programs' planes."""
-    if (n_iter + 1) * state_bytes <= CACHE_BYTES:
-        return n_iter
-    return math.isqrt(n_iter - 1) + 1  # ceil of the square root
 
 
 def _scratch(frame: Tensor, programs: int, fields: int) -> Tensor:

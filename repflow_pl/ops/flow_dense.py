@@ -18,6 +18,7 @@ from repflow_pl.ops.flow import (
     check_frames,
     check_scalars_and_devices,
     iterate,
+    with_all_gradients,
     with_released_borders,
 )
 
@@ -73,6 +74,7 @@ def dense_flow(
     check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)
     wanted = frame1.dtype
     dtype = torch.float64 if wanted == torch.float64 else torch.float32
+    inputs = (frame1, frame2, *kernels, theta, lam, tau)
     with torch.autocast(frame1.device.type, enabled=False):
         frame1, frame2 = (frame.to(dtype).flatten(0, -4) for frame in (frame1, frame2))
         exact = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
@@ -88,7 +90,10 @@ def dense_flow(
             tau.to(dtype).reshape(()),
             n_iter,
         )
-    flow_x, flow_y = (component.unflatten(0, batch).to(wanted) for component in flow)
+    flow_x, flow_y = (
+        with_all_gradients(component, n_iter, *inputs).unflatten(0, batch).to(wanted)
+        for component in flow
+    )
     return flow_x, flow_y
 
 

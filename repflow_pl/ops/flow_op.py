@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ class FlowOp:
     [C, 18] (two of 3 x 3), the other taps [C, 8] (four kernels of 2), the scalars [3] (theta,
     lambda, tau) and n_iter. Gradients come for the frames ``with_frames``, for taps and scalars
     ``with_sums``, for the image kernels with both; elsewhere anything may stand. Differentiable
-    once, by reverse mode.
+    once, by reverse mode; RuntimeError at a second derivative.
     """
 
     forward: CustomOpDef
@@ -71,6 +72,11 @@ def register(
     flow = operator(f"repflow_pl::flow_{device}", forward, FORWARD)
     gradient = operator(f"repflow_pl::flow_{device}_backward", backward, BACKWARD)
 
+    def refuse(ctx: Any, *cotangents: Tensor) -> NoReturn:
+        raise RuntimeError(
+            f"The fused flow backend {device!r} has no second derivative: give backend='eager'."
+        )
+
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         *tensors, ctx.n_iter = inputs
         ctx.save_for_backward(*tensors)
@@ -85,6 +91,7 @@ def register(
     flow.register_fake(empty_flow)
     gradient.register_fake(_gradient_shapes)
     flow.register_autograd(backpropagate, setup_context=setup_context)
+    gradient.register_autograd(refuse)
     return FlowOp(flow, gradient)
 
 
@@ -101,6 +108,13 @@ def split_sums(
         of_taps.to(taps.dtype, copy=True),
         of_scalars.sum(0).to(scalars.dtype, copy=True),
     )
+
+
+def segment_length(n_iter: int, state_bytes: int, kept_bytes: int) -> int:
+    """Iterations between two stored states in a backward: all, where so many bytes may be kept."""
+    if (n_iter + 1) * state_bytes <= kept_bytes:
+        return max(1, n_iter)
+    return math.isqrt(max(0, n_iter - 1)) + 1  # ceil of the square root
 
 
 def empty_flow(frame1: Tensor, *others: Tensor | int) -> Tensor:

@@ -91,11 +91,7 @@ def results(case: Case, backend: str) -> list[Tensor]:
     """Flow and all gradients, in the order of RESULTS."""
     leaves = [t.detach().clone().requires_grad_() for t in case.tensors]
     flow = call(leaves, case.n_iter, backend)
-    if not flow[0].requires_grad:  # no iteration, no graph
-        return [*flow, *[torch.zeros_like(leaf) for leaf in leaves]]
-    gradients = torch.autograd.grad(
-        flow, leaves, case.cotangents, allow_unused=True, materialize_grads=True
-    )
+    gradients = torch.autograd.grad(flow, leaves, case.cotangents)
     return [f.detach() for f in flow] + list(gradients)
 
 

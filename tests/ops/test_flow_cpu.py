@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from repflow_pl.ops import chosen_backend, flow_cpu
+from repflow_pl.ops.flow_op import segment_length
 
 from .flow_cases import Case, call, operator_inputs, random_case, results
 
@@ -113,7 +114,7 @@ def test_a_forked_process_gets_its_own_threads() -> None:
         child.kill()
 
 
-@pytest.mark.parametrize("n_iter", [1, 2, 3, 9, 10, 11])
+@pytest.mark.parametrize("n_iter", [0, 1, 2, 3, 9, 10, 11])
 def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = random_case((2, 2, 6, 9), n_iter)
     stored = results(case, "cpu")
@@ -121,12 +122,11 @@ def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch)
     assert _same(results(case, "cpu"), stored)
 
 
-def test_states_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow_cpu, "SCRATCH_BYTES", 1000)
-    assert flow_cpu._segment(9, 100) == 9
-    assert flow_cpu._segment(10, 100) == 4
-    assert flow_cpu._segment(100, 100) == 10
-    assert flow_cpu._segment(0, 100) == 1
+def test_states_to_keep() -> None:
+    assert segment_length(9, 100, 1000) == 9
+    assert segment_length(10, 100, 1000) == 4
+    assert segment_length(100, 100, 1000) == 10
+    assert segment_length(0, 100, 1000) == segment_length(0, 1001, 1000) == 1
 
 
 def test_saved_tensors_do_not_grow_with_iterations() -> None:
@@ -162,7 +162,7 @@ def test_second_derivative_is_refused() -> None:
     frame1 = case.tensors[0].requires_grad_()
     flow_x, _ = call(case.tensors, 2, "cpu")
     (gradient,) = torch.autograd.grad(flow_x.sum(), frame1, create_graph=True)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="no second derivative: give backend='eager'"):
         torch.autograd.grad(gradient.sum(), frame1)
 
 
