@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repflow_pl.cli import Options, main, parse
+from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED
 from repflow_pl.report.join import in_papers_order
 from repflow_pl.tables import TableBuilder
@@ -54,7 +55,8 @@ def all_tables(arguments: Sequence[str]) -> int:
         return status
     try:
         # A process of its own: what a trainer sets would change the times.
-        timed = subprocess.run(command, check=False).returncode
+        with ended_by_signals():
+            timed = subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
         return INTERRUPTED
     return status or timed

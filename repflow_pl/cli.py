@@ -17,7 +17,8 @@ from rich.console import Console
 from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, terminate, unknown
+from repflow_pl.ending import die_with_parent, ended_by_signals
+from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
@@ -102,17 +103,18 @@ def main(
     `readme`: renew the README's block too.
     """
     console = Console(soft_wrap=True, highlight=False)
-    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        if under_torchrun():
-            from repflow_pl.training.torchrun import follow, leading
+        with ended_by_signals():
+            if under_torchrun():
+                die_with_parent(signal.SIGTERM)
+                from repflow_pl.training.torchrun import follow, leading
 
-            if not is_main_process():
-                return follow()
-            with leading() as ended:
-                ended.status = run_tables(builders, parse(arguments), console, readme)
-            return ended.status
-        return run_tables(builders, parse(arguments), console, readme)
+                if not is_main_process():
+                    return follow()
+                with leading() as ended:
+                    ended.status = run_tables(builders, parse(arguments), console, readme)
+                return ended.status
+            return run_tables(builders, parse(arguments), console, readme)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -131,8 +133,6 @@ def main(
             file=sys.stderr,
         )
         return 2
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.files import atomic_write
 
@@ -21,7 +22,8 @@ Options = TypeVar("Options")
 def status_of(work: Callable[[], object]) -> int:
     """Do the work; returns the exit status: 0, or 2 for a mistake."""
     try:
-        work()
+        with ended_by_signals():
+            work()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

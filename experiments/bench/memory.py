@@ -29,6 +29,7 @@ from threading import Event
 import torch
 
 from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
+from repflow_pl.ending import die_with_parent
 
 #: Of the processes: malloc as said above, and waiting threads that leave the core to the others.
 ENVIRONMENT = {
@@ -150,6 +151,7 @@ def _read(line: str) -> Measured:
 
 def main(job: str) -> None:
     """Print a line of JSON for each pass of each cell."""
+    die_with_parent()
     wanted = json.loads(job)
     torch.set_num_threads(wanted["threads"])
     device = torch.device(wanted["device"])

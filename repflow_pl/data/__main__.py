@@ -12,6 +12,7 @@ from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.ut_interaction import NAME, import_archive
 from repflow_pl.data.verify import lines, verify
+from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError, unknown
 
 IMPORTERS = {NAME: import_archive}
@@ -27,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     run = {"import": _import, "verify": _verify, "prepare": _prepare}[parsed.command]
     try:
-        return run(parsed[parsed.command])
+        with ended_by_signals():
+            return run(parsed[parsed.command])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

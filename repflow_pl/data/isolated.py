@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from repflow_pl.data.parallel import progress_bar
+from repflow_pl.ending import die_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -164,8 +165,10 @@ class IsolatedProcess:
 
 def serve() -> NoReturn:
     """The child's side: calls from standard input, answers to standard output, until its end."""
-    for how in (signal.SIGINT, signal.SIGTERM):  # a terminal and a scheduler ask all processes:
-        signal.signal(how, signal.SIG_IGN)  # the parent handles it, and then closes the pipe
+    die_with_parent()
+    # A terminal and a scheduler ask all processes: the parent handles it, and then closes the pipe.
+    for how in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(how, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends a process that hangs, wherever it does
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")

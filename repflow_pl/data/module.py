@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 from repflow_pl.data.cache import MappedFrames
 from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
 from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.ending import outlive_signals
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
 
@@ -149,13 +149,9 @@ class ClipModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             timeout=TIMEOUT if workers else 0,
             persistent_workers=workers > 0,
-            worker_init_fn=_ignore_sigterm,
+            worker_init_fn=_begin_worker,
         )
 
 
-def _ignore_sigterm(worker: int) -> None:
-    """A scheduler asks all processes to end; the main one does not finish its step without these.
-
-    They end with it all the same.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _begin_worker(worker: int) -> None:
+    outlive_signals()

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
-from repflow_pl.data.parallel import parallel_map
+from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 
@@ -159,8 +159,9 @@ def render(
         for split, index, path in _paths(stamp.sizes)
         if not (root / path).exists()
     ]
-    for _ in parallel_map(_render_one, jobs, "Rendering motion_shapes", workers):
-        pass
+    for (path, *_), outcome in isolated_map(_render_one, jobs, "Rendering motion_shapes", workers):
+        if isinstance(outcome, Lost):
+            raise UserError(f"{path} could not be written: {outcome}")
     return stamp.sizes
 
 

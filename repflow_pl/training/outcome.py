@@ -12,8 +12,6 @@ from repflow_pl.training.jobs import Job, run_folder
 DONE, FAILED, MISTAKE, BUSY = 0, 1, 2, 75
 """Exit status: made; failed, as error.txt says; cannot be made, as the last line says; another
 process has the folder. INTERRUPTED: ended by a signal, to be gone on with."""
-GRACE = 20.0
-"""Seconds to end in after a signal, before the process is killed."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import IO
 import torch
 
 from repflow_pl.data.index import VideoSet
+from repflow_pl.ending import SAVING
 from repflow_pl.errors import UserError
 from repflow_pl.training.jobs import Job, label_of, next_job
 from repflow_pl.training.order import share_of_cores, write_order
@@ -26,7 +27,6 @@ from repflow_pl.training.outcome import (
     BUSY,
     DONE,
     FAILED,
-    GRACE,
     MISTAKE,
     Failed,
     checkpoint_time,
@@ -187,7 +187,7 @@ class _Spread:
         self.free.append(child.slot)
         self.free.sort(key=lambda slot: slot.number)
         _kill(child)  # what it may have started and left behind
-        child.reader.join(timeout=GRACE)
+        child.reader.join(timeout=SAVING)
         while not self.lines.empty():
             line = self.lines.get()
             overview.tell(line.slot.number, line.text)
@@ -224,7 +224,7 @@ class _Spread:
             yield
         finally:
             try:
-                deadline = time.monotonic() + GRACE
+                deadline = time.monotonic() + SAVING
                 while time.monotonic() < deadline and self._ask_to_end():
                     pass
             finally:
@@ -239,7 +239,7 @@ class _Spread:
         here = [child for child in self.running if child.process.poll() is None]
         for child in here:
             child.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + GRACE / 4
+        deadline = time.monotonic() + SAVING / 4
         while time.monotonic() < deadline and any(c.process.poll() is None for c in here):
             time.sleep(0.05)
         return bool(here)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from repflow_pl.ending import LIMIT
 from repflow_pl.training.order import Order, share_of_cores, write_order
-from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, MISTAKE, how_it_ended
+from repflow_pl.training.outcome import BUSY, DONE, FAILED, MISTAKE, how_it_ended
 
 POLL = 0.5
 """Seconds between two looks at the worker."""
@@ -66,7 +67,7 @@ class Task:
 
         if self.worker is not None:
             self.worker.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + GRACE
+            deadline = time.monotonic() + LIMIT
             while time.monotonic() < deadline and self.worker.poll() is None:
                 time.sleep(0.1)
             with suppress(ProcessLookupError):  # what it may have started and left behind

@@ -11,28 +11,22 @@ import os
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
 
-from rich.console import Console
-
-from repflow_pl.errors import INTERRUPTED, UserError, terminate
-from repflow_pl.training.jobs import is_main_process
+from repflow_pl.ending import ended_by_signals
+from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.training.lock import BusyError
-from repflow_pl.training.order import Order, read_order, videos_of
-from repflow_pl.training.outcome import BUSY, DONE, FAILED, GRACE, MISTAKE
-from repflow_pl.training.run import Machine
-from repflow_pl.training.sweep import make
+from repflow_pl.training.outcome import BUSY, DONE, FAILED, MISTAKE
 
 
 def main(path: Path) -> int:
     """Make the run of an order; returns a status of `outcome`."""
-    # Both end a run in the same way; a shell's background jobs would ignore Ctrl-C.
+    # A shell's background jobs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, terminate)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        return _make(read_order(path))
+        with ended_by_signals():
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+            return _make(path)
     except BusyError:
         return BUSY
     except (KeyboardInterrupt, BrokenPipeError):  # nobody reads the lines: the parent has ended
@@ -42,7 +36,16 @@ def main(path: Path) -> int:
         return MISTAKE
 
 
-def _make(order: Order) -> int:
+def _make(path: Path) -> int:
+    # To import a trainer takes seconds, in which the parent may end.
+    from rich.console import Console
+
+    from repflow_pl.training.jobs import is_main_process
+    from repflow_pl.training.order import read_order, videos_of
+    from repflow_pl.training.run import Machine
+    from repflow_pl.training.sweep import make
+
+    order = read_order(path)
     video_set = videos_of(order)
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     machine = Machine(Path(order.out), order.devices, order.wandb, console)
@@ -55,8 +58,6 @@ def _end_with_parent() -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)
-    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
