@@ -37,6 +37,16 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         Path(name).unlink(missing_ok=True)
 
 
+def check_name(path: str) -> None:
+    """Errors: UserError for a name that is no text: bytes that are not UTF-8, such as Latin-1."""
+    if not path.isascii() and any("\ud800" <= letter <= "\udfff" for letter in path):
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise UserError(
+            f"the name of {shown} is not in UTF-8; rename it (convmv -r -f latin1 -t utf8 renames "
+            "all files below a folder)."
+        )
+
+
 def check_writable(folder: Path) -> None:
     """Make a folder where there is none. Errors: UserError where nothing can be written to it."""
     try:

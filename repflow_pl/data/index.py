@@ -18,6 +18,7 @@ from repflow_pl.data.decode_pyav import Access
 from repflow_pl.data.manifest import MISSING, Finding, digest, examine
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.files import check_name
 from repflow_pl.specs import ClipSpec
 
 Split = Literal["train", "val", "test"]
@@ -30,7 +31,11 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that a data set names, before anybody has looked into it, or for it at all."""
+    """A file that a data set names, before anybody has looked into it, or for it at all.
+
+    Errors: UserError for a path that leads out of the root, or that is no text (names in Latin-1):
+    it could not be printed, listed or kept.
+    """
 
     path: str
     """Relative to the root, with forward slashes."""
@@ -39,6 +44,14 @@ class Candidate:
     split: Split
     fold: int = 1
     """Which of the set's official splits says so, counted from 1."""
+
+    def __post_init__(self) -> None:
+        if self.path.startswith("/") or ".." in self.path.split("/") or "\0" in self.path:
+            raise UserError(
+                f"a list names {self.path!r}, which is no path below the data set's folder; mend "
+                "or remove that line."
+            )
+        check_name(self.path)
 
 
 @dataclass(frozen=True)
@@ -310,6 +323,7 @@ def _root(entry: _Entry, root: Path | None) -> Path:
             raise UserError(f"{entry.name}: no folder was given; {entry.hint}.")
         root = cache_dir() / entry.default_root
     root = root.expanduser().absolute()
+    check_name(str(root))
     if not entry.generated and not root.is_dir():
         raise UserError(f"{entry.name}: there is no folder {root}; {entry.hint}.")
     return root
@@ -340,7 +354,10 @@ def _refuse_empty_classes(opened: VideoSet) -> None:
         present = {video.label for video in opened.videos if video.split == split}
         for label, name in enumerate(opened.classes):
             if label not in present:
-                do = "add some or remove the class"
+                do = (
+                    "add some, remove the class, or lay the videos out as "
+                    "train/, val/ and test/<class>/ yourself"
+                )
                 if opened.missing:
                     do = f"python -m repflow_pl.data verify {opened.name} ROOT says what is missing"
                 raise UserError(

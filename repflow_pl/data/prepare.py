@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from repflow_pl.data.decode_pyav import DecodeError, open_video
 from repflow_pl.data.flow_files import Fields, flow_file, write_fields
-from repflow_pl.data.index import candidates_of
+from repflow_pl.data.index import MIRROR_MARKER, candidates_of
 from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.data.reencode import Encoding, reencode
 from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, to_bytes, tvl1
 from repflow_pl.data.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write, check_writable
+from repflow_pl.files import atomic_write, check_name, check_writable
 
 UNPACKED = ".unpacked"
 STAMP = "prepared.json"
-LISTS = ("*.txt", "*.csv", "*.json")
+LISTS = ("*.txt", "*.csv", "*.json", MIRROR_MARKER)
 SECONDS_PER_VIDEO = 3600.0
 
 
@@ -42,6 +41,18 @@ class Options:
     stride: int = 1
     """Frames from the first to the second of a field's pair: the clips' stride."""
 
+    def __post_init__(self) -> None:
+        """Errors: UserError for a size, rate or stride that is none, and a rate without a size."""
+        for option, value, least in (
+            ("--short-side", self.short_side, 2),
+            ("--fps", self.fps, 1e-3),
+            ("--flow-stride", self.stride, 1),
+        ):
+            if value is not None and not value >= least:
+                raise UserError(f"{option} {value} is too small: it must be {least} or more.")
+        if self.short_side is None and self.fps is not None:
+            raise UserError("--fps needs --short-side, as it means to re-encode.")
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -56,33 +67,49 @@ def prepare(
 ) -> tuple[int, list[Failed]]:
     """Prepare a data set; returns how many videos it has now and which were left out.
 
-    Errors: UserError for what `unpack_all` refuses, a root without videos, and an `out` that was
-    prepared in another way.
+    Errors: UserError for what `unpack_all` refuses, a root without videos, two videos that would
+    become one, and an `out` that was prepared in another way or cannot take what is made.
     """
     root, out = root.expanduser().absolute(), out.expanduser().absolute()
     if not root.is_dir():
         raise UserError(f"{name}: there is no folder {root}; check the path.")
-    if options.short_side is None and options.fps is not None:
-        raise UserError("--fps needs --short-side, as it means to re-encode.")
+    packed = bool(archives(root))
+    if not packed and options.short_side is not None and (out == root or root in out.parents):
+        raise UserError(
+            f"{name}: {out} lies in {root}, and what is made there would be taken for what it is "
+            "made of; choose a folder beside it."
+        )
+    if not packed and options.short_side is None:
+        if not options.flow:
+            raise UserError(
+                f"{name}: there is nothing to do: {root} has no archives; say --short-side or "
+                "--flow."
+            )
+        if out != root:
+            raise UserError(
+                f"{name}: the flow of videos is kept beside them; give {root} as OUT as well, or "
+                "say --short-side to re-encode them to another folder."
+            )
+    check_name(str(root))
+    check_name(str(out))
     check_writable(out)
     _stamp(out / STAMP, name, options)
     source = root
-    if archives(root):
+    if packed:
         source = out / UNPACKED if options.short_side else out
         unpack_all(root, source)
-    elif options.short_side is None and not options.flow:
-        raise UserError(
-            f"{name}: there is nothing to do: {root} has no archives; say --short-side or --flow."
-        )
+    for place in dict.fromkeys((root, source)):
+        if place != out:
+            _copy_lists(place, out)
+    paths = _paths(name, source)
     failed: list[Failed] = []
     if options.short_side is not None:
         encoding = Encoding(options.short_side, options.fps)
-        failed += _reencode_all(name, source, out, encoding, workers)
-        _copy_lists(source, out)
-        source = out
-    paths = _paths(name, source)
+        places = encoded_paths(paths)
+        failed += _reencode_all(name, source, out, places, encoding, workers)
+        paths = [place for place in places if (out / place).is_file()]
     if options.flow:
-        failed += _flow_all(name, source, out, paths, options.stride, workers)
+        failed += _flow_all(name, out, paths, options.stride, workers)
     return len(paths), failed
 
 
@@ -92,7 +119,13 @@ def _stamp(path: Path, name: str, options: Options) -> None:
     for later in ("flow", "stride"):  # may be added to what is there
         del encoding[later]
     if path.is_file():
-        before = json.loads(path.read_text())
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged; remove it if {path.parent} was prepared in this same way, and "
+                "choose another folder if not."
+            ) from error
         if before != encoding:
             raise UserError(f"{path.parent} was prepared as {before}; choose another folder.")
         return
@@ -110,16 +143,42 @@ def _paths(name: str, root: Path) -> list[str]:
     return there
 
 
+def encoded_paths(paths: Sequence[str]) -> dict[str, str]:
+    """What each re-encoded video is made of, by its path: all become mp4.
+
+    Errors: UserError where two videos would become one.
+    """
+    places: dict[str, str] = {}
+    for path in paths:
+        place = PurePosixPath(path).with_suffix(".mp4").as_posix()
+        if place in places:
+            raise UserError(
+                f"{places[place]} and {path} would both become {place}; rename or remove one."
+            )
+        places[place] = path
+    return places
+
+
 def _reencode_all(
-    name: str, source: Path, out: Path, encoding: Encoding, workers: int | None
+    name: str,
+    source: Path,
+    out: Path,
+    places: Mapping[str, str],
+    encoding: Encoding,
+    workers: int | None,
 ) -> list[Failed]:
-    jobs = []
-    for path in _paths(name, source):
-        target = out / Path(path).with_suffix(".mp4")
-        if not target.is_file():
-            jobs.append((source, path, target, encoding))
+    jobs = [
+        (source, path, out / place, encoding)
+        for place, path in places.items()
+        if not _is_made(out / place, source / path)
+    ]
     found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, SECONDS_PER_VIDEO)
     return list(_failures(found))
+
+
+def _is_made(target: Path, source: Path) -> bool:
+    """Whether a file is there, and not older than what it is made of."""
+    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
@@ -132,13 +191,13 @@ def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
 
 
 def _flow_all(
-    name: str, source: Path, out: Path, paths: list[str], stride: int, workers: int | None
+    name: str, root: Path, paths: Sequence[str], stride: int, workers: int | None
 ) -> list[Failed]:
-    jobs = []
-    for path in paths:
-        target = flow_file(out, path, stride)
-        if not target.is_file():
-            jobs.append((source, path, target, stride))
+    jobs = [
+        (root, path, flow_file(root, path, stride), stride)
+        for path in paths
+        if not _is_made(flow_file(root, path, stride), root / path)
+    ]
     found = isolated_map(_flow, jobs, f"TV-L1 of {name}", workers, SECONDS_PER_VIDEO)
     return list(_failures(found))
 
@@ -176,11 +235,11 @@ def _failures(found: Iterator[tuple[tuple, str | Lost]]) -> Iterator[Failed]:
 
 
 def _copy_lists(source: Path, out: Path) -> None:
-    """The lists that lie beside the videos, so that `out` is a data set by itself."""
-    for pattern in LISTS:
-        for path in source.rglob(pattern):
-            target = out / path.relative_to(source)
-            if path.name != STAMP and not target.is_file() and out not in path.parents:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target.with_name(f".{target.name}.part"))
-                target.with_name(f".{target.name}.part").replace(target)
+    """What lies beside the videos and says how they are used: `out` is a data set by itself."""
+    for path in (path for pattern in LISTS for path in source.rglob(pattern)):
+        if path.name == STAMP or not path.is_file() or out in path.parents:
+            continue
+        target, content = out / path.relative_to(source), path.read_bytes()
+        if not target.is_file() or target.read_bytes() != content:
+            with atomic_write(target, "wb") as stream:
+                stream.write(content)

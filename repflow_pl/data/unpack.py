@@ -28,10 +28,19 @@ def unpack_all(source: Path, target: Path) -> None:
     """Unpack every archive of `source` to `target/<name>`, and the archives found in there.
 
     A folder `<name>` is whole or absent: what an earlier call has unpacked is left as it is.
-    Errors: UserError where an archive cannot be read, or is a rar and no program can read it.
+    Errors: UserError where an archive cannot be read, or is a rar and no program can read it, and
+    where two would be unpacked to one folder.
     """
+    places: dict[Path, Path] = {}
     for archive in archives(source):
         place = target / _stem(archive)
+        if place in places:
+            raise UserError(
+                f"{places[place].name} and {archive.name} would both be unpacked to {place.name}; "
+                "rename or remove one."
+            )
+        places[place] = archive
+    for place, archive in places.items():
         if not place.exists():
             console.print(f"unpacking {archive.name}", markup=False)
             _unpack_whole(archive, place)

@@ -23,7 +23,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from repflow_pl.data.index import Candidate, cache_dir, data_set
+from repflow_pl.data.found import files_by_stem
+from repflow_pl.data.index import Candidate, Split, cache_dir, data_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import unwritable
 from repflow_pl.specs import ClipSpec
@@ -33,7 +34,8 @@ CLASSES = ("hug", "kick", "point", "punch", "push", "shake_hands")
 CLIP = ClipSpec(
     frames=8, stride=4, source_crop=(208, 128), size=(104, 64), crop=(96, 56), flip=True
 )
-FILE_NAME = re.compile(r"set([12])_seq\d+_\d+\.avi")
+CLIP_NAME = re.compile(r"set([12])_seq\d+_\d+")
+SETS: dict[str, Split] = {"1": "train", "2": "test"}
 HINT = (
     f"fetch the archive and run: python -m repflow_pl.data import {NAME} ARCHIVE [--data-root ROOT]"
 )
@@ -43,11 +45,10 @@ HINT = (
 def ut_interaction(root: Path) -> Iterator[Candidate]:
     """Set 1 trains, set 2 tests."""
     for label in CLASSES:
-        for path in sorted((root / label).glob("*.avi")):
-            match = FILE_NAME.fullmatch(path.name)
+        for stem, path in files_by_stem(root / label).items():
+            match = CLIP_NAME.fullmatch(stem)
             if match:
-                split = "train" if match[1] == "1" else "test"
-                yield Candidate(f"{label}/{path.name}", label, split)  # type: ignore[arg-type]
+                yield Candidate(f"{label}/{path}", label, SETS[match[1]])
 
 
 def import_archive(archive: Path, root: Path | None = None) -> Path:
@@ -69,7 +70,7 @@ def import_archive(archive: Path, root: Path | None = None) -> Path:
     try:
         _unpack(archive, staging)
         for label in CLASSES:
-            if not any(FILE_NAME.fullmatch(path.name) for path in (staging / label).glob("*")):
+            if not any(map(CLIP_NAME.fullmatch, files_by_stem(staging / label))):
                 raise UserError(
                     f"{NAME}: {archive} has no clips {label}/set*_seq*_*.avi; fetch the right one."
                 )

@@ -72,7 +72,8 @@ def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None
 
 def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
     for i in range(4):
-        write_video(tmp_path / "set" / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
+        part = "train" if i < 3 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
     opened = open_set("folder", tmp_path / "set", workers=0)
     frames = open_frames(opened, ClipSpec(size=24), workers=0)
     for video in opened.videos:

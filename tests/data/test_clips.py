@@ -143,7 +143,8 @@ def test_mirrored_clips_negate_the_horizontal_flow(shapes: VideoSet) -> None:
 
 def test_a_short_video_is_refused_or_held(tmp_path: Path) -> None:
     for i in range(4):
-        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=6)
+        part = "train" if i < 3 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", frames=6)
     opened = open_set("folder", tmp_path / "set", workers=0)
     clip = ClipSpec(frames=4, stride=3, size=32, crop=(32, 32), views=2)
     with pytest.raises(UserError, match=r"run/\d\.mp4 has 6 frames, fewer than the 10") as error:
@@ -273,7 +274,8 @@ def test_what_fills_the_crop() -> None:
 
 def test_a_stride_in_seconds(tmp_path: Path) -> None:
     for i in range(4):
-        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=30)  # at 10 per second
+        part = "train" if i < 3 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", frames=30)  # at 10 per second
     opened = open_set("folder", tmp_path / "set", workers=0)
     clip = ClipSpec(frames=4, size=48, crop=(48, 64), seconds=0.3, views=2)
     by_time = ClipDataset(opened, "train", clip)

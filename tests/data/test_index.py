@@ -16,10 +16,11 @@ from .test_decode import broken_files
 
 
 def make_folder(root: Path, clips: int = 5, classes: tuple[str, ...] = ("jump", "run")) -> Path:
-    """ROOT/<class>/<n>.mp4."""
+    """ROOT/{train,test}/<class>/<n>.mp4, the last clip of each class to test."""
     for label in classes:
         for n in range(clips):
-            write_video(root / label / f"{n}.mp4", frames=6 + n, seed=n)
+            part = "train" if n < clips - 1 else "test"
+            write_video(root / part / label / f"{n}.mp4", frames=6 + n, seed=n)
     return root
 
 
@@ -40,14 +41,14 @@ def test_broken_files_are_left_out_named_and_counted(
     root = make_folder(tmp_path / "set")
     made = broken_files(tmp_path / "broken")
     for name, path in made.items():
-        shutil.copy(path, root / "run" / name)
+        shutil.copy(path, root / "train" / "run" / name)
     opened = open_set("folder", root, workers=0)
-    assert {file.path for file in opened.broken} == {f"run/{name}" for name in made}
+    assert {file.path for file in opened.broken} == {f"train/run/{name}" for name in made}
     assert len(opened.videos) == 10
     assert all(file.reason and "\n" not in file.reason for file in opened.broken)
     shown = capsys.readouterr().err
     assert f"{len(made)} of {10 + len(made)} videos cannot be read" in shown
-    assert all(f"run/{name}" in shown for name in made)
+    assert all(f"train/run/{name}" in shown for name in made)
 
 
 def test_only_changed_files_are_decoded_again(
@@ -65,11 +66,11 @@ def test_only_changed_files_are_decoded_again(
     monkeypatch.setattr(manifest, "decode", spy)
     first = open_set("folder", root, workers=0)
     assert decoded == []
-    write_video(root / "run" / "3.mp4", frames=20)
+    write_video(root / "train" / "run" / "3.mp4", frames=20)
     second = open_set("folder", root, workers=0)
-    assert decoded == ["run/3.mp4"]
+    assert decoded == ["train/run/3.mp4"]
     assert first.fingerprint != second.fingerprint
-    assert {video.frames for video in second.videos if video.path == "run/3.mp4"} == {20}
+    assert {video.frames for video in second.videos if video.path == "train/run/3.mp4"} == {20}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_fingerprint_is_of_the_files_and_not_of_their_place(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "set")
     moved = shutil.copytree(root, tmp_path / "elsewhere" / "copy")
-    os.utime(moved / "run" / "0.mp4", (1, 1))
+    os.utime(moved / "train" / "run" / "0.mp4", (1, 1))
     first = open_set("folder", root, workers=0)
     second = open_set("folder", moved, workers=0)
     assert first.fingerprint == second.fingerprint
@@ -155,7 +156,7 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no videos under" in message("folder", tmp_path / "empty")
     root = make_folder(tmp_path / "set", clips=3)
-    for path in (root / "run").iterdir():
+    for path in (root / "train" / "run").iterdir():
         path.write_bytes(b"")
     assert "'run' has no readable video" in message("folder", root)
 

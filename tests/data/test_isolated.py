@@ -78,7 +78,8 @@ def test_a_file_that_hangs_is_named_and_the_rest_is_read(tmp_path: Path) -> None
 
 def set_of(tmp_path: Path) -> VideoSet:
     for i in range(8):
-        write_video(tmp_path / "set" / "run" / f"{i}.mp4", frames=12, seed=i)
+        part = "train" if i < 6 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", frames=12, seed=i)
     return open_set("folder", tmp_path / "set", workers=0)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from repflow_pl.data import prepare as module
+from repflow_pl.data import ut_interaction
 from repflow_pl.data.__main__ import main
 from repflow_pl.data.decode import probe, read_frames
 from repflow_pl.data.eight_bit import BOUND, ZERO
 from repflow_pl.data.flow_files import kept_fields, read_fields, write_fields
-from repflow_pl.data.index import open_set
+from repflow_pl.data.index import candidates_of, open_set
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.reencode import Encoding, even_size, reencode, resampled
 from repflow_pl.data.tvl1 import open_fields
@@ -167,24 +168,24 @@ def test_reencoding_to_another_rate_and_size(tmp_path: Path) -> None:
 
 def test_preparing_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, out = tmp_path / "root", tmp_path / "out"
-    for label in ("jump", "run"):
-        for n in range(5):
+    for label in ("Train/jump", "Train/run", "Test/jump", "Test/run"):
+        for n in range(5 if "Test" in label else 0, 6):
             write_video(root / label / f"{n}.avi", frames=6, size=(96, 128), seed=n, codec="mpeg4")
-    (root / "run" / "9.avi").write_bytes(layouts.BROKEN)
+    (root / "Train" / "run" / "9.avi").write_bytes(layouts.BROKEN)
     command = ["prepare", "folder", str(root), str(out), "--short-side", "48", "--workers", "0"]
     assert main(command) == 1
     shown = capsys.readouterr().out
-    assert "10 videos, 1 left out" in shown and "run/9.avi: Invalid data" in shown
+    assert "14 videos, 1 left out" in shown and "Train/run/9.avi: Invalid data" in shown
     opened = open_set("folder", out, workers=0)
-    assert len(opened.videos) == 10
+    assert len(opened.videos) == 14
     assert {(v.height, v.width, v.frames) for v in opened.videos} == {(48, 64, 6)}
     made = {p: p.stat().st_mtime_ns for p in out.rglob("*.mp4")}
-    (out / "run" / "3.mp4").unlink()
+    (out / "Train" / "run" / "3.mp4").unlink()
     main([*command, "--flow"])
     assert {p: p.stat().st_mtime_ns for p in made if p.name != "3.mp4"}.items() <= made.items()
-    assert (out / "run" / "3.mp4").is_file()
-    assert len(list((out / ".tvl1" / "stride1").rglob("*.mkv"))) == 10
-    assert len(open_set("folder", out, workers=0).videos) == 10
+    assert (out / "Train" / "run" / "3.mp4").is_file()
+    assert len(list((out / ".tvl1" / "stride1").rglob("*.mkv"))) == 14
+    assert len(open_set("folder", out, workers=0).videos) == 14
     assert main([*command[:5], "64"]) == 1
     assert "choose another folder" in capsys.readouterr().err
 
@@ -258,11 +259,154 @@ def test_a_flow_file_says_what_it_means(tmp_path: Path) -> None:
 
 def test_mistakes(tmp_path: Path) -> None:
     write_video(tmp_path / "root" / "run" / "1.mp4")
-    for root, options, says in (
-        (tmp_path / "missing", Options(48), "there is no folder"),
-        (tmp_path / "root", Options(), "nothing to do"),
-        (tmp_path / "root", Options(fps=10.0), "--fps needs --short-side"),
+    root, out = tmp_path / "root", tmp_path / "out"
+    for source, target, options, says in (
+        (tmp_path / "missing", out, Options(48), "there is no folder"),
+        (root, out, Options(), "nothing to do"),
+        (root, out, Options(flow=True), f"give {root} as OUT as well"),
+        (root, root, Options(48), "choose a folder beside it"),
+        (root, root / "small", Options(48), "choose a folder beside it"),
+        (root, Path(f"{out}\udce9"), Options(48), r"out\\xe9 is not in UTF-8"),
     ):
         with pytest.raises(UserError, match=says) as error:
-            prepare("folder", root, tmp_path / "out", options, workers=0)
+            prepare("folder", source, target, options, workers=0)
         one_sentence(error)
+    out.mkdir()
+    (out / "prepared.json").write_text('{"set": "fol')
+    with pytest.raises(UserError, match=r"prepared\.json is damaged") as error:
+        prepare("folder", root, out, Options(48), workers=0)
+    one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"fps": 10.0}, "--fps needs --short-side"),
+        ({"short_side": 0}, "--short-side 0 is too small"),
+        ({"short_side": 48, "fps": -1.0}, "--fps -1.0 is too small"),
+        ({"flow": True, "stride": 0}, "--flow-stride 0 is too small"),
+    ],
+)
+def test_options_that_mean_nothing(option: dict[str, float], says: str) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        Options(**option)
+    one_sentence(error)
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Sources in the order in which they are re-encoded; here that only copies them."""
+    sources: list[Path] = []
+
+    def copy(source: Path, target: Path, encoding: Encoding) -> None:
+        sources.append(source)
+        if source.read_bytes() == layouts.BROKEN:
+            raise OSError("cannot be read")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+    monkeypatch.setattr(module, "reencode", copy)
+    return sources
+
+
+SMALL = Options(short_side=48)
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_prepared_folder_is_split_as_the_first_one_was(tmp_path: Path, grouped: bool) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    for n in range(60):
+        path = root / "ab"[n % 2] / f"{n}{('.avi', '.MKV', '.mp4')[n % 3]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"" if n % 7 else layouts.BROKEN)
+    (root / "mirror_safe").touch()
+    if grouped:
+        names = [path.relative_to(root).as_posix() for path in root.rglob("*.*")]
+        rows = [f"{name},{k // 3}" for k, name in enumerate(sorted(names))]
+        (root / "groups.csv").write_text("\n".join(["path,group", *rows]))
+    videos, failed = prepare("folder", root, out, SMALL, workers=0)
+    assert (videos, len(failed)) == (60 - 9, 9)
+    before = {Path(c.path).with_suffix(""): c.split for c in candidates_of("folder", root)}
+    after = {Path(c.path).with_suffix(""): c.split for c in candidates_of("folder", out)}
+    assert len(after) == videos and after.items() <= before.items()
+    assert (out / "mirror_safe").is_file()
+
+
+@pytest.mark.usefixtures("copied")
+def test_lists_that_change_or_lie_beside_archives_come_along(tmp_path: Path) -> None:
+    (tmp_path / "plain" / "run").mkdir(parents=True)
+    (tmp_path / "plain" / "run" / "1.mp4").touch()
+    root, out = tmp_path / "root", tmp_path / "out"
+    root.mkdir()
+    pack(root / "videos.tar", tmp_path / "plain")
+    for groups in ("path,group\nvideos/run/1.mp4,a", "path,group\nvideos/run/1.mp4,b"):
+        (root / "groups.csv").write_text(groups)
+        assert prepare("folder", root, out, SMALL, workers=0) == (1, [])
+        assert (out / "groups.csv").read_text() == groups
+
+
+def test_a_changed_video_is_made_again(tmp_path: Path, copied: list[Path]) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    (root / "run").mkdir(parents=True)
+    for n in range(3):
+        (root / "run" / f"{n}.avi").write_text(str(n))
+    prepare("folder", root, out, SMALL, workers=0)
+    (root / "run" / "1.avi").write_text("another")
+    (root / "run" / "3.avi").write_text("new")
+    prepare("folder", root, out, SMALL, workers=0)
+    assert [path.stem for path in copied] == ["0", "1", "2", "1", "3"]
+    assert (out / "run" / "1.mp4").read_text() == "another"
+
+
+@pytest.mark.usefixtures("copied")
+def test_two_files_never_become_one(tmp_path: Path) -> None:
+    root = tmp_path / "root" / "run"
+    root.mkdir(parents=True)
+    for name in ("x.avi", "x.mp4", "y.mp4"):
+        (root / name).write_text(name)
+    with pytest.raises(UserError, match=r"run/x\.avi and run/x\.mp4 would both become") as error:
+        prepare("folder", root.parent, tmp_path / "out", SMALL, workers=0)
+    one_sentence(error)
+    assert not list((tmp_path / "out").rglob("*.mp4"))
+    for name in ("a.zip", "a.tar.gz"):
+        (root / name).touch()
+    with pytest.raises(UserError, match=r"a\.tar\.gz and a\.zip would both be unpacked") as error:
+        unpack_all(root, tmp_path / "unpacked")
+    one_sentence(error)
+
+
+@pytest.mark.usefixtures("copied")
+@pytest.mark.parametrize("label", ["../../evil", "..", "a\0b"])
+def test_no_list_leads_out_of_a_folder(tmp_path: Path, label: str) -> None:
+    root, out = tmp_path / "deep" / "root", tmp_path / "other" / "out"
+    for part in ("train", "val"):
+        (root / part).mkdir(parents=True)
+        rows = f'label,youtube_id,time_start,time_end\n"{label}",0123456789a,5,15\n'
+        (root / f"{part}.csv").write_text(rows)
+    for place in (tmp_path / "deep", tmp_path / "deep" / "evil", root):
+        place.mkdir(exist_ok=True)
+        (place / "0123456789a_000005_000015.mp4").touch()
+    (root / "0123456789a_000005_000015.mp4").unlink()
+    known = set(tmp_path.rglob("*.mp4"))
+    for command in (
+        lambda: prepare("kinetics400", root, out, SMALL, workers=0),
+        lambda: open_set("kinetics400", root, workers=0),
+    ):
+        with pytest.raises(UserError, match="no path below the data set's folder") as error:
+            command()
+        one_sentence(error)
+    assert set(tmp_path.rglob("*.mp4")) == known
+
+
+@pytest.mark.usefixtures("copied")
+def test_ut_interaction_may_be_prepared(tmp_path: Path) -> None:
+    for label in ut_interaction.CLASSES:
+        for k in (1, 2):
+            path = tmp_path / "root" / label / f"set{k}_seq01_000.avi"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    out = tmp_path / "out"
+    assert prepare("ut_interaction", tmp_path / "root", out, SMALL, workers=0) == (12, [])
+    parts = {(c.path[-17:], c.split) for c in candidates_of("ut_interaction", out)}
+    assert parts == {("set1_seq01_000.mp4"[-17:], "train"), ("set2_seq01_000.mp4"[-17:], "test")}

@@ -55,7 +55,8 @@ def test_hmdb51_with_broken_and_missing_members(
 def test_a_whole_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for label in ("jump", "run"):
         for n in range(5):
-            write_video(tmp_path / "set" / label / f"{n}.mp4", frames=6, seed=n)
+            part = "train" if n < 4 else "test"
+            write_video(tmp_path / "set" / part / label / f"{n}.mp4", frames=6, seed=n)
     assert main(["verify", "folder", str(tmp_path / "set"), "--workers", "0"]) == 0
     shown = capsys.readouterr().out
     assert "train: found 8 of 8 expected, 0 corrupted" in shown and "missing" not in shown
