@@ -119,6 +119,8 @@ def _from_ours(content: Mapping[str, Any], path: Path, n_iter: int | None) -> Re
             raise ValueError("another version")
         spec = ReleasedSpec(**content["network"])
         state = _tensors(content["state"], path)
+    except UserError:  # a ValueError too, which says more
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path} was written by another version of repflow_pl: convert its source again."
