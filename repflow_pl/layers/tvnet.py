@@ -97,12 +97,18 @@ class TVNet(nn.Module):
         of_second = torch.cat([second, *image_gradient(second)], 1)
         limit, rate = LAMBDA * THETA, TAU / THETA
         p_x = p_y = torch.zeros_like(u)
+        # Of 0..255, where positions up to the width or height are sampled.
+        rounding = 255 * max(u.shape[-2:]) * torch.finfo(u.dtype).eps
         for i in range(self.warps * self.n_iter):
             if i % self.n_iter == 0:
                 warped = warp(of_second, u)
                 image, grad = warped[:, :1], warped[:, 1:]
                 grad_sq = grad.square().sum(1, keepdim=True) + EPS
-                rho_c = image - first - (grad * u).sum(1, keepdim=True)
+                change = image - first
+                # Where nothing changes, a gradient would be divided by that of the image, which at
+                # each of several warps multiplies it.
+                change = change.masked_fill(change.abs() <= rounding, 0)
+                rho_c = change - (grad * u).sum(1, keepdim=True)
             rho = rho_c + (grad * u).sum(1, keepdim=True)
             v = u + torch.clamp(-rho / grad_sq, -limit, limit) * grad
             if i == 0:

@@ -208,6 +208,26 @@ def test_still_pairs_have_no_gradient_and_leave_the_others_theirs() -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
 
 
+def test_a_still_background_does_not_rule_the_gradient() -> None:
+    """Nothing but a square moves: over five warps the start's was up to 1e6 times the others'."""
+    background = torch.nn.functional.interpolate(torch.rand(12, 3, 8, 8), size=64, mode="bilinear")
+    square, net = torch.rand(12, 3, 12, 12), TVNet(1, 5, 5)
+    moving = torch.stack([background.roll(t, 3) for t in range(3)], 2)
+    still = torch.stack([background] * 3, 2)
+    for t in range(3):
+        still[:, :, t, 20:32, 10 + 3 * t : 22 + 3 * t] = square
+    weights = torch.nn.functional.interpolate(torch.randn(1, 4, 8, 8), scale_factor=8)
+    weights = weights.reshape(2, 2, 64, 64)  # component, pair
+
+    def norm(clip: torch.Tensor) -> float:
+        summed = (net(clip[None])[0] * weights).sum()
+        return torch.autograd.grad(summed, net.start)[0].norm().item()
+
+    upstream = weights.abs().sum().item()  # what it is where the flow is the start
+    for clip in (*still, *moving):
+        assert norm(clip) < upstream
+
+
 @pytest.mark.parametrize("sizes", [(0, 1, 2), (1, 0, 2), (1, 1, -1)])
 def test_sizes_that_there_are_not_are_refused(sizes: tuple[int, int, int]) -> None:
     with pytest.raises(UserError, match="1 scale, 1 warp and 0 iterations or more, not"):
