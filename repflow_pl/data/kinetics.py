@@ -136,7 +136,13 @@ def _annotated(
                 )
             for row in rows:
                 label, name = row["label"].strip('"'), row["youtube_id"]
-                start, end = int(row["time_start"]), int(row["time_end"])
+                try:
+                    start, end = int(row["time_start"]), int(row["time_end"])
+                except (ValueError, TypeError) as error:
+                    raise UserError(
+                        f"kinetics400: line {rows.line_num} of {path} has no times; fetch the "
+                        "annotation again."
+                    ) from error
                 nominal = f"{part}/{label}/{file_stem(name, start, end)}.mp4"
                 yield Candidate(files.get((name, start), nominal), label, PARTS[part])
 

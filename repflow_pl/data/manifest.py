@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
+from typing import get_args
 
 from repflow_pl.data.decode import Access, DecodeError, chosen_decoder, probe
 from repflow_pl.data.isolated import TIMEOUT, Lost, isolated_map
+from repflow_pl.data.parallel import console
 from repflow_pl.files import atomic_write
 
 SAVE_EVERY = 60.0
@@ -109,36 +112,56 @@ def decode(job: tuple[Path, str, str]) -> Finding:
 
 
 def read_manifest(manifest: Path) -> dict[str, Finding]:
-    """The findings by path; a manifest in another shape is as good as none."""
+    """The findings by path; a manifest that is damaged or in another shape is as good as none."""
     if not manifest.is_file():
         return {}
-    with manifest.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        if next(rows, None) != [column.name for column in fields(Finding)]:
+    try:
+        text = manifest.read_bytes().decode()
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if header != [column.name for column in fields(Finding)]:
             return {}
-        findings = [
-            Finding(
-                path,
-                label,
-                int(size),
-                int(mtime),
-                int(n),
-                float(fps),
-                int(w),
-                int(h),
-                access,  # type: ignore[arg-type]
-                decoder,
-                error,
-            )
-            for path, label, size, mtime, n, fps, w, h, access, decoder, error in rows
-        ]
-    return {finding.path: finding for finding in findings}
+        if not text.endswith("\n"):  # what is cut off may look like a whole line
+            raise ValueError("cut off")
+        return {row[0]: _finding(*row) for row in rows}
+    except (ValueError, TypeError, csv.Error):
+        console.print(f"{manifest} is damaged: it is made again.", markup=False)
+        return {}
+
+
+def _finding(
+    path: str,
+    label: str,
+    size: str,
+    mtime: str,
+    frames: str,
+    fps: str,
+    width: str,
+    height: str,
+    access: str,
+    decoder: str,
+    error: str,
+) -> Finding:
+    if access not in get_args(Access):
+        raise ValueError(f"no access {access!r}")
+    return Finding(
+        path,
+        label,
+        int(size),
+        int(mtime),
+        int(frames),
+        float(fps),
+        int(width),
+        int(height),
+        access,  # type: ignore[arg-type]
+        decoder,
+        error,
+    )
 
 
 def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
     """One line a file, by path; whole or not at all."""
     with atomic_write(manifest) as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv.writer(stream)  # quotes what is in its end of line: names with "\r" or "\n"
         writer.writerow(column.name for column in fields(Finding))
         writer.writerows(astuple(findings[path]) for path in sorted(findings))
 

@@ -79,7 +79,12 @@ def _listed(
 ) -> Iterator[Candidate]:
     for (fold, split), clips in lists.items():
         for clip in clips:
-            label, name = clip.split("/")
+            label, slash, name = clip.partition("/")
+            if not slash or "/" in name:
+                raise UserError(
+                    f"{NAME}: a list names {clip!r}, which is no <Class>/<clip>.avi; fetch the "
+                    "official lists again."
+                )
             path = files.get(name.removesuffix(".avi").casefold(), clip)
             yield Candidate(path, label, split, fold)
 

@@ -1,11 +1,12 @@
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from repflow_pl.data.__main__ import main
 from repflow_pl.data.index import list_set, open_set
-from repflow_pl.data.manifest import read_manifest
+from repflow_pl.data.manifest import Finding, read_manifest, write_manifest
 from repflow_pl.data.verify import SHOWN, summary_path, verify
 
 from . import layouts
@@ -106,3 +107,31 @@ def test_interrupted_from_the_keyboard(
     monkeypatch.setattr("repflow_pl.data.__main__.verify", interrupted)
     assert main(["verify", "folder", str(tmp_path)]) == 130
     assert "goes on where it stopped" in capsys.readouterr().err
+
+
+def test_a_manifest_that_was_cut_off_or_damaged_is_made_again(tmp_path: Path) -> None:
+    names = ("a,b", 'c"d', "e\nf", "g\rh", "é", "\u2028")
+    findings = {
+        f"run/{name}.mp4": Finding(f"run/{name}.mp4", "run", 9, 10**18, error="no frame" * (k % 2))
+        for k, name in enumerate(names)
+    }
+    path = tmp_path / "m.csv"
+    write_manifest(path, findings)
+    whole = path.read_bytes()
+    assert read_manifest(path) == findings
+    for length in range(len(whole)):  # some cuts leave whole lines
+        path.write_bytes(whole[:length])
+        assert read_manifest(path).items() <= findings.items()
+    rng = random.Random(0)
+    for _ in range(200):
+        place = rng.randrange(len(whole))
+        path.write_bytes(whole[:place] + rng.choice([b"\0\0", b'"', b"\xff", b",", b"\n"]))
+        read_manifest(path)
+
+
+def test_a_set_opens_after_its_manifest_was_cut_off(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        write_video(tmp_path / "set" / part / "run" / "1.mp4", frames=6)
+    first = list_set("folder", tmp_path / "set", workers=0)
+    first.manifest.write_bytes(first.manifest.read_bytes()[:-30])
+    assert list_set("folder", tmp_path / "set", workers=0) == first
