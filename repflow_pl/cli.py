@@ -35,6 +35,7 @@ from repflow_pl.tables import (
     write_table,
 )
 from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
+from repflow_pl.training.ranks import check_machine
 from repflow_pl.training.slurm import Slurm
 
 OWN_RUNS = Path("OUT/runs")
@@ -92,6 +93,12 @@ class Options:
             raise UserError(
                 f"--gpus-per-run {self.gpus_per_run} are more than --devices {self.devices}; "
                 "name as many devices or more."
+            )
+        if devices % self.gpus_per_run:
+            fewer = devices - devices % self.gpus_per_run
+            raise UserError(
+                f"--devices {devices} leaves some idle with --gpus-per-run {self.gpus_per_run}; "
+                f"name {fewer} or {fewer + self.gpus_per_run} devices."
             )
 
 
@@ -214,19 +221,17 @@ def run_tables(
     check_writable(runs)
     if options.decoder is not None:
         choose_decoder(options.decoder)
+    if not options.list:
+        asked = jobs_for(split_tables(builders, setting, fingerprint=""), options)
+        batches = {job.spec.recipe.batch for job in asked}
+        on_cluster = options.launcher == "slurm"
+        check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold) for opened in video_sets
     ]
     tables = averages(by_split)
-    jobs_of = [
-        ordered(
-            Job(table.name, row.name, row.spec, seed)
-            for seed in range(options.seeds)
-            for table, row in choose_rows(split, options.rows)
-        )
-        for split in by_split
-    ]
+    jobs_of = [jobs_for(split, options) for split in by_split]
     if options.list:
         show_list(console, tables, options.seeds, runs)
         return 0
@@ -244,6 +249,15 @@ def run_tables(
     if left:
         _log(tables, written, facts, options, console)
     return 1 if failures else 0
+
+
+def jobs_for(tables: Sequence[Table], options: Options) -> list[Job]:
+    """The runs behind the chosen rows, each once."""
+    return ordered(
+        Job(table.name, row.name, row.spec, seed)
+        for seed in range(options.seeds)
+        for table, row in choose_rows(tables, options.rows)
+    )
 
 
 def setting_of(options: Options) -> Setting:

@@ -157,6 +157,8 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
         (["--seeds", "some"], "some"),
         (["--seeds", "0"], "--seeds, --devices and --gpus-per-run are counts of 1 or more"),
         (["--devices", "1", "--gpus-per-run", "2"], "--gpus-per-run 2 are more than --devices 1"),
+        (["--devices", "5", "--gpus-per-run", "2"], "name 4 or 6 devices"),
+        (["--gpus-per-run", "5"], "a batch of 16 cannot be shared out evenly among 5 processes"),
         (["--profile", "papier"], "papier"),
         (["--sedes", "1"], "--sedes"),
         (["--out", "README.md/inside"], "cannot write"),

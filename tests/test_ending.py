@@ -89,7 +89,8 @@ try:
             except KeyboardInterrupt:
                 pass
         print("begun", flush=True)
-        time.sleep(3)
+        for _ in range(300):  # a handler comes late where one long sleep is about to begin
+            time.sleep(0.01)
         print("undisturbed")
 except KeyboardInterrupt as stop:
     print(type(stop).__name__)
@@ -109,7 +110,7 @@ def test_a_signal_ends_a_block(marked: Marked, how: signal.Signals, what: str) -
         assert said == ("KeyboardInterrupt\n" if how == signal.SIGINT else "Terminated\n")
         assert process.returncode == 0
     else:
-        assert process.returncode == 128 + how and said == "begun\n"
+        assert process.returncode == 128 + how and said in ("", "begun\n")
 
 
 def test_what_is_ignored_stays_ignored(marked: Marked) -> None:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from repflow_pl.data.cache import MappedFrames
 from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
 from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.data.share import check_ranks
 from repflow_pl.ending import outlive_signals
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
@@ -31,6 +32,16 @@ class Place:
 
     epoch: int
     batches: int
+
+
+def check_batch(video_set: VideoSet, batch: int) -> None:
+    """Errors: UserError where there are fewer videos to train on than a batch has."""
+    videos = len(video_set.part("train"))
+    if videos < batch:
+        raise UserError(
+            f"{video_set.name}: a batch of {batch} is larger than the training part of {videos} "
+            "videos; add videos, or take --profile demo, whose batches are smaller."
+        )
 
 
 class ClipModule(LightningDataModule):
@@ -81,13 +92,10 @@ class ClipModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """One random view per video, complete batches only."""
+        check_batch(self.video_set, self.batch)
+        check_ranks([self.batch], self._ranks())
         dataset = self._dataset("train", training=True)
-        if len(dataset) < self.batch:
-            raise UserError(
-                f"{self.video_set.name}: a batch of {self.batch} is larger than the training part "
-                f"of {len(dataset)} videos; take a smaller batch."
-            )
-        return self._loader(dataset, self._share(self.batch))
+        return self._loader(dataset, self.batch // self._ranks())
 
     def val_dataloader(self) -> DataLoader[Sample] | list[Any]:
         """All views of the validation part; an empty list where the set has none."""
@@ -112,16 +120,6 @@ class ClipModule(LightningDataModule):
     def _dataset(self, split: Split, training: bool = False) -> ClipDataset:
         streams = self.train_streams if training else self.streams
         return ClipDataset(self.video_set, split, self.clip, streams, training, self.seed)
-
-    def _share(self, batch: int) -> int:
-        """A device's part of a global batch."""
-        ranks = self._ranks()
-        if batch % ranks:
-            raise UserError(
-                f"a batch of {batch} cannot be shared out evenly among {ranks} devices; "
-                f"take a multiple of {ranks} or other --devices."
-            )
-        return batch // ranks
 
     def _evaluation_batch(self) -> int:
         """Videos per device whose views together are about a training batch."""

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 
 from repflow_pl.data.index import VideoSet
-from repflow_pl.errors import UserError
 from repflow_pl.training.array import run_arrays, slurm_executor
 from repflow_pl.training.jobs import Job, under_torchrun
 from repflow_pl.training.outcome import Failed
+from repflow_pl.training.ranks import world
 from repflow_pl.training.run import Machine
 from repflow_pl.training.slurm import Slurm
 from repflow_pl.training.spread import share_out, spread
 from repflow_pl.training.sweep import check, prepare, sweep
-from repflow_pl.training.torchrun import leader, world
+from repflow_pl.training.torchrun import leader
 
 
 def launch(
@@ -26,16 +26,12 @@ def launch(
 ) -> list[Failed]:
     """Make every run, on `machine.devices` each; returns those that failed.
 
-    `devices`: of all runs together. `slurm`: as jobs of a cluster.
+    `devices`: of all runs together. `slurm`: as jobs of a cluster. What cannot be on this machine
+    was refused by `check_machine`.
 
     Errors: UserError for what cannot be made here or at all; KeyboardInterrupt on Ctrl-C.
     """
     if under_torchrun():
-        if devices is not None or machine.devices > 1 or slurm is not None:
-            raise UserError(
-                "torchrun says how many processes make a run: leave out --devices, --gpus-per-run "
-                "and --launcher."
-            )
         here, machines = world()
         _check_and_prepare(jobs, video_set)
         together = dataclasses.replace(
@@ -47,10 +43,9 @@ def launch(
         executor = slurm_executor(machine.out, slurm, machine.devices, at_once)
         _check_and_prepare(jobs, video_set)
         return run_arrays(jobs, video_set, machine, executor, slurm.cpus)
-    devices = devices or machine.devices
     slots = share_out(devices, machine.devices)
     _check_and_prepare(jobs, video_set)
-    if devices == 1:
+    if (devices or machine.devices) == 1:
         return sweep(jobs, video_set, machine)
     return spread(jobs, video_set, machine, slots)
 

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import torch
-
 from repflow_pl.data.index import VideoSet
 from repflow_pl.ending import SAVING
 from repflow_pl.errors import UserError
@@ -34,6 +32,7 @@ from repflow_pl.training.outcome import (
     read_failure,
 )
 from repflow_pl.training.overview import Overview
+from repflow_pl.training.ranks import chosen_gpus
 from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import WAIT, WAITING, order_of, record
 
@@ -69,18 +68,14 @@ class Line:
     text: str
 
 
-def share_out(devices: int, per_run: int) -> list[Slot]:
+def share_out(devices: int | None, per_run: int) -> list[Slot]:
     """Slots of `per_run` GPUs each, or of as many CPU processes where there is no GPU.
 
     $CUDA_VISIBLE_DEVICES and a smaller $OMP_NUM_THREADS of the user's are respected.
     Errors: UserError where there are fewer GPUs.
     """
-    gpus = [str(gpu) for gpu in range(torch.cuda.device_count())]
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if gpus and chosen:
-        gpus = [gpu.strip() for gpu in chosen.split(",")][: len(gpus)]
-    if gpus and len(gpus) < devices:
-        raise UserError(f"--devices {devices}: there are {len(gpus)} GPUs; name as many or fewer.")
+    gpus = chosen_gpus(devices, per_run)
+    devices = devices or per_run
     threads = max(1, (os.cpu_count() or 1) // devices)
     slots = []
     for number in range(1, devices // per_run + 1):

@@ -12,6 +12,7 @@ import torch
 from repflow_pl.data.clips import ClipDataset, check_clip
 from repflow_pl.data.decode import chosen_decoder
 from repflow_pl.data.index import VideoSet
+from repflow_pl.data.module import check_batch
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
@@ -136,10 +137,11 @@ def _clear(folder: Path, job: Job, machine: Machine, label: str) -> None:
 def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
     """Refuse what no run could be made of, before the first one starts.
 
-    Errors: UserError for an unknown backbone, block or flow parameter, and for videos shorter than
-    a clip.
+    Errors: UserError for an unknown backbone, block or flow parameter, for videos shorter than a
+    clip, and for fewer of them than a batch has.
     """
     for job in jobs:
+        check_batch(video_set, job.spec.recipe.batch)
         with torch.device("meta"):
             build_model(job.spec.model, len(video_set.classes))
         check_clip(video_set, job.spec.data.clip, training_streams_of(job.spec.model))

@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from torch.distributed import PrefixStore, Store, TCPStore
 
-from repflow_pl.errors import UserError
 from repflow_pl.training.order import Order, from_json, to_json, videos_of
+from repflow_pl.training.ranks import world
 from repflow_pl.training.run import Machine, run
 
 END = "end"
@@ -30,17 +30,6 @@ PATIENCE = 120.0
 """Seconds in which the first process, where a run failed there too, has begun another one."""
 POLL = 0.5
 """Seconds between two looks for the next run."""
-
-
-def world() -> tuple[int, int]:
-    """How many processes there are on each machine, and how many machines.
-
-    Errors: UserError where the machines do not have equally many.
-    """
-    size, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if size != here * int(os.environ["GROUP_WORLD_SIZE"]):
-        raise UserError("torchrun: start as many processes on each machine (--nproc-per-node).")
-    return here, int(os.environ["GROUP_WORLD_SIZE"])
 
 
 class Leader:

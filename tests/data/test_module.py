@@ -94,7 +94,7 @@ def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     assert loaders.train_dataloader().batch_size == 2
     assert len(loaders.train_dataloader()) == 4
     assert loaders.test_dataloader().batch_size == 1
-    with pytest.raises(UserError, match="among 3 devices") as error:
+    with pytest.raises(UserError, match="among 3 processes or GPUs: make a run") as error:
         module(shapes, batch=8, ranks=3).train_dataloader()
     one_sentence(error)
 
