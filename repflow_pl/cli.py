@@ -16,6 +16,7 @@ from rich.console import Console
 
 from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
+from repflow_pl.data.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.ending import die_with_parent, ended_by_signals
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
@@ -228,7 +229,8 @@ def run_tables(
         check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
-        split_tables(builders, setting, opened.fingerprint, opened.fold) for opened in video_sets
+        split_tables(builders, setting, opened.fingerprint, opened.fold, fields_beside(opened))
+        for opened in video_sets
     ]
     tables = averages(by_split)
     jobs_of = [jobs_for(split, options) for split in by_split]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -170,6 +171,9 @@ class ClipSpec:
     """Training enlarges a clip by a factor drawn from this range before it is cropped."""
     crops: int = 1
     """Crops of each view in evaluation, spread uniformly over the longer side; 1 is the centre."""
+    fields: str = ""
+    """How TV-L1 fields that lie beside the videos were made, where a run takes them; else they are
+    computed from the prepared frames. Filled in when the set is opened."""
 
     def __post_init__(self) -> None:
         low, high = self.jitter
@@ -266,6 +270,22 @@ def training_streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:
     if isinstance(model, ModelSpec) and isinstance(model.motion, ActionFlowNetSpec):
         return ("rgb", "tvl1")
     return streams_of(model)
+
+
+def with_fields(spec: RunSpec, fields: Mapping[str, str]) -> RunSpec:
+    """The spec of a run on a set with TV-L1 fields beside its videos, where it takes such fields.
+
+    Args:
+        fields: how they were made, by `stride<k>`.
+    """
+    model, data = spec.model, spec.data
+    if isinstance(model, LateSpec):
+        model = LateSpec(tuple(with_fields(member, fields) for member in model.members))
+    if "tvl1" in training_streams_of(model):
+        clip = data.clip
+        made = fields.get(f"stride{clip.stride}", "")
+        data = dataclasses.replace(data, clip=dataclasses.replace(clip, fields=made))
+    return RunSpec(model, data, spec.recipe)
 
 
 def to_dict(spec: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.publish import publish
 from repflow_pl.report.table import Context, MetadataBaseline, Rendered, Table, render
-from repflow_pl.specs import DataSpec, Precision
+from repflow_pl.specs import DataSpec, Precision, with_fields
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
@@ -72,9 +72,17 @@ def plain_setting(setting: Setting) -> Setting:
 
 
 def split_tables(
-    builders: Sequence[TableBuilder], setting: Setting, fingerprint: str, split: int = 1
+    builders: Sequence[TableBuilder],
+    setting: Setting,
+    fingerprint: str,
+    split: int = 1,
+    fields: Mapping[str, str] | None = None,
 ) -> list[Table]:
-    """The tables on a list of videos, which is one of the data set's splits."""
+    """The tables on a list of videos, which is one of the data set's splits.
+
+    Args:
+        fields: how fields beside the videos were made, see `with_fields`.
+    """
     profile = build_profile(
         setting.profile,
         setting.data,
@@ -85,7 +93,17 @@ def split_tables(
         setting.compile,
     )
     data = DataSpec(setting.data, profile.clip, fingerprint, split)
-    return [build(profile, data) for build in builders]
+    tables = [build(profile, data) for build in builders]
+    return [
+        dataclasses.replace(
+            table,
+            rows=tuple(
+                dataclasses.replace(row, spec=with_fields(row.spec, fields or {}))
+                for row in table.rows
+            ),
+        )
+        for table in tables
+    ]
 
 
 def averages(by_split: Sequence[Sequence[Table]]) -> list[Table]:
@@ -119,7 +137,7 @@ def _kept_split(
     builders: Sequence[TableBuilder], setting: Setting, runs: Path, split: int
 ) -> tuple[DataFacts, list[Table]]:
     known = [
-        (facts, split_tables(builders, setting, facts.fingerprint, split))
+        (facts, split_tables(builders, setting, facts.fingerprint, split, facts.fields))
         for facts in kept_facts(runs, setting.data, split)
     ]
     found = [

@@ -26,6 +26,7 @@ from repflow_pl.specs import (
     late,
     low_res,
     spec_hash,
+    with_fields,
 )
 from repflow_pl.strict import parse
 
@@ -183,3 +184,21 @@ def test_the_way_of_computing_names_other_runs() -> None:
 
     assert name() == name(precision="32", compiled=False)
     assert len({name(), name(precision="bf16"), name(compiled=True)}) == 3
+
+
+def test_fields_beside_the_videos_name_the_runs_that_take_them() -> None:
+    recipe = RecipeSpec(epochs=1, batch=8, lr=0.1)
+    data = DataSpec("folder", ClipSpec(stride=2))
+    rgb, flow, twice = (
+        RunSpec(ModelSpec("narrow", stream=stream), data, recipe)
+        for stream in ("rgb", "tvl1", "tvl1_twice")
+    )
+    made = {"stride1": "cpu", "stride2": "cuda"}
+    for spec in (rgb, twice):
+        assert with_fields(spec, made) == spec
+    named = with_fields(flow, made)
+    assert named.data.clip.fields == "cuda" and spec_hash(named) != spec_hash(flow)
+    assert spec_hash(with_fields(flow, {"stride2": "cpu"})) != spec_hash(named)
+    assert with_fields(flow, {"stride1": "cpu"}) == with_fields(flow, {}) == flow
+    both = with_fields(late(rgb, flow), made)
+    assert both.model.members == (rgb, named) and both.data == named.data

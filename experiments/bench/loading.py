@@ -11,22 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
 from torch.utils.data import DataLoader
 
 from bench.timing import Quartiles, quartiles
-from repflow_pl.data.cache import (
-    DecodedFrames,
-    Frames,
-    GuardedFrames,
-    MappedFrames,
-    open_frames,
-    prepared_shape,
-)
+from repflow_pl.data.cache import DecodedFrames
 from repflow_pl.data.clips import Batch, ClipDataset, Draw, collate
 from repflow_pl.data.decode import VARIABLE, Decoder, Read, time_reads
-from repflow_pl.data.index import Video, VideoSet, default_clip
+from repflow_pl.data.index import VideoSet, default_clip
 from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.reader import Frames, Reader
+from repflow_pl.data.reader import Read as Asked
 from repflow_pl.specs import ClipSpec
 
 PREFETCH = 2
@@ -160,13 +154,13 @@ def epoch_rates(video_set: VideoSet, turns: int) -> tuple[list[float], list[floa
     """Clips per second of an epoch at the set's own size in this process, decoded and cached."""
     clip = default_clip(video_set.name)
     dataset = ClipDataset(video_set, "train", clip, training=True)
-    if not isinstance(dataset.frames, MappedFrames):
+    if not dataset.cached:
         return [], []
-    sources = (DecodedFrames(video_set.root, clip), open_frames(video_set, clip))
+    readers = (_Here(DecodedFrames(video_set.root, clip)), dataset.readers["rgb"])
     rates: tuple[list[float], list[float]] = ([], [])
     for _ in range(turns):
-        for source, found in zip(sources, rates, strict=True):
-            dataset.frames = source
+        for reader, found in zip(readers, rates, strict=True):
+            dataset.readers["rgb"] = reader
             dataset[0]
             begin = time.perf_counter()
             for index in range(len(dataset)):
@@ -181,7 +175,7 @@ class _Decoded(ClipDataset):
     def __init__(self, video_set: VideoSet, clip: ClipSpec) -> None:
         super().__init__(video_set, "train", clip, training=True)
         self.root = video_set.root
-        self.frames = GuardedFrames(DecodedFrames(self.root, clip))
+        self.readers["rgb"] = Reader(DecodedFrames(self.root, clip))
 
     def __len__(self) -> int:
         return sys.maxsize
@@ -194,21 +188,17 @@ class _Decoded(ClipDataset):
 
     def reads(self, clips: range) -> list[Read]:
         """Files and frames of these clips, in order."""
-        noted = _Noted(self.clip, [])
-        source, self.frames = self.frames, noted
-        for index in clips:
-            self[index]
-        self.frames = source
-        return [(self.root / video.path, times, video.access) for video, times in noted.asked]
+        count = len(self.videos)
+        return [
+            (self.root / self.videos[clip.index].path, clip.times, self.videos[clip.index].access)
+            for n in clips
+            for clip in self._draw(n % count, n // count)
+        ]
 
 
-@dataclass(frozen=True)
-class _Noted:
-    """Decodes nothing, and notes what it is asked for."""
+class _Here(Reader):
+    """Decodes in this process, one clip after the other."""
 
-    clip: ClipSpec
-    asked: list[tuple[Video, list[int]]]
-
-    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
-        self.asked.append((video, list(indices)))
-        return np.zeros((len(indices), *prepared_shape(video, self.clip), 3), np.uint8)
+    def stream(self, reads: Sequence[Asked]) -> Iterator[Frames | Exception]:
+        for video, indices in reads:
+            yield self.source.finish(video, self.source.read(video, indices))

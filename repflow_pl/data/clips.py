@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
-from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape, read_ahead
+from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape
 from repflow_pl.data.decode_pyav import DecodeError
+from repflow_pl.data.fields import open_fields
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
+from repflow_pl.data.reader import Frames, Reader
 from repflow_pl.data.transforms import (
     Window,
     centre,
@@ -31,7 +33,7 @@ from repflow_pl.data.transforms import (
     mirror_frames,
     spread,
 )
-from repflow_pl.data.tvl1 import ZERO, open_fields
+from repflow_pl.data.tvl1 import ZERO
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
 
@@ -40,10 +42,13 @@ LOST_SHARE = 0.01
 """A run goes on without this share of a part's clips, or without this few in each of its workers;
 beyond that the disk is at fault, not the files."""
 
-FEWER: dict[DataStream, int] = {"tvl1": 1, "tvl1_twice": 2}
-"""How many fields fewer than frames a clip has."""
+FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2}
+"""How many fewer than a clip's frames a stream has."""
 
 Made = TypeVar("Made")
+
+Found = Iterator[Frames | Exception]
+"""What was read of clips one after the other, or why it could not be."""
 
 Draw = tuple[int, int]
 """(index of the video in its part, epoch)."""
@@ -127,13 +132,18 @@ class ClipDataset(Dataset[Sample]):
         self.streams = streams
         self.training = training
         self.seed = seed
-        self.frames = open_frames(video_set, clip)
         self.lost = 0
-        self.fields = {
-            stream: open_fields(video_set, clip, twice=stream == "tvl1_twice")
+        self.readers: dict[DataStream, Reader] = {
+            stream: open_frames(video_set, clip)
+            if stream == "rgb"
+            else open_fields(video_set, clip, twice=stream == "tvl1_twice")
             for stream in streams
-            if stream != "rgb"
         }
+
+    @property
+    def cached(self) -> bool:
+        """Whether clips come from memory-mapped files: to read them costs next to nothing."""
+        return all(reader.cache is not None for reader in self.readers.values())
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -167,26 +177,32 @@ class ClipDataset(Dataset[Sample]):
     def _draw(self, index: int, epoch: int) -> list[_Clip]:
         return [self._training_clip(index, epoch)] if self.training else self._test_clips(index)
 
-    def _read(self, clips: Sequence[_Clip]) -> Iterator[npt.NDArray[np.uint8] | Exception]:
-        """The frames of clips, in order; nothing where the stream has none."""
-        if "rgb" not in self.streams:
-            return iter(())
-        return read_ahead(self.frames, [(self.videos[c.index], c.times) for c in clips])
+    def _read(self, clips: Sequence[_Clip]) -> list[Found]:
+        """What each stream has of clips, in order."""
+        return [
+            self.readers[stream].stream(
+                [(self.videos[c.index], c.times[: len(c.times) - FEWER[stream]]) for c in clips]
+            )
+            for stream in self.streams
+        ]
 
     def _views(
-        self, clips: Sequence[_Clip], found: Iterator[npt.NDArray[np.uint8] | Exception]
+        self, clips: Sequence[_Clip], found: Sequence[Found]
     ) -> tuple[list[tuple[Tensor, ...]], Exception | None]:
-        """The views of a video's clips, whose frames are next in `found`, or the error of one."""
+        """The views of a video's clips, which are next in `found`, or the error of one."""
         views = []
         failed = None
         for clip in clips:
-            frames = next(found) if "rgb" in self.streams else None
-            if isinstance(frames, DecodeError | Lost):
-                failed = frames
-            elif isinstance(frames, Exception):
-                raise frames
-            else:
-                views += self._made(clip, frames)
+            whole = []
+            for frames in [next(stream) for stream in found]:
+                if isinstance(frames, DecodeError | Lost):
+                    failed = frames
+                elif isinstance(frames, Exception):
+                    raise frames
+                else:
+                    whole.append(frames)
+            if failed is None:
+                views += self._made(clip, whole)
         return views, failed
 
     def _instead(
@@ -254,19 +270,13 @@ class ClipDataset(Dataset[Sample]):
             times = rng.permutation(times)
         return _Clip(index, times.tolist(), windows, mirrored)
 
-    def _made(self, clip: _Clip, frames: npt.NDArray[np.uint8] | None) -> list[tuple[Tensor, ...]]:
+    def _made(self, clip: _Clip, whole: Sequence[Frames]) -> list[tuple[Tensor, ...]]:
         """The streams of one clip, [C, T, H, W] each, once for every window."""
         size = self.clip.crop
         crops: list[tuple[Tensor, ...]] = [()] * len(clip.windows)
-        for stream in self.streams:
-            if stream == "rgb":
-                assert frames is not None
-                whole = _channels_first(frames)
-            else:
-                starts = clip.times[: -FEWER[stream]]
-                whole = _channels_first(self.fields[stream].fields(self.videos[clip.index], starts))
+        for stream, frames in zip(self.streams, map(_channels_first, whole), strict=True):
             for k, window in enumerate(clip.windows):
-                part = (cut_frames if stream == "rgb" else cut_fields)(whole, window, size)
+                part = (cut_frames if stream == "rgb" else cut_fields)(frames, window, size)
                 if clip.mirrored:
                     part = (mirror_frames if stream == "rgb" else mirror_fields)(part)
                 crops[k] += (part,)

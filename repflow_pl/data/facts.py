@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from repflow_pl.data.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError
@@ -30,6 +32,8 @@ class DataFacts:
     """Half of its 95 % interval."""
     split: int = 1
     """Which of the set's official splits."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """How the fields beside the videos were made, by `stride<k>`, when a run last began."""
 
 
 def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
@@ -40,17 +44,23 @@ def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
 def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
     """The facts of an open data set: read where `runs` has them, else found out and kept there."""
     path = facts_path(runs, video_set.name, video_set.fingerprint)
+    fields = fields_beside(video_set)
     if path.is_file():
-        return read_facts(path)
-    baseline = metadata_baseline(video_set)
-    facts = DataFacts(
-        name=video_set.name,
-        fingerprint=video_set.fingerprint,
-        chance=baseline.chance,
-        metadata_accuracy=baseline.accuracy_mean,
-        metadata_half_width=baseline.half_width,
-        split=video_set.fold,
-    )
+        known = read_facts(path)
+        if known.fields == fields:
+            return known
+        facts = replace(known, fields=fields)
+    else:
+        baseline = metadata_baseline(video_set)
+        facts = DataFacts(
+            name=video_set.name,
+            fingerprint=video_set.fingerprint,
+            chance=baseline.chance,
+            metadata_accuracy=baseline.accuracy_mean,
+            metadata_half_width=baseline.half_width,
+            split=video_set.fold,
+            fields=fields,
+        )
     with atomic_write(path) as stream:
         json.dump(asdict(facts), stream, indent=1)
         stream.write("\n")

@@ -1,8 +1,9 @@
-"""Many uint8 arrays in one memory-mapped file, shared by all processes and runs."""
+"""Many uint8 arrays in one memory-mapped file, which knows of each whether it is there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,18 +11,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.files import atomic_write
+from repflow_pl.files import unwritable
 
 
 @dataclass(frozen=True)
 class FlatArrays:
-    """Arrays laid end to end in a file, in the order of `shapes`."""
+    """Arrays laid end to end in a file, in the order of `shapes`, and behind them a byte for each:
+    1 where the array was written. Any number of processes may read and write at once."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     """Shape of each array by its key."""
     offsets: Mapping[str, int]
     """First byte of each array."""
+    flags: Mapping[str, int]
+    """The byte that says whether the array is there."""
 
     @classmethod
     def at(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> FlatArrays:
@@ -31,33 +35,52 @@ class FlatArrays:
         for key, shape in shapes.items():
             offsets[key] = end
             end += prod(shape)
-        return cls(path, shapes, offsets)
+        return cls(path, shapes, offsets, {key: end + k for k, key in enumerate(shapes)})
 
     @property
     def bytes(self) -> int:
-        """Size of the whole file."""
+        """Size of all arrays."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def is_written(self) -> bool:
-        """Whether the file is there, in its full length."""
-        return self.path.is_file() and self.path.stat().st_size == self.bytes
+    def holds(self, key: str) -> bool:
+        """Whether an array was written."""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self.flags[key])
+                return stream.read(1) == b"\1"
+        except FileNotFoundError:
+            return False
 
-    def write(self, arrays: Iterable[npt.NDArray[np.uint8]]) -> None:
-        """Fill the file; `arrays` come in the order of `shapes`. Whole or absent."""
-        with atomic_write(self.path, "wb") as stream:
-            for (key, shape), array in zip(self.shapes.items(), arrays, strict=True):
-                if array.shape != shape or array.dtype != np.uint8:
-                    raise ValueError(
-                        f"{key}: expected uint8 {shape}, got {array.dtype} {array.shape}"
-                    )
-                stream.write(np.ascontiguousarray(array).data)
+    def write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
+        """Put an array in its place; a file of another length, as an older one is, is mended.
+
+        Errors: UserError where the file cannot be written.
+        """
+        if array.shape != self.shapes[key] or array.dtype != np.uint8:
+            expected = f"expected uint8 {self.shapes[key]}, got {array.dtype} {array.shape}"
+            raise ValueError(f"{key}: {expected}")
+        try:
+            self._write(key, array)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def read(self, key: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """A copy of some rows of one array.
+        """A copy of some rows of one array that the file holds.
 
         The file is mapped anew each time, which takes microseconds: so the object holds no handle
         and travels to worker processes as it is.
         """
-        shape = self.shapes[key]
-        array = np.memmap(self.path, np.uint8, "r", self.offsets[key], shape)
+        array = np.memmap(self.path, np.uint8, "r", self.offsets[key], self.shapes[key])
         return np.asarray(array[np.asarray(rows, dtype=np.intp)])
+
+    def _write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
+            # New bytes are zero: what was not written does not count as there.
+            os.ftruncate(stream.fileno(), self.bytes + len(self.flags))
+            stream.seek(self.offsets[key])
+            stream.write(np.ascontiguousarray(array).data)
+            stream.flush()
+            os.fsync(stream.fileno())  # on the disk before its flag
+            stream.seek(self.flags[key])
+            stream.write(b"\1")

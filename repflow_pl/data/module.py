@@ -12,7 +12,6 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from repflow_pl.data.cache import MappedFrames
 from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.share import check_ranks
@@ -22,7 +21,7 @@ from repflow_pl.specs import ClipSpec, DataStream
 
 TIMEOUT = 1800
 """Seconds after which a silent worker is given up. A decoder that hangs is ended long before, by
-`GuardedFrames`; this is for what nobody thought of."""
+`Reader`; this is for what nobody thought of."""
 MOST_WORKERS = 8
 
 
@@ -135,8 +134,7 @@ class ClipModule(LightningDataModule):
             sampler.begin_at(self.resumed.epoch, self.resumed.batches * batch)
         workers = self.workers
         if workers is None:
-            mapped = isinstance(dataset.frames, MappedFrames)
-            workers = 0 if mapped else min(joblib.cpu_count(), MOST_WORKERS)
+            workers = 0 if dataset.cached else min(joblib.cpu_count(), MOST_WORKERS)
         return DataLoader(
             dataset,
             batch_size=batch,

@@ -6,18 +6,16 @@ call that was interrupted goes on with what is not there yet.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from repflow_pl.data.decode_pyav import DecodeError, open_video
-from repflow_pl.data.flow_files import Fields, flow_file, write_fields
+from repflow_pl.data.decode_pyav import DecodeError
+from repflow_pl.data.flow_files import flow_file, is_current, make_fields, settings_here
 from repflow_pl.data.index import MIRROR_MARKER, candidates_of
 from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.data.reencode import Encoding, reencode
-from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, to_bytes, tvl1
 from repflow_pl.data.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write, check_name, check_writable
@@ -193,39 +191,15 @@ def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
 def _flow_all(
     name: str, root: Path, paths: Sequence[str], stride: int, workers: int | None
 ) -> list[Failed]:
+    settings = settings_here(stride)
     jobs = [
-        (root, path, flow_file(root, path, stride), stride)
+        (root / path, flow_file(root, path, stride), stride)
         for path in paths
-        if not _is_made(flow_file(root, path, stride), root / path)
+        if not is_current(flow_file(root, path, stride), root / path, settings)
     ]
-    found = isolated_map(_flow, jobs, f"TV-L1 of {name}", workers, SECONDS_PER_VIDEO)
-    return list(_failures(found))
-
-
-def _flow(job: tuple[Path, str, Path, int]) -> str:
-    source, path, target, stride = job
-    one_core()
-    cuda = cuda_device()
-    made_by = f"{'cuda' if cuda else 'cpu'}, {TVL1Options()}, stride {stride}"
-    try:
-        write_fields(target, _fields(source / path, stride, cuda), made_by)
-    except (DecodeError, OSError) as error:
-        return " ".join(str(error).removeprefix(f"{source / path}: ").split()) or "cannot be read"
-    return ""
-
-
-def _fields(path: Path, stride: int, cuda: bool) -> Iterator[Fields]:
-    """The fields from every frame but the last to the one `stride` later, or to the last."""
-    solver = CudaSolver(TVL1Options()) if cuda else None
-    with open_video(path) as video:
-        frames = map(video.pixels, video.frames())
-        window = list(itertools.islice(frames, stride))
-        for frame in frames:
-            window.append(frame)
-            yield to_bytes(tvl1(window[0], frame, solver=solver))
-            window.pop(0)
-        for first in window[:-1]:
-            yield to_bytes(tvl1(first, window[-1], solver=solver))
+    found = isolated_map(make_fields, jobs, f"TV-L1 of {name}", workers, SECONDS_PER_VIDEO)
+    named = ((job[0].relative_to(root).as_posix(), reason) for job, reason in found)
+    return [Failed(path, str(reason)) for path, reason in named if reason]
 
 
 def _failures(found: Iterator[tuple[tuple, str | Lost]]) -> Iterator[Failed]:

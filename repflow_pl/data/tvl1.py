@@ -8,36 +8,24 @@ clipped at 15.875 pixels, rounding is off by 1/16 pixel at most, and 128 is exac
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.cache import DecodedFrames, filled, preparation_key, prepared_shape
 from repflow_pl.data.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
-from repflow_pl.data.flat import FlatArrays
-from repflow_pl.data.flow_files import KeptFields, kept_fields
-from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.isolated import isolated_map
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec
 
 Fields = npt.NDArray[np.uint8]
-
-VIDEO_TIMEOUT = 3600.0
-"""Seconds that the fields of one video may take."""
 
 __all__ = [
     "BOUND",
     "STEP",
     "ZERO",
     "TVL1Options",
-    "open_fields",
     "time_tvl1",
     "to_bytes",
     "to_pixels",
@@ -68,61 +56,6 @@ class TVL1Options:
     warps: int = 1
     outer: int = 2
     inner: int = 10
-
-
-@dataclass(frozen=True)
-class FlowFields:
-    """The TV-L1 fields of a set, memory-mapped."""
-
-    arrays: FlatArrays
-
-    def fields(self, video: Video, indices: Sequence[int]) -> Fields:
-        """The fields that start at frames `indices`, uint8 [n, h, w, 2], x before y.
-
-        Field i is the motion from frame i to frame min(i + stride, last). Fields of fields are
-        [n, h, w, 4]: the flow of the x-component of the fields, then that of the y-component.
-        """
-        return self.arrays.read(video.path, indices)
-
-
-def open_fields(
-    video_set: VideoSet,
-    clip: ClipSpec,
-    options: TVL1Options | None = None,
-    workers: int | None = None,
-    twice: bool = False,
-) -> FlowFields | KeptFields:
-    """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
-
-    With `twice`, the fields of these fields: TV-L1 of each component, taken as a grey picture.
-
-    They are shared by all runs with the same videos, preparation, stride and options. There is no
-    bound on their size but the disk: TV-L1 is too slow to be computed while training. Where the set
-    was prepared with its fields, those are read.
-    """
-    kept = None if twice else kept_fields(video_set, clip)
-    if kept is not None:
-        return kept
-    options = options or TVL1Options()
-    how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
-    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
-    name = f"{preparation_key(video_set, clip)}-{digest}.u8"
-    shapes = {
-        video.path: (video.frames, *prepared_shape(video, clip), 4 if twice else 2)
-        for video in video_set.videos
-    }
-    arrays = FlatArrays.at(cache_dir() / "tvl1" / name, shapes)
-    if not arrays.is_written():
-        # Decoded anew rather than read from the cache: it costs little beside TV-L1, and the jobs
-        # stay small.
-        source = DecodedFrames(video_set.root, clip)
-        jobs = [(source, video, clip.stride, options, twice) for video in video_set.videos]
-        label = f"TV-L1 of TV-L1 of {video_set.name}" if twice else f"TV-L1 of {video_set.name}"
-        found = isolated_map(_all_fields, jobs, label, workers, VIDEO_TIMEOUT)
-        arrays.write(
-            filled(job[1], fields, arrays.shapes[job[1].path], ZERO) for job, fields in found
-        )
-    return FlowFields(arrays)
 
 
 def tvl1(
@@ -160,28 +93,12 @@ def time_tvl1(
         fields = [to_bytes(tvl1(a, b, options)) for a, b in itertools.pairwise(frames)]
         if twice:
             for first, second in itertools.pairwise(fields):
-                _of_components(first, second, options)
+                of_components(first, second, options)
         times.append(1000 * (time.perf_counter() - begin))
     return times
 
 
-def _all_fields(job: tuple[DecodedFrames, Video, int, TVL1Options, bool]) -> Fields:
-    source, video, stride, options, twice = job
-    one_core()
-    frames = source.frames(video, range(video.frames))
-    last = video.frames - 1
-    fields = np.full((*frames.shape[:3], 2), ZERO, np.uint8)
-    for i in range(last):
-        fields[i] = to_bytes(tvl1(frames[i], frames[min(i + stride, last)], options))
-    if not twice:
-        return fields
-    of_fields = np.full((*frames.shape[:3], 4), ZERO, np.uint8)
-    for i in range(last - 1):  # the last field is no motion at all
-        of_fields[i] = _of_components(fields[i], fields[min(i + stride, last - 1)], options)
-    return of_fields
-
-
-def _of_components(first: Fields, second: Fields, options: TVL1Options | None) -> Fields:
+def of_components(first: Fields, second: Fields, options: TVL1Options | None) -> Fields:
     """TV-L1 between two fields' x-components and their y-components: [h, w, 4]."""
     pairs = [
         [np.repeat(field[..., c : c + 1], 3, axis=2) for field in (first, second)] for c in (0, 1)

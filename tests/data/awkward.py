@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from repflow_pl.data.cache import DecodedFrames, Frames
+from repflow_pl.data.cache import DecodedFrames
 from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Video
 from repflow_pl.data.manifest import Finding, decode
+from repflow_pl.data.reader import Frames
 
 
 def awkward(number: int) -> int:
@@ -47,8 +48,8 @@ def obey(argument: tuple[str, int]) -> int:
 class AwkwardFrames(DecodedFrames):
     """The frames of videos whose names say what they do to a decoder."""
 
-    def reduced(self, video: Video, indices: Sequence[int]) -> Frames:
+    def read(self, video: Video, indices: Sequence[int]) -> Frames:
         if "error" in video.path:
             raise DecodeError(f"{video.path}: damaged")
         obey((Path(video.path).stem.split("-")[-1], 0))
-        return super().reduced(video, indices)
+        return super().read(video, indices)

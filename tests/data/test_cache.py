@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -5,20 +6,21 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
+import repflow_pl.data.reader as reader_module
 from repflow_pl.data.cache import (
-    GuardedFrames,
-    MappedFrames,
     crop_source,
     open_frames,
     prepared_shape,
     resize,
     resized_shape,
 )
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decode import read_frames
 from repflow_pl.data.flat import FlatArrays
-from repflow_pl.data.index import Video, VideoSet, open_set
+from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
+from repflow_pl.data.isolated import Lost
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec, low_res
+from repflow_pl.specs import ClipSpec, DataStream, low_res
 
 from .conftest import one_sentence, write_video
 
@@ -35,7 +37,7 @@ CLIPS = [
 def test_mapped_frames_are_the_decoded_ones(shapes: VideoSet, clip: ClipSpec) -> None:
     mapped = open_frames(shapes, clip, workers=0)
     decoded = open_frames(shapes, clip, bound=1000)
-    assert isinstance(mapped, MappedFrames) and isinstance(decoded, GuardedFrames)
+    assert mapped.cache is not None and decoded.cache is None
     for video in (shapes.videos[0], shapes.videos[-1]):
         indices = [3, 0, video.frames - 1, 3]
         frames = mapped.frames(video, indices)
@@ -80,17 +82,68 @@ def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
         assert frames.frames(video, [0]).shape == (1, 24, video.width // 2, 3)
 
 
-def test_half_a_file_is_never_taken(tmp_path: Path) -> None:
+def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
     arrays = FlatArrays.at(tmp_path / "a.u8", {"a": (2, 3), "b": (4,)})
-    with pytest.raises(ValueError):
-        arrays.write([np.zeros((2, 3), np.uint8)])
-    assert not arrays.is_written() and list(tmp_path.iterdir()) == []
-    arrays.write([np.arange(6, dtype=np.uint8).reshape(2, 3), np.full(4, 9, np.uint8)])
-    assert arrays.is_written()
+    with pytest.raises(ValueError, match="expected uint8"):
+        arrays.write("a", np.zeros((2, 4), np.uint8))
+    assert not arrays.holds("a") and list(tmp_path.iterdir()) == []
+    arrays.write("b", np.full(4, 9, np.uint8))
+    assert arrays.holds("b") and not arrays.holds("a")
+    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert arrays.holds("a") and arrays.holds("b")
     assert arrays.read("a", [1]).tolist() == [[3, 4, 5]]
     assert arrays.read("b", [0, 3]).tolist() == [9, 9]
-    arrays.path.write_bytes(b"short")
-    assert not arrays.is_written()
+    for cut in (b"short", bytes(arrays.bytes)):  # the second as an earlier version left it
+        arrays.path.write_bytes(cut)
+        assert not arrays.holds("a") and not arrays.holds("b")
+        arrays.write("b", np.full(4, 7, np.uint8))
+        assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
+
+
+@pytest.mark.parametrize("stream", ["rgb", "tvl1"])
+@pytest.mark.parametrize("why", ["lost", "damaged"])
+def test_what_was_lost_while_the_cache_was_filled_is_read_again(
+    tmp_path: Path, stream: DataStream, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        for part in ("train", "test"):
+            write_video(tmp_path / "set" / part / "run" / f"{n}.mp4", frames=6, seed=n)
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    expected = ClipDataset(opened, "test", clip, (stream,))[1].inputs[0]
+    shutil.rmtree(cache_dir() / ("frames" if stream == "rgb" else "tvl1"))
+    path = opened.root / opened.part("test")[1].path
+    whole = path.read_bytes()
+    if why == "damaged":
+        path.write_bytes(b"nothing")
+    else:
+        plain = reader_module.isolated_map
+        monkeypatch.setattr(
+            reader_module,
+            "isolated_map",
+            lambda function, jobs, *more: (
+                (job, Lost("no memory") if opened.root / job[1].path == path else found)
+                for job, found in plain(function, jobs, *more)
+            ),
+        )
+    first = ClipDataset(opened, "test", clip, (stream,))
+    monkeypatch.undo()
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+    if why == "damaged":
+        sample = first[1]
+        assert sample.unread and len(sample.inputs[0].unique()) == 1
+        assert not first[0].unread
+        path.write_bytes(whole)
+    cache = first.readers[stream].cache
+    assert cache is not None
+    held = {video.path: cache.holds(video.path) for video in opened.videos}
+    assert [path for path, there in held.items() if not there] == [opened.part("test")[1].path]
+    # It is decoded where the cache does not have it, and is in it from the next opening on.
+    assert torch.equal(first[1].inputs[0], expected) and not first[1].unread
+    again = ClipDataset(opened, "test", clip, (stream,))
+    assert all(cache.holds(video.path) for video in opened.videos)
+    assert torch.equal(again[1].inputs[0], expected) and not again[1].unread
 
 
 def test_a_video_smaller_than_the_source_crop_is_refused() -> None:

@@ -54,7 +54,7 @@ def test_evaluation_takes_the_centre_and_the_whole_length(shapes: VideoSet) -> N
     (rgb,) = dataset[3].inputs
     starts = view_starts(video.frames, CLIP)
     assert starts[0] == 0 and starts[-1] == video.frames - CLIP.span
-    frames = dataset.frames.frames(video, range(video.frames))
+    frames = dataset.readers["rgb"].frames(video, range(video.frames))
     for view, start in enumerate(starts):
         expected = frames[start : start + 7 : 2, 4:28, 2:30].transpose(3, 0, 1, 2)
         np.testing.assert_array_equal(rgb[view].numpy(), expected)
@@ -87,7 +87,7 @@ def test_draws_depend_on_seed_epoch_and_index_alone(shapes: VideoSet) -> None:
 def test_every_place_is_drawn(shapes: VideoSet) -> None:
     clip = ClipSpec(frames=1, crop=(63, 63))
     dataset = ClipDataset(shapes, "train", clip, training=True)
-    frames = dataset.frames.frames(dataset.videos[0], range(dataset.videos[0].frames))
+    frames = dataset.readers["rgb"].frames(dataset.videos[0], range(dataset.videos[0].frames))
     seen = set()
     for epoch in range(400):
         pixels = dataset[0, epoch].inputs[0][0, :, 0].numpy().transpose(1, 2, 0)
@@ -241,7 +241,7 @@ def test_views_times_crops(shapes: VideoSet) -> None:
     rgb, flow = dataset[3].inputs
     assert rgb.shape == (6, 3, 4, 32, 20) and flow.shape == (6, 2, 3, 32, 20)
     video = dataset.videos[3]
-    frames = dataset.frames.frames(video, range(video.frames))
+    frames = dataset.readers["rgb"].frames(video, range(video.frames))
     for view, start in enumerate(view_starts(video.frames, clip)):
         for crop, left in enumerate((0, 6, 12)):
             expected = frames[start : start + 7 : 2, :, left : left + 20].transpose(3, 0, 1, 2)
@@ -308,7 +308,7 @@ def test_the_draws_are_in_the_order_of_earlier_runs(shapes: VideoSet) -> None:
         rng = np.random.default_rng([3, 2, index])
         start = rng.integers(video.frames - 7 + 1)
         top, left = rng.integers(64 - 40 + 1), rng.integers(64 - 48 + 1)
-        frames = dataset.frames.frames(video, range(start, start + 7, 2))
+        frames = dataset.readers["rgb"].frames(video, range(start, start + 7, 2))
         expected = frames[:, top : top + 40, left : left + 48]
         if rng.integers(2):
             expected = expected[:, :, ::-1]

@@ -1,5 +1,6 @@
 import os
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -9,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repflow_pl.data.cache import DecodedFrames, GuardedFrames
+from repflow_pl.data.cache import DecodedFrames
 from repflow_pl.data.clips import ClipDataset
-from repflow_pl.data.index import Video, VideoSet, open_set
+from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.isolated import IsolatedProcess, Lost, isolated_map
 from repflow_pl.data.manifest import examine, read_manifest
+from repflow_pl.data.reader import Frames, Read, Reader
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -83,16 +85,17 @@ def set_of(tmp_path: Path) -> VideoSet:
     return open_set("folder", tmp_path / "set", workers=0)
 
 
-class Failing:
-    """A source that loses some videos."""
+class Failing(Reader):
+    """Loses some videos."""
 
     def __init__(self, source: DecodedFrames, lost: set[str]) -> None:
-        self.source, self.lost = source, lost
+        super().__init__(source)
+        self.lost = lost
 
-    def frames(self, video: Video, indices: list[int]):
-        if video.path in self.lost:
-            raise Lost("no answer in 60 seconds")
-        return self.source.frames(video, indices)
+    def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        for video, indices in reads:
+            lost = video.path in self.lost
+            yield Lost("no answer in 60 seconds") if lost else self.source.frames(video, indices)
 
 
 def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
@@ -102,7 +105,7 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
         dataset = ClipDataset(opened, "train", clip, training=training)
         paths = [video.path for video in dataset.videos]
         plain = dataset[2, 5]
-        dataset.frames = Failing(DecodedFrames(opened.root, clip), {paths[1]})
+        dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), {paths[1]})
         sample = dataset[1, 5]
         assert f"{paths[1]}: this clip is left out, no answer" in capsys.readouterr().err
         if training:
@@ -111,17 +114,17 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
             assert sample.index == 1 and sample.inputs[0].shape == plain.inputs[0].shape
             assert not sample.inputs[0].any()
         assert sample.unread != training and not plain.unread
-        dataset.frames = Failing(DecodedFrames(opened.root, clip), set(paths))
+        dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), set(paths))
         with pytest.raises(UserError, match="could not be read") as error:
             for _ in range(20):
                 dataset[0, 0]
         one_sentence(error)
 
 
-def test_guarded_frames_are_the_decoded_ones(tmp_path: Path) -> None:
+def test_frames_of_another_process_are_the_decoded_ones(tmp_path: Path) -> None:
     opened = set_of(tmp_path)
     plain = DecodedFrames(opened.root, ClipSpec(size=48))
-    guarded = GuardedFrames(plain, timeout=60.0)
+    guarded = Reader(plain, timeout=60.0)
     video = opened.videos[3]
     expected = plain.frames(video, [1, 5, 5])
     np.testing.assert_array_equal(guarded.frames(video, [1, 5, 5]), expected)
@@ -193,7 +196,7 @@ def test_the_pixels_of_a_label_are_its_own(tmp_path: Path) -> None:
     clip = ClipSpec(frames=2, size=48, crop=(48, 48), views=2)
     for training, part in ((True, "train"), (False, "test")):
         dataset = ClipDataset(opened, part, clip, training=training)
-        dataset.frames = GuardedFrames(AwkwardFrames(opened.root, clip), timeout=1.5)
+        dataset.readers["rgb"] = Reader(AwkwardFrames(opened.root, clip), timeout=1.5)
         batch = dataset.__getitems__([(k, 0) for k in range(len(acts))])
         assert batch.label.tolist() == [index // 2 for index in batch.index.tolist()]
         shades = batch.inputs[0].float().mean((1, 2, 3, 4, 5))

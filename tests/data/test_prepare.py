@@ -1,3 +1,5 @@
+import dataclasses
+import os
 import shutil
 import sys
 import tarfile
@@ -8,17 +10,26 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from repflow_pl.data import prepare as module
 from repflow_pl.data import ut_interaction
 from repflow_pl.data.__main__ import main
+from repflow_pl.data.clips import ClipDataset, Sample
 from repflow_pl.data.decode import probe, read_frames
 from repflow_pl.data.eight_bit import BOUND, ZERO
-from repflow_pl.data.flow_files import kept_fields, read_fields, write_fields
+from repflow_pl.data.fields import open_fields
+from repflow_pl.data.flow_files import (
+    FileFields,
+    fields_beside,
+    flow_file,
+    read_fields,
+    settings_here,
+    write_fields,
+)
 from repflow_pl.data.index import candidates_of, open_set
 from repflow_pl.data.prepare import Options, prepare
 from repflow_pl.data.reencode import Encoding, even_size, reencode, resampled
-from repflow_pl.data.tvl1 import open_fields
 from repflow_pl.data.unpack import unpack_all
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
@@ -229,29 +240,75 @@ def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) ->
             write_video(root / part / "run" / f"{n}.mp4", frames=7, seed=n)
     opened = open_set("folder", root, workers=0)
     clip = ClipSpec(size=48, crop=(48, 48), stride=stride)
-    computed = open_fields(opened, clip, workers=0)
-    assert kept_fields(opened, clip) is None
+    assert fields_beside(opened) == {}
     prepare("folder", root, root, Options(flow=True, stride=stride), workers=0)
+    made = fields_beside(opened)
+    assert made == {f"stride{stride}": settings_here(stride)}
+    # What lies there is taken by those who name it alone.
+    computed = open_fields(opened, clip, workers=0)
+    clip = dataclasses.replace(clip, fields=made[f"stride{stride}"])
     kept = open_fields(opened, clip)
-    assert kept_fields(opened, clip) == kept != computed
+    assert isinstance(kept.source, FileFields) and computed.cache is not None
     for video in opened.videos:
         for indices in (range(7), [6], [2, 2, 5]):
             np.testing.assert_array_equal(
-                kept.fields(video, indices), computed.fields(video, indices)
+                kept.frames(video, indices), computed.frames(video, indices)
             )
     # At another size they are resized, and their motion with them.
-    small = kept_fields(opened, ClipSpec(size=24, crop=(24, 24), stride=stride))
-    field = small.fields(opened.videos[0], [2])
+    small = open_fields(opened, dataclasses.replace(clip, size=24, crop=(24, 24)))
+    field = small.frames(opened.videos[0], [2])
     assert field.shape == (1, 24, 32, 2)
-    whole = kept.fields(opened.videos[0], [2]).astype(float) - ZERO
+    whole = kept.frames(opened.videos[0], [2]).astype(float) - ZERO
     assert (field.astype(float) - ZERO).mean() == pytest.approx(whole.mean() / 2, abs=0.5)
+
+
+def test_flow_files_are_made_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where they are damaged, older than their video or lost; by another machine they are not."""
+    root = tmp_path / "set"
+    for n in range(2):
+        for part in ("train", "test"):
+            write_video(root / part / "run" / f"{n}.mp4", frames=7, seed=n)
+    opened = open_set("folder", root, workers=0)
+    prepare("folder", root, root, Options(flow=True), workers=0)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48), fields=settings_here(1))
+    video = opened.part("test")[0]
+    path = flow_file(root, video.path, 1)
+    whole = path.read_bytes()
+
+    def clips() -> Sample:
+        return ClipDataset(opened, "test", clip, ("tvl1",))[0]
+
+    expected = clips().inputs[0]
+    middle = bytearray(whole)
+    middle[len(whole) // 2 : len(whole) // 2 + 40] = bytes(40)
+    for damage in (bytes(middle), whole[: len(whole) // 3], b"nothing"):
+        path.write_bytes(damage)
+        found = clips()
+        assert torch.equal(found.inputs[0], expected) and not found.unread
+        told = capfd.readouterr().err.replace("\n", "")
+        assert str(path) in told and "made again" in told
+        assert len(path.read_bytes()) == len(whole)
+    os.utime(path, (1, 1))
+    assert torch.equal(clips().inputs[0], expected) and path.stat().st_mtime > 1
+    path.write_bytes(b"nothing")
+    prepare("folder", root, root, Options(flow=True), workers=0)
+    assert len(path.read_bytes()) == len(whole)
+    write_fields(path, np.full((6, 48, 64, 2), ZERO, np.uint8), "another solver")
+    assert torch.equal(clips().inputs[0], expected)
+    os.utime(path, (1, 1))
+    clip = dataclasses.replace(clip, fields="cuda, another solver")
+    with pytest.raises(UserError, match="1 of 4 files of TV-L1 fields") as error:
+        clips()
+    one_sentence(error)
 
 
 def test_a_flow_file_says_what_it_means(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     fields = rng.integers(1, 256, (5, 24, 32, 2), dtype=np.uint8)
     write_fields(tmp_path / "a.mkv", fields, "a test")
-    np.testing.assert_array_equal(read_fields(tmp_path / "a.mkv", [4, 0, 3]), fields[[4, 0, 3]])
+    np.testing.assert_array_equal(
+        read_fields(tmp_path / "a.mkv", [4, 0, 3], "a test"), fields[[4, 0, 3]]
+    )
     with av.open(str(tmp_path / "a.mkv")) as container:
         tag = {k.lower(): v for k, v in container.metadata.items()}["tvl1"]
     assert f'"bound_pixels": {BOUND}' in tag and f'"zero": {ZERO}' in tag

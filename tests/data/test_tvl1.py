@@ -5,13 +5,13 @@ import pytest
 
 import repflow_pl.data.tvl1 as tvl1_module
 from repflow_pl.data.cache import open_frames
+from repflow_pl.data.fields import open_fields
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.tvl1 import (
     BOUND,
     STEP,
     ZERO,
     TVL1Options,
-    open_fields,
     time_tvl1,
     to_bytes,
     to_pixels,
@@ -58,8 +58,8 @@ def test_kept_fields_are_those_between_the_frames(shapes: VideoSet, stride: int)
     for i in (0, 4, last - 1):
         pair = frames.frames(video, [i, min(i + stride, last)])
         expected = to_bytes(tvl1(pair[0], pair[1], FAST))
-        np.testing.assert_array_equal(fields.fields(video, [i])[0], expected)
-    assert (fields.fields(video, [last]) == ZERO).all()
+        np.testing.assert_array_equal(fields.frames(video, [i])[0], expected)
+    assert (fields.frames(video, [last]) == ZERO).all()
 
 
 def test_fields_are_computed_once(shapes: VideoSet, cache: Path) -> None:
@@ -79,13 +79,13 @@ def test_fields_of_fields(shapes: VideoSet) -> None:
     once = open_fields(shapes, clip, FAST, workers=1)
     twice = open_fields(shapes, clip, FAST, workers=1, twice=True)
     video = shapes.videos[7]
-    first, second = once.fields(video, [2, 3])
-    (found,) = twice.fields(video, [2])
+    first, second = once.frames(video, [2, 3])
+    (found,) = twice.frames(video, [2])
     for component in (0, 1):
         grey = [np.repeat(f[..., component, None], 3, axis=2) for f in (first, second)]
         expected = to_bytes(tvl1(grey[0], grey[1], FAST))
         np.testing.assert_array_equal(found[..., 2 * component : 2 * component + 2], expected)
-    assert (twice.fields(video, [video.frames - 2]) == ZERO).all()
+    assert (twice.frames(video, [video.frames - 2]) == ZERO).all()
 
 
 def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ import torch
 from rich.console import Console
 
 from repflow_pl.data import module as data_module
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
@@ -186,7 +187,7 @@ def test_loading_in_other_processes_goes_on_from_the_very_step(
     one: OneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They load ahead of the training, and are asked to end with it."""
-    monkeypatch.setattr(data_module, "MappedFrames", type(None))  # so that there are some
+    monkeypatch.setattr(ClipDataset, "cached", False)  # so that there are some
     monkeypatch.setattr(data_module, "MOST_WORKERS", 2)
     one.make(tmp_path / "undisturbed")
     steps = Steps(monkeypatch)

@@ -1,0 +1,113 @@
+"""The TV-L1 fields of a set's videos, made from prepared frames and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from repflow_pl.data.cache import DecodedFrames, preparation_key, prepared_shape
+from repflow_pl.data.eight_bit import STEP, ZERO, to_bytes
+from repflow_pl.data.flat import FlatArrays
+from repflow_pl.data.flow_files import VIDEO_TIMEOUT, open_files
+from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.data.reader import Reader
+from repflow_pl.data.tvl1 import Fields, TVL1Options, of_components, one_core, tvl1
+from repflow_pl.specs import ClipSpec
+
+CLIP_TIMEOUT = 600.0
+"""Seconds that the fields of one clip may take."""
+
+
+@dataclass(frozen=True)
+class ComputedFields:
+    """Computes the fields between prepared frames, see `Source`.
+
+    Field i is the motion from frame i to frame min(i + stride, last): uint8 [n, h, w, 2], x before
+    y. With `twice` [n, h, w, 4]: the flow of the x-component of the fields, then that of the
+    y-component.
+    """
+
+    source: DecodedFrames
+    options: TVL1Options
+    twice: bool
+
+    def read(self, video: Video, indices: Sequence[int]) -> Fields:
+        """See `Source`."""
+        one_core()
+        if not self.twice:
+            return self._once(video, indices)
+
+        def solve(first: Fields, second: Fields) -> Fields:
+            return of_components(first, second, self.options)
+
+        # The last field is no motion at all, and has none itself.
+        last = video.frames - 2
+        stride = self.source.clip.stride
+        return _between(lambda at: self._once(video, at), solve, indices, last, stride, 4)
+
+    def finish(self, video: Video, frames: Fields) -> Fields:
+        """Nothing is left to be done."""
+        return frames
+
+    def _once(self, video: Video, indices: Sequence[int]) -> Fields:
+        def solve(first: Fields, second: Fields) -> Fields:
+            return to_bytes(tvl1(first, second, self.options))
+
+        last, stride = video.frames - 1, self.source.clip.stride
+        return _between(lambda at: self.source.frames(video, at), solve, indices, last, stride, 2)
+
+
+def open_fields(
+    video_set: VideoSet,
+    clip: ClipSpec,
+    options: TVL1Options | None = None,
+    workers: int | None = None,
+    twice: bool = False,
+) -> Reader:
+    """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
+
+    With `twice`, the fields of these fields: TV-L1 of each component, taken as a grey picture.
+
+    They are shared by all runs with the same videos, preparation, stride and options. There is no
+    bound on their size but the disk: TV-L1 is too slow to be computed while training. Where
+    `clip.fields` names settings, the fields are those beside the videos, see `open_files`.
+    """
+    if clip.fields and not twice:
+        return open_files(video_set, clip, workers)
+    options = options or TVL1Options()
+    how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
+    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
+    name = f"{preparation_key(video_set, clip)}-{digest}.u8"
+    shapes = {
+        video.path: (video.frames, *prepared_shape(video, clip), 4 if twice else 2)
+        for video in video_set.videos
+    }
+    # Decoded anew rather than read from the cache: it costs little beside TV-L1.
+    source = ComputedFields(DecodedFrames(video_set.root.absolute(), clip), options, twice)
+    reader = Reader(source, FlatArrays.at(cache_dir() / "tvl1" / name, shapes), CLIP_TIMEOUT)
+    label = f"TV-L1 of TV-L1 of {video_set.name}" if twice else f"TV-L1 of {video_set.name}"
+    reader.fill(video_set.videos, label, workers, VIDEO_TIMEOUT)
+    return reader
+
+
+def _between(
+    read: Callable[[list[int]], Fields],
+    solve: Callable[[Fields, Fields], Fields],
+    indices: Sequence[int],
+    last: int,
+    stride: int,
+    channels: int,
+) -> Fields:
+    """`solve` of each picture i and picture min(i + stride, last); from the last on no motion."""
+    ends = {i: min(i + stride, last) for i in indices if i < last}
+    needed = sorted({*indices, *ends.values()})
+    pictures = dict(zip(needed, read(needed), strict=True))
+    height, width = next(iter(pictures.values())).shape[:2]
+    fields = np.full((len(indices), height, width, channels), ZERO, np.uint8)
+    for k, i in enumerate(indices):
+        if i in ends:
+            fields[k] = solve(pictures[i], pictures[ends[i]])
+    return fields
