@@ -113,7 +113,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     context = RuntimeContext(
         data=options.data,
         profile=options.profile,
-        folder=setting.folder,
+        folder=setting.folder(video_set.fingerprint),
         command=shown_command(options),
         device=device_name(device),
         on_gpu=device.type == "cuda",

@@ -313,7 +313,7 @@ def _log(
     from repflow_pl.training.tracking import log_table, wandb_mode
 
     mode = options.wandb or wandb_mode()
-    setting = plain_setting(setting_of(options)).folder
+    setting = plain_setting(setting_of(options)).folder(facts[0].fingerprint)
     kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
         paths = [files.markdown, files.csv, files.png]

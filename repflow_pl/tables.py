@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
-from repflow_pl.data.index import fold_count
+from repflow_pl.data.index import fold_count, identity
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
@@ -50,12 +50,12 @@ class Setting:
         split = f"_split{self.split}" if one else ""
         return f"{self.data}{split}{'_lowres' if self.low_res else ''}"
 
-    @property
-    def folder(self) -> str:
+    def folder(self, fingerprint: str) -> str:
         """Folder of the tables, another for each setting: `<data>` for the demo profile, then
-        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`, `<data>-bf16`."""
+        `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`, `<data>-bf16`.
+        `<data>` has the list's fingerprint where any folder of videos has the name."""
         parts = [
-            self.shown_data,
+            identity(self.data, fingerprint) + self.shown_data.removeprefix(self.data),
             None if self.profile == "demo" else self.profile,
             self.backbone,
             "pretrained" if self.pretrained else None,
@@ -202,7 +202,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         ceiling=ceiling,
         notes=notes,
         backbone=setting.backbone,
-        folder=setting.folder,
+        folder=setting.folder(facts.fingerprint),
     )
 
 

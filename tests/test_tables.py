@@ -93,8 +93,10 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
     assert "[3/3] two: Block 3 · seed 0 · FAILED" in output
     assert "Plain" not in output, "it is the run named RGB"
     tables = both.out / "tables"
-    assert "| Block 3 | FAILED |" in (tables / "folder" / "two.md").read_text(encoding="utf-8")
-    assert "missing" not in (tables / "folder" / "two.md").read_text(encoding="utf-8")
+    assert "| Block 3 | FAILED |" in (next(tables.glob("folder-*")) / "two.md").read_text(
+        encoding="utf-8"
+    )
+    assert "missing" not in (next(tables.glob("folder-*")) / "two.md").read_text(encoding="utf-8")
     page = (tables / "README.md").read_text(encoding="utf-8")
     assert "### The first: folder" in page and "### The second: folder" in page
     assert f"wrote {tables / 'README.md'}" in output
@@ -125,8 +127,8 @@ def test_rows_are_chosen_over_all_tables() -> None:
     ("setting", "folder", "command"),
     [
         (Setting(), "motion_shapes", ""),
-        (Setting("folder"), "folder", " --data folder"),
-        (Setting("folder", "paper"), "folder-paper", " --data folder --profile paper"),
+        (Setting("folder"), "folder-0123", " --data folder"),
+        (Setting("folder", "paper"), "folder-0123-paper", " --data folder --profile paper"),
         (Setting(backbone="narrow"), "motion_shapes", ""),
         (Setting(backbone="resnet18"), "motion_shapes-resnet18", " --backbone resnet18"),
         (Setting(profile="paper", backbone="resnet34"), "motion_shapes-paper", " --profile paper"),
@@ -153,6 +155,13 @@ def test_every_setting_has_its_folder_and_command(
     assert context_of(facts, plain, "").folder == folder
     assert shown_command(table, plain, 1) == f"python experiments/table_one.py{command}"
     assert shown_command(table, plain, 3) == f"python experiments/table_one.py --seeds 3{command}"
+
+
+def test_two_folders_of_videos_have_tables_of_their_own() -> None:
+    first = DataFacts("folder", "0123", 0.5, 0.5, 0.1)
+    second = dataclasses.replace(first, fingerprint="4567")
+    folders = {context_of(facts, Setting("folder"), "").folder for facts in (first, second)}
+    assert folders == {"folder-0123", "folder-4567"}
 
 
 def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:

@@ -27,7 +27,9 @@ VAL_SHARE = 0.1
 GROUPS = "groups.csv"
 
 
-@data_set("folder", hint="give a folder that holds one sub-folder of videos per class")
+@data_set(
+    "folder", any_folder=True, hint="give a folder that holds one sub-folder of videos per class"
+)
 def folder(root: Path) -> Iterator[Candidate]:
     """List ROOT/<class>/... or ROOT/<part>/<class>/..."""
     places = _folders(root)

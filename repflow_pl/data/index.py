@@ -128,6 +128,7 @@ class _Entry:
     generated: bool
     hint: str
     folds: int
+    any_folder: bool
 
 
 _registry: dict[str, _Entry] = {}
@@ -144,6 +145,7 @@ def data_set(
     default_root: str | None = None,
     generated: bool = False,
     folds: int = 1,
+    any_folder: bool = False,
 ) -> Callable[[CandidateFunction], CandidateFunction]:
     """Register a function root -> candidates as the data set `name`.
 
@@ -156,13 +158,22 @@ def data_set(
         generated: the function makes the root itself.
         folds: how many official splits the set has; its function yields a candidate for each file
             and split.
+        any_folder: the name stands for whatever a user gives: `identity` tells the sets apart.
     """
 
     def register(function: CandidateFunction) -> CandidateFunction:
         if name in _registry:
             raise ValueError(f"the data set {name!r} is registered twice")
         _registry[name] = _Entry(
-            name, function, clip or ClipSpec(), mirror_safe, default_root, generated, hint, folds
+            name,
+            function,
+            clip or ClipSpec(),
+            mirror_safe,
+            default_root,
+            generated,
+            hint,
+            folds,
+            any_folder,
         )
         return function
 
@@ -190,6 +201,14 @@ def cache_dir() -> Path:
 def fold_count(name: str) -> int:
     """How many official splits a data set has."""
     return _entry(name).folds
+
+
+def identity(name: str, fingerprint: str) -> str:
+    """What tells a set from all others: its name, with its list of videos where any folder has it.
+
+    No part of a path: two users' folders of one name are two sets, and a moved one is the same.
+    """
+    return f"{name}-{fingerprint}" if _entry(name).any_folder else name
 
 
 def open_set(

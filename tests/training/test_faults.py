@@ -222,7 +222,8 @@ class Sweep:
 
     def table(self) -> list[tuple[str, ...]]:
         """The table's accuracies, of every row."""
-        with (self.out / "tables" / "folder" / "placement.csv").open(encoding="utf-8") as stream:
+        (path,) = self.out.glob("tables/folder-*/placement.csv")
+        with path.open(encoding="utf-8") as stream:
             return [
                 tuple(row[name] for name in ("row", "state", "top1", "clip_top1", "videos_test"))
                 for row in csv.DictReader(stream)

@@ -49,16 +49,22 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
     logged = {path.stem: path.read_bytes() for run in runs for path in run.glob("*.wandb")}
     (result,) = (path for path in out.glob("runs/*/seed0/result.json"))
     name = f"{result.parts[-3]}-seed0"
-    assert set(logged) == {f"run-{name}", "run-table-folder-short"}
-    run, shown = logged[f"run-{name}"], logged["run-table-folder-short"]
+    (facts,) = (out / "runs" / "data").iterdir()
+    assert set(logged) == {f"run-{name}", f"run-table-{facts.stem}-short"}
+    run, shown = logged[f"run-{name}"], logged[f"run-table-{facts.stem}-short"]
     for text in (f"result-{name}", "result.json", "spec.json", "short", "Flow · seed 0", "theta"):
         assert text.encode() in run, text
-    (facts,) = (out / "runs" / "data").iterdir()
-    for text in ("table-folder-short", "short.md", "short.csv", "short.png", f"data-{facts.stem}"):
+    for text in (
+        f"table-{facts.stem}-short",
+        "short.md",
+        "short.csv",
+        "short.png",
+        f"data-{facts.stem}",
+    ):
         assert text.encode() in shown, text
 
     staged = [path.read_bytes() for path in (made / "staged").rglob("*") if path.is_file()]
-    tables = list((out / "tables" / "folder").iterdir())
+    tables = list((out / "tables" / facts.stem).iterdir())
     wanted = [result, result.with_name("spec.json"), facts, *tables]
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
 
