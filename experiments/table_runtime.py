@@ -96,7 +96,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
     from repflow_pl.training.clip_times import time_models
-    from repflow_pl.training.run import versions
+    from repflow_pl.training.versions import versions
 
     frames = one_clip(video_set, table.rows[0].spec.data.clip)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -44,6 +44,8 @@ class Candidate:
     split: Split
     fold: int = 1
     """Which of the set's official splits says so, counted from 1."""
+    group: str = ""
+    """Videos of one group are alike, as those cut from one source are; "" is a group of its own."""
 
     def __post_init__(self) -> None:
         if self.path.startswith("/") or ".." in self.path.split("/") or "\0" in self.path:
@@ -70,6 +72,8 @@ class Video:
     bytes: int
     access: Access = "read"
     """How its frames may be reached."""
+    group: str = ""
+    """As of `Candidate`."""
 
 
 @dataclass(frozen=True)
@@ -327,6 +331,7 @@ def _video(candidate: Candidate, label: int, found: Finding) -> Video:
         found.height,
         found.bytes,
         found.access,
+        candidate.group,
     )
 
 

@@ -86,7 +86,8 @@ def _listed(
                     "official lists again."
                 )
             path = files.get(name.removesuffix(".avi").casefold(), clip)
-            yield Candidate(path, label, split, fold)
+            match = FILE_NAME.fullmatch(name.removesuffix(".avi"))
+            yield Candidate(path, label, split, fold, _group(label, match))
 
 
 def _grouped(files: dict[str, str]) -> Iterator[Candidate]:
@@ -97,4 +98,10 @@ def _grouped(files: dict[str, str]) -> Iterator[Candidate]:
         label = FOLDER_OF.get(match["label"], match["label"])
         tested = (int(match["group"]) - 1) // GROUPS_PER_TEST + 1
         for fold in range(1, FOLDS + 1):
-            yield Candidate(path, label, SPLITS[2] if fold == tested else SPLITS[0], fold)
+            part = SPLITS[2] if fold == tested else SPLITS[0]
+            yield Candidate(path, label, part, fold, _group(label, match))
+
+
+def _group(label: str, match: re.Match[str] | None) -> str:
+    """The source video of a clip; unknown where its name is not one of the set's."""
+    return f"{label}/{match['group']}" if match else ""

@@ -19,7 +19,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
 from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.result import FILES, RunResult, read_result
+from repflow_pl.training.result import EXTRAS, FILES, RunResult, read_result
 from repflow_pl.training.tracking import DATA, FACTS, RESULT, is_logged_in, result_name
 
 
@@ -86,7 +86,7 @@ def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"
 
     Errors: ValueError where it will not do; BusyError where its run is being made.
     """
-    content = _download(artifact, FILES)
+    content = _download(artifact, FILES, EXTRAS)
     result = parse(RunResult, json.loads(content["result.json"]))
     found = spec_hash(parse(RunSpec, json.loads(content["spec.json"])))
     if found != result.spec:
@@ -100,7 +100,8 @@ def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"
             if read_result(there) != result:
                 raise ValueError(f"it differs from {there}, which is kept.")
             return "there"
-        for file in reversed(FILES):  # the result last: with it the run is finished
+        # The result last: with it the run is finished.
+        for file in sorted(content, key=lambda file: file == "result.json"):
             with atomic_write(folder / file, "wb") as stream:
                 stream.write(content[file])
     return "new"
@@ -125,14 +126,18 @@ def _take_facts(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]
     return "new"
 
 
-def _download(artifact: Any, files: Sequence[str]) -> dict[str, bytes]:
-    """The files that it must have; whatever else an artifact may hold is left where it is.
+def _download(artifact: Any, files: Sequence[str], extras: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files that it must have, and of the extras those it has; whatever else an artifact may
+    hold is left where it is.
 
-    Errors: ValueError where it lacks one.
+    Errors: ValueError where it lacks one that it must have.
     """
+    content = {}
     with tempfile.TemporaryDirectory(prefix="repflow-") as folder:
-        try:
-            paths = {name: artifact.get_entry(name).download(root=folder) for name in files}
-        except KeyError as error:
-            raise ValueError(f"it has not got {' and '.join(files)}.") from error
-        return {name: Path(path).read_bytes() for name, path in paths.items()}
+        for name in (*files, *extras):
+            try:
+                content[name] = Path(artifact.get_entry(name).download(root=folder)).read_bytes()
+            except KeyError as error:
+                if name in files:
+                    raise ValueError(f"it has not got {' and '.join(files)}.") from error
+    return content

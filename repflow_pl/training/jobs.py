@@ -41,8 +41,26 @@ def is_finished(out: Path, job: Job) -> bool:
 
 def is_made(out: Path, job: Job) -> bool:
     """Whether it is finished and its weights are here, where it has any of its own."""
-    weights = run_folder(out, job.spec, job.seed) / "last.ckpt"
-    return is_finished(out, job) and (weights.is_file() or isinstance(job.spec.model, LateSpec))
+    trained = isinstance(job.spec.model, LateSpec) or has_weights(out, job)
+    return trained and is_finished(out, job)
+
+
+def has_weights(out: Path, job: Job) -> bool:
+    """Whether the job's checkpoint is there, and of the end of its training.
+
+    One of amid it lies beside a result where the weights were gone and are being made again. One
+    that is damaged passes: who needs it says so.
+    """
+    import torch  # late: a command line starts without it
+
+    path = run_folder(out, job.spec, job.seed) / "last.ckpt"
+    try:
+        place = torch.load(path, map_location="meta", weights_only=True, mmap=True)["ClipModule"]
+        return bool(place["epoch"] >= job.spec.recipe.epochs)
+    except FileNotFoundError:
+        return False
+    except Exception:
+        return True
 
 
 def under_torchrun() -> bool:
@@ -89,12 +107,12 @@ def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
     own but not for one that builds on them.
     """
     needed = {
-        run_folder(out, part.spec, part.seed)
+        run_folder(out, part.spec, part.seed): part
         for job in jobs
         if not is_finished(out, job)
         for part in member_runs(job)
     }
-    without_weights = {folder for folder in needed if not (folder / "last.ckpt").is_file()}
+    without_weights = {folder for folder, part in needed.items() if not has_weights(out, part)}
     return [
         job
         for job in jobs

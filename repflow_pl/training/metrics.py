@@ -23,7 +23,7 @@ class Accuracies(NamedTuple):
 
 
 class VideoAccuracy(Metric):
-    """Video and clip accuracy, top-1 and top-5, keyed by the video's index.
+    """Video and clip accuracy, top-1 and top-5, and the scores, keyed by the video's index.
 
     A video's class probabilities are averaged over its views; a clip is one view. The state has one
     place for each video, and processes are merged by maximum, so a video that a padded sampler
@@ -36,11 +36,13 @@ class VideoAccuracy(Metric):
     clips_top1: Tensor
     clips_top5: Tensor
     unread: Tensor
+    probabilities: Tensor
 
-    def __init__(self, videos: int) -> None:
+    def __init__(self, videos: int, classes: int) -> None:
         super().__init__()
         for state in ("rank", "clips_top1", "clips_top5", "unread"):
             self.add_state(state, torch.full((videos,), -1.0), dist_reduce_fx="max")
+        self.add_state("probabilities", torch.zeros(videos, classes), dist_reduce_fx="max")
 
     def update(
         self, scores: Tensor, labels: Tensor, index: Tensor, unread: Tensor | None = None
@@ -58,6 +60,7 @@ class VideoAccuracy(Metric):
         self.clips_top1[index] = (clip_ranks < 1).float().mean(1)
         self.clips_top5[index] = (clip_ranks < 5).float().mean(1)
         self.unread[index] = unread.float()
+        self.probabilities[index] = probabilities.mean(1).nan_to_num(0)
 
     def compute(self) -> Accuracies:
         seen = self.rank >= 0
@@ -70,6 +73,12 @@ class VideoAccuracy(Metric):
             videos=int(seen.sum()),
             unread=int(self.unread[seen].sum()),
         )
+
+    def of_each_video(self) -> tuple[Tensor, Tensor]:
+        """What all processes together have: rank [videos] and probabilities [videos, classes],
+        both on the CPU; of a video that could not be read the probabilities are 0."""
+        with self.sync_context():
+            return self.rank.long().cpu(), self.probabilities.cpu()
 
 
 def rank_of(scores: Tensor, labels: Tensor) -> Tensor:

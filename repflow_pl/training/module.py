@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import lightning as L
@@ -15,11 +16,14 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.tvl1 import STEP, ZERO
+from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.specs import RecipeSpec, RunSpec
+from repflow_pl.training.batch_norm import share_batch_statistics
+from repflow_pl.training.curve import Epoch
 from repflow_pl.training.metrics import (
     Accuracies,
     VideoAccuracy,
@@ -49,12 +53,15 @@ class VideoClassifier(L.LightningModule):
         self.train_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(classes, average="micro")
         self.val_loss = MeanMetric()
-        self.val_accuracy = VideoAccuracy(videos_val)
-        self.test_accuracy = VideoAccuracy(videos_test)
+        self.val_accuracy = VideoAccuracy(videos_val, classes)
+        self.test_accuracy = VideoAccuracy(videos_test, classes)
         self.last_train_loss = 0.0
         self.last_val_loss = 0.0
         self.last_val_top1: float | None = None
+        self.curve: list[Epoch] = []
         self.test_result: Accuracies | None = None
+        self.test_answers: tuple[Tensor, Tensor] | None = None
+        """As `VideoAccuracy.of_each_video`."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """uint8 streams of clips [B, C, T, H, W] -> scores [B, classes]."""
@@ -67,6 +74,12 @@ class VideoClassifier(L.LightningModule):
         flat = self(*(stream.flatten(0, 1) for stream in batch.inputs))
         scores: Tensor = flat.unflatten(0, (-1, views))
         return scores
+
+    def setup(self, stage: str) -> None:
+        """Lightning's hook, before the network goes to its device."""
+        if self.trainer.world_size > 1:
+            on_gpu = self.trainer.strategy.root_device.type == "cuda"
+            share_batch_statistics(self.model, on_gpu)
 
     # --- training
 
@@ -82,12 +95,46 @@ class VideoClassifier(L.LightningModule):
         scores, loss = self.training_loss(self.model, inputs, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_top1.update(scores.detach(), labels)
+        self._step = loss.detach(), batch.index
         return loss
+
+    def on_after_backward(self) -> None:
+        """Lightning's hook, before the weights are touched.
+
+        Errors: UserError, on all ranks, where one has a loss or gradient that is not finite.
+        """
+        loss, clips = self._step
+        norm = nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
+        finite = bool(loss.isfinite() & norm.isfinite())
+        if not self.trainer.strategy.reduce_boolean_decision(finite):
+            raise self._not_finite(clips)
+
+    def _not_finite(self, clips: Tensor) -> UserError:
+        gathered = self.all_gather(clips)
+        assert isinstance(gathered, Tensor)
+        videos = self.trainer.datamodule.video_set.part("train")  # type: ignore[attr-defined]
+        paths = [videos[index].path for index in gathered.flatten().tolist()]
+        return UserError(
+            f"the loss or its gradient is not finite in epoch {self.current_epoch + 1}, step "
+            f"{self.trainer.fit_loop.batch_idx + 1}: look at the clips of this batch, and leave "
+            f"damaged ones out, or take a lower learning rate ({', '.join(paths)})."
+        )
 
     def on_train_epoch_end(self) -> None:
         self.last_train_loss = self.train_loss.compute().item()
+        train_top1 = self.train_top1.compute().item()
         self.log("train/loss", self.last_train_loss)
-        self.log("train/top1", self.train_top1.compute())
+        self.log("train/top1", train_top1)
+        val_loss = self.last_val_loss if self._validates else None
+        self.curve.append(
+            Epoch(
+                self.current_epoch + 1,
+                self.last_train_loss,
+                train_top1,
+                val_loss,
+                self.last_val_top1,
+            )
+        )
         for name, value in flow_scalars(self.model):
             self.log(f"flow/{name}", value)
         self.train_loss.reset()
@@ -117,6 +164,7 @@ class VideoClassifier(L.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.test_result = self.test_accuracy.compute()
+        self.test_answers = self.test_accuracy.of_each_video()
         self.log("test/top1", self.test_result.top1)
         self.log("test/top5", self.test_result.top5)
         self.log("test/clip_top1", self.test_result.clip_top1)
@@ -165,12 +213,15 @@ class VideoClassifier(L.LightningModule):
             "train_loss": self.last_train_loss,
             "val_top1": self.last_val_top1,
         }
+        checkpoint["curve"] = [dataclasses.astuple(epoch) for epoch in self.curve]
         checkpoint["this_epoch"] = [saved_sums(metric) for metric in self._of_this_epoch]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.last_train_loss = checkpoint["last_epoch"]["train_loss"]
         self.last_val_top1 = checkpoint["last_epoch"]["val_top1"]
-        if "this_epoch" in checkpoint:  # else it is an older one, of the end of an epoch
+        # Older checkpoints have no curve, and are of the end of an epoch.
+        self.curve = [Epoch(*epoch) for epoch in checkpoint.get("curve", [])]
+        if "this_epoch" in checkpoint:
             for metric, sums in zip(self._of_this_epoch, checkpoint["this_epoch"], strict=True):
                 restore_sums(metric, sums)
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
+from repflow_pl.training.curve import CURVE
+from repflow_pl.training.predictions import PREDICTIONS
 
 FILES = ("result.json", "spec.json")
+EXTRAS = (PREDICTIONS, CURVE)
 """What of a finished run is for others: small and without anything of the user; checkpoints, logs
-and errors stay where they are."""
+and errors stay where they are. Extras are there where the run has them: late fusion has no curve,
+results of older versions have neither."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,19 @@ class RunResult:
     errors."""
     manifest: str = ""
     """Hash of the manifest: of all that was found in the split's files."""
+    ranks: int = 1
+    """Devices, or processes, that shared each batch."""
+
+    def __post_init__(self) -> None:
+        shares = {
+            name: getattr(self, name)
+            for name in ("top1", "top5", "clip_top1", "clip_top5", "val_top1")
+        }
+        for name, share in shares.items():
+            if share is not None and not 0 <= share <= 1:  # which no NaN is
+                raise ValueError(f"{name} is {share}, and not from 0 to 1")
+        if not math.isfinite(self.train_loss):
+            raise ValueError(f"train_loss is {self.train_loss}, and no finite number")
 
 
 def write_result(path: Path, result: RunResult) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
@@ -24,7 +21,6 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, TorchEl
 from rich.console import Console
 from torch import Tensor
 
-import repflow_pl
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
@@ -44,16 +40,26 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.jobs import Job, is_finished, member_runs, run_folder, under_torchrun
+from repflow_pl.training.curve import CURVE, write_curve
+from repflow_pl.training.jobs import (
+    Job,
+    is_finished,
+    is_made,
+    member_runs,
+    run_folder,
+    under_torchrun,
+)
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.pictures import FlowPictures
+from repflow_pl.training.predictions import PREDICTIONS, Predictions, numbered, write_predictions
 from repflow_pl.training.progress import EpochLines
-from repflow_pl.training.result import Latency, RunResult, Versions, write_result
+from repflow_pl.training.result import Latency, RunResult, write_result
 from repflow_pl.training.stopping import RunCheckpoint
 from repflow_pl.training.tracking import log_result, tracked
+from repflow_pl.training.versions import versions
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
@@ -145,6 +151,9 @@ def _run(
         raise RuntimeError(
             f"{accuracies.videos} of {len(video_set.part('test'))} test videos were evaluated"
         )
+    # Lightning has moved the network back to the CPU.
+    device = trainer.strategy.root_device
+    module.to(device)
     result = RunResult(
         spec=spec_hash(job.spec),
         seed=job.seed,
@@ -161,18 +170,23 @@ def _run(
         fingerprint=video_set.fingerprint,
         parameters=sum(p.numel() for p in module.model.parameters()),
         parameters_trained=sum(p.numel() for p in module.model.parameters() if p.requires_grad),
-        flops=count_flops(module.model, _one_clip(examples, module.device)),
+        flops=count_flops(module.model, _one_clip(examples, device)),
         latency=_latency(job.spec, module, video_set, examples),
-        train_seconds=round(timer.time_elapsed("train") + timer.time_elapsed("validate"), 2),
+        train_seconds=round(timer.time_elapsed("train"), 2),  # validation included
         test_seconds=round(test_seconds, 2),
-        device=_device_name(module.device),
+        device=_device_name(device),
         versions=versions(),
         videos_missing=len(video_set.missing),
         videos_unread=accuracies.unread,
         manifest=video_set.manifest,
+        ranks=trainer.world_size,
     )
-    if trainer.is_global_zero:
-        write_result(folder / "result.json", result)
+    # A finished run that was made again is one whose weights were gone: its result stays.
+    if trainer.is_global_zero and not is_finished(machine.out, job):
+        if module.curve:
+            write_curve(folder / CURVE, module.curve)
+        write_predictions(folder / PREDICTIONS, _predictions(module, video_set))
+        write_result(folder / "result.json", result)  # last: with it the run is finished
     if logger is not None:
         log_result(logger, folder, result.spec, result.seed)
     return result
@@ -210,22 +224,35 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
     assert isinstance(module.model, LateFusion)
     for model, member in zip(module.model.members, member_runs(job), strict=True):
         path = run_folder(out, member.spec, member.seed) / LAST
-        if not is_finished(out, member):  # it failed, and its checkpoint is of some epoch
+        if not is_made(out, member):  # it failed, and its checkpoint is of some epoch
             raise UserError(
                 f"late fusion needs {member.row!r}, whose run in {path.parent} is not finished: "
                 "run the table again."
             )
-        damaged = damage(path) if path.exists() else "it is not there"
+        damaged = damage(path)
         if damaged:
             raise UserError(
                 f"late fusion needs the trained weights of {member.row!r} in {path} ({damaged}): "
-                "remove it and the result.json beside it, if any, and run the table again."
+                "remove it and run the table again: it is trained anew, and its result stays."
             )
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
         prefix = "model."
         model.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
+
+
+def _predictions(module: VideoClassifier, video_set: VideoSet) -> Predictions:
+    """What the test found, for the record."""
+    assert module.test_answers is not None
+    rank, scores = module.test_answers
+    videos = video_set.part("test")
+    return Predictions(
+        np.array([video.label for video in videos]),
+        numbered([video.group or video.path for video in videos]),
+        rank.numpy(),
+        scores.double().numpy(),
+    )
 
 
 def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
@@ -288,31 +315,4 @@ def _holds(path: Path, spec: RunSpec) -> bool:
 
 
 def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-
-
-def versions() -> Versions:
-    """What runs here."""
-    return Versions(
-        repflow_pl=repflow_pl.__version__,
-        python=platform.python_version(),
-        torch=torch.__version__,
-        lightning=L.__version__,
-        commit=_commit(),
-    )
-
-
-def _commit() -> str:
-    """The checkout's commit, `+` added where it has changes; "unknown" outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        here = Path(__file__).parent
-        done: Any = subprocess.run(
-            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
-        )
-        return str(done.stdout).strip()
-
-    try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper()

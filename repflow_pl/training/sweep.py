@@ -124,13 +124,16 @@ def record(job: Job, reason: str, details: str, machine: Machine, label: str) ->
 
 
 def _clear(folder: Path, job: Job, machine: Machine, label: str) -> None:
-    """Remove what an earlier attempt left: its error, and a result that will not do."""
+    """Remove what an earlier attempt left: its error, and a result that will not do.
+
+    A finished one stays, also where only its weights are made again.
+    """
     result = folder / "result.json"
     if result.exists() and not is_finished(machine.out, job):
         machine.console.print(
             f"{label} · {result} is damaged or not this run's: the run is made again", markup=False
         )
-    result.unlink(missing_ok=True)
+        result.unlink()
     (folder / "error.txt").unlink(missing_ok=True)
 
 

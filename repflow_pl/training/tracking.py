@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from repflow_pl.specs import spec_hash, to_dict
 from repflow_pl.training.jobs import Job, is_main_process
 from repflow_pl.training.order import WandbMode
-from repflow_pl.training.result import FILES
+from repflow_pl.training.result import EXTRAS, FILES
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
@@ -71,8 +71,8 @@ def tracked(job: Job, out: Path, mode: WandbMode) -> Iterator[WandbLogger | None
 
 
 def log_result(logger: WandbLogger, folder: Path, spec: str, seed: int) -> None:
-    """Keep a finished run's result and spec as its artifact."""
-    files = {name: folder / name for name in FILES}
+    """Keep a finished run's result and spec, and its curve and predictions, as its artifact."""
+    files = {name: folder / name for name in (*FILES, *EXTRAS) if (folder / name).is_file()}
     logger.experiment.log_artifact(_artifact(result_name(spec, seed), RESULT, files))
 
 

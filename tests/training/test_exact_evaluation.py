@@ -56,7 +56,7 @@ def batches(videos: int, ranks: int, rank: int, batch: int) -> Iterator[Tensor]:
 def share(videos: int, ranks: int, rank: int, batch: int) -> VideoAccuracy:
     """A process's metric after its part."""
     scores, labels = made_up(videos)
-    metric = VideoAccuracy(videos)
+    metric = VideoAccuracy(videos, CLASSES)
     for some in batches(videos, ranks, rank, batch):
         metric.update(scores[some], labels[some], some)
     return metric

@@ -37,7 +37,7 @@ def by_torchmetrics(scores: Tensor, labels: Tensor) -> Accuracies:
 @settings(deadline=None, max_examples=30)
 def test_agrees_with_torchmetrics(videos: int, views: int, seed: int) -> None:
     scores, labels = random_scores(videos, views, seed)
-    metric = VideoAccuracy(videos)
+    metric = VideoAccuracy(videos, CLASSES)
     metric.update(scores, labels, torch.arange(videos))
     torch.testing.assert_close(
         torch.tensor(metric.compute()), torch.tensor(by_torchmetrics(scores, labels))
@@ -51,18 +51,18 @@ def test_is_exact_for_every_number_of_processes(
 ) -> None:
     """Padded shares, merged by the state's own reduction, count every video once."""
     scores, labels = random_scores(videos, 2, seed)
-    alone = VideoAccuracy(videos)
+    alone = VideoAccuracy(videos, CLASSES)
     alone.update(scores, labels, torch.arange(videos))
     parts = []
     share = -(-videos // ranks)
     for rank in range(ranks):
-        metric = VideoAccuracy(videos)
+        metric = VideoAccuracy(videos, CLASSES)
         mine = torch.arange(share) * ranks + rank
         for some in (mine % videos).split(batch):
             metric.update(scores[some], labels[some], some)
         parts.append(metric)
-    merged = VideoAccuracy(videos)
-    for name in ("rank", "clips_top1", "clips_top5", "unread"):
+    merged = VideoAccuracy(videos, CLASSES)
+    for name in ("rank", "clips_top1", "clips_top5", "unread", "probabilities"):
         setattr(merged, name, torch.stack([getattr(part, name) for part in parts]).amax(0))
     merged._update_count = 1
     assert merged.compute() == alone.compute()
@@ -71,7 +71,7 @@ def test_is_exact_for_every_number_of_processes(
 
 def test_what_could_not_be_read_is_counted_and_wrong() -> None:
     scores = torch.eye(CLASSES)[:3, None] * 9  # all right
-    metric = VideoAccuracy(4)
+    metric = VideoAccuracy(4, CLASSES)
     for _ in range(2):  # a video that two processes had
         metric.update(scores, torch.arange(3), torch.arange(3), torch.arange(3) == 1)
     found = metric.compute()
@@ -80,7 +80,7 @@ def test_what_could_not_be_read_is_counted_and_wrong() -> None:
 
 
 def test_equal_scores_are_no_answer() -> None:
-    metric = VideoAccuracy(3)
+    metric = VideoAccuracy(3, CLASSES)
     metric.update(torch.zeros(3, 1, CLASSES), torch.tensor([0, 1, 2]), torch.arange(3))
     assert metric.compute().top1 == 0
 

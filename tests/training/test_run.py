@@ -1,0 +1,184 @@
+"""What a result says of its run: the device that trained, the time, the curve, the predictions."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from rich.console import Console
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
+from repflow_pl.training.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.module import VideoClassifier
+from repflow_pl.training.predictions import PREDICTIONS, read_predictions
+from repflow_pl.training.result import Latency, RunResult, read_result
+from repflow_pl.training.run import Machine
+from repflow_pl.training.sweep import prepare, sweep
+
+CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
+RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
+FLOW = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
+
+
+@pytest.fixture
+def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    return open_set("folder", video_folder)
+
+
+def job_of(videos: VideoSet, model: ModelSpec = FLOW) -> Job:
+    return Job("t", "row", RunSpec(model, DataSpec("folder", CLIP, videos.fingerprint), RECIPE), 0)
+
+
+def make(job: Job, videos: VideoSet, out: Path) -> tuple[Path, str]:
+    """The run's folder, and what was printed."""
+    console = Console(file=io.StringIO(), width=2000)
+    jobs = left_to_do(out, [job])
+    prepare(jobs, videos)
+    sweep(jobs, videos, Machine(out, console=console))
+    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return run_folder(out, job.spec, job.seed), printed
+
+
+def test_a_result_is_of_the_device_that_trained(
+    videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pretended: a network on "meta" runs without numbers. Lightning moves the network back to the
+    CPU after a training on a GPU, as it does here."""
+    test = L.Trainer.test
+
+    def on_a_gpu(trainer: L.Trainer, *args: Any, **options: Any) -> None:
+        test(trainer, *args, **options)
+        trainer.strategy._root_device = torch.device("meta")
+
+    monkeypatch.setattr(L.Trainer, "test", on_a_gpu)
+    timed = []
+
+    def latency(spec: RunSpec, module: VideoClassifier, *_: Any) -> Latency:
+        timed.append(module.device.type)
+        return Latency(1.0, 1.0, 1.0, 1.0, 0.0, 1)
+
+    monkeypatch.setattr("repflow_pl.training.run._latency", latency)
+
+    def noted(model: torch.nn.Module, *_: Any, **__: Any) -> int:
+        timed.append(next(model.parameters()).device.type)
+        return 1
+
+    monkeypatch.setattr("repflow_pl.training.run.count_flops", noted)
+    plain = ModelSpec("narrow")
+    folder, printed = make(job_of(videos, plain), videos, tmp_path)
+    assert read_result(folder / "result.json").device == "META", printed
+    assert timed == ["meta", "meta"]
+
+
+def test_validation_counts_once_in_the_time_of_training(
+    videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validation_step, fit = VideoClassifier.validation_step, L.Trainer.fit
+    took = []
+
+    def slow(module: VideoClassifier, *batch: Any) -> None:
+        time.sleep(1)
+        validation_step(module, *batch)
+
+    def timed(trainer: L.Trainer, *args: Any, **options: Any) -> None:
+        start = time.monotonic()
+        fit(trainer, *args, **options)
+        took.append(time.monotonic() - start)
+
+    monkeypatch.setattr(VideoClassifier, "validation_step", slow)
+    monkeypatch.setattr(L.Trainer, "fit", timed)
+    folder, _ = make(job_of(videos), videos, tmp_path)
+    assert 2 < read_result(folder / "result.json").train_seconds < took[0]
+
+
+def test_predictions_and_curve_say_what_the_result_says(videos: VideoSet, tmp_path: Path) -> None:
+    folder, _ = make(job_of(videos), videos, tmp_path)
+    result = read_result(folder / "result.json")
+    predictions = read_predictions(folder / PREDICTIONS)
+    assert predictions.right.mean() == result.top1
+    assert predictions.label.tolist() == [video.label for video in videos.part("test")]
+    assert predictions.scores.sum(1) == pytest.approx(1, abs=0.002)
+    with (folder / "curve.csv").open(newline="") as stream:
+        epochs = list(csv.DictReader(stream))
+    assert [epoch["epoch"] for epoch in epochs] == ["1", "2"]
+    assert float(epochs[-1]["train_loss"]) == pytest.approx(result.train_loss, rel=1e-4)
+    assert float(epochs[-1]["val_top1"]) == result.val_top1
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_training_that_is_not_finite_stops_and_names_its_clips(
+    where: str, videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the second epoch, so that there are weights of before to keep."""
+    step = VideoClassifier.training_step
+    seen: list[int] = []
+
+    def spoilt(module: VideoClassifier, batch: Any, index: int) -> torch.Tensor:
+        loss = step(module, batch, index)
+        if module.current_epoch == 0:
+            return loss
+        seen.extend(batch.index.tolist())
+        factor = torch.nan
+        if where == "loss":
+            module._step = loss.detach() * factor, batch.index
+        else:
+            loss.register_hook(lambda gradient: gradient * factor)
+        return loss
+
+    monkeypatch.setattr(VideoClassifier, "training_step", spoilt)
+    folder, printed = make(job_of(videos), videos, tmp_path)
+    assert "the loss or its gradient is not finite in epoch 2, step 1" in printed
+    train = videos.part("train")
+    assert len(seen) == 8 and all(train[index].path in printed for index in seen)
+    assert not (folder / "result.json").exists()
+    state = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in state.values())
+
+
+def test_what_is_no_fraction_or_no_number_is_no_result(videos: VideoSet, tmp_path: Path) -> None:
+    folder, _ = make(job_of(videos, ModelSpec("narrow")), videos, tmp_path)
+    path = folder / "result.json"
+    whole = json.loads(path.read_text())
+    for name, value in (
+        ("top1", float("nan")), ("top1", 50.0), ("clip_top5", -0.1), ("val_top1", float("inf")),
+        ("train_loss", float("nan")),
+    ):  # fmt: skip
+        path.write_text(json.dumps({**whole, name: value}))
+        with pytest.raises(UserError, match=f"{name} is"):
+            read_result(path)
+    result = RunResult(**{**whole, "latency": None, "versions": None})
+    with pytest.raises(ValueError, match="top1 is nan"):
+        dataclasses.replace(result, top1=float("nan"))
+
+
+def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_path: Path) -> None:
+    member = job_of(videos, ModelSpec("narrow"))
+    folder, _ = make(member, videos, tmp_path)
+    path = folder / "result.json"
+    before = path.read_text()
+    (folder / "last.ckpt").unlink()
+    fusion = dataclasses.replace(member, row="both", spec=late(member.spec, member.spec))
+
+    # As where the training anew fails: nothing of what there was is lost.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoClassifier, "on_after_backward", lambda _: 1 / 0)
+        jobs = left_to_do(tmp_path, [member, fusion])
+        assert sweep(jobs, videos, Machine(tmp_path, console=Console(file=io.StringIO())))
+    assert path.read_text() == before
+
+    jobs = left_to_do(tmp_path, [member, fusion])
+    assert [job.row for job in jobs] == ["row", "both"]
+    assert not sweep(jobs, videos, Machine(tmp_path, console=Console(file=io.StringIO())))
+    assert path.read_text() == before and (folder / "last.ckpt").is_file()
+    assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()
