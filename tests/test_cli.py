@@ -302,6 +302,8 @@ def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
         *(f"{Path(facts).stem}/placement.{kind}" for kind in ("md", "csv", "png")),
         result,
         result.replace("result", "spec"),
+        result.replace("result.json", "curve.csv"),
+        result.replace("result.json", "predictions.csv.gz"),
         facts,
     }
     for name, content in made.items():

@@ -135,7 +135,7 @@ if any(name in sys.orig_argv for name in ("repflow_pl.training.worker", os.envir
     from repflow_pl.data import module
     from repflow_pl.data.clips import ClipDataset
 
-    module.MappedFrames = type(None)  # so that there are loaders
+    ClipDataset.cached = False  # so that there are loaders
     module.MOST_WORKERS = 2
     load = ClipDataset.__getitems__
     main, loaded = os.getpid(), 0

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from repflow_pl.errors import unknown
+from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.conv import Pointwise, conv
-from repflow_pl.layers.frames import per_frame
+from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset_parts
 from repflow_pl.layers.scaling import Normalise, to_255
 from repflow_pl.ops import (
     BACKENDS,
@@ -32,6 +32,9 @@ Fuse = Literal["none", "add", "multiply", "concat"]
 LEARNT = ("divergence", "theta", "lam", "tau")
 """What the paper found best to train: all but the image gradient."""
 
+LEAST = 1e-3
+"""Where theta, lambda and tau stop to be their parameter's own value, see :func:`positive`."""
+
 
 class FlowIteration(nn.Module):
     """Alg. 1 with its parameters: the flow from one set of feature maps to the next.
@@ -48,10 +51,12 @@ class FlowIteration(nn.Module):
             torch.func and leaves them to "eager"; second derivatives, which cannot be seen
             beforehand, are "eager"'s alone. "dense" kernels have no other.
 
+    Training may carry the parameters theta, lam and tau anywhere: :func:`positive` of them is used.
+
     Shapes: two of [..., planes, H, W] -> [..., 2 planes, H, W], all x (right) before all y (down);
     in pixels per frame for "central" kernels and frames that span 0..255.
-    Errors: UserError for an unknown name in `learn`, unknown `kernels` or a `backend` that is
-    unknown or not theirs.
+    Errors: UserError for an unknown name in `learn`, unknown `kernels`, a `backend` that is
+    unknown or not theirs, counts that are too small, and frames that do not fit.
     """
 
     def __init__(
@@ -66,10 +71,10 @@ class FlowIteration(nn.Module):
         backends = ("auto", "eager") if kernels == "dense" else BACKENDS
         if backend not in backends:
             raise unknown(f"backend for {kernels} kernels", backend, backends)
-        learn = frozenset(learn)
-        for name in sorted(learn.difference(FLOW_PARAMETERS)):
-            raise unknown("flow parameter", name, FLOW_PARAMETERS)
-        self.n_iter = n_iter
+        check_counts(1, planes=planes)
+        check_counts(0, n_iter=n_iter)
+        learn = chosen(learn)
+        self.planes, self.n_iter, self.learn = planes, n_iter, learn
         self.kernels, self.backend = kernels, backend
         initial = _initial_kernels(kernels, planes)
         self.image_x = nn.Parameter(initial.image_x, "image_grad" in learn)
@@ -78,25 +83,46 @@ class FlowIteration(nn.Module):
         self.flow_y = nn.Parameter(initial.flow_y, "divergence" in learn)
         self.div_x = nn.Parameter(initial.div_x, "divergence" in learn)
         self.div_y = nn.Parameter(initial.div_y, "divergence" in learn)
-        self.theta = nn.Parameter(torch.tensor([0.3]), "theta" in learn)
-        self.lam = nn.Parameter(torch.tensor([0.15]), "lam" in learn)
-        self.tau = nn.Parameter(torch.tensor([0.25]), "tau" in learn)
+        self.theta = nn.Parameter(torch.empty(1), "theta" in learn)
+        self.lam = nn.Parameter(torch.empty(1), "lam" in learn)
+        self.tau = nn.Parameter(torch.empty(1), "tau" in learn)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The initial values, for instance after `to_empty` from the meta device."""
+        initial = _initial_kernels(self.kernels, self.planes, self.theta.device)
+        for name, kernel in initial._asdict().items():
+            getattr(self, name).data.copy_(kernel)
+        nn.init.constant_(self.theta, 0.3)
+        nn.init.constant_(self.lam, 0.15)
+        nn.init.constant_(self.tau, 0.25)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.planes}, n_iter={self.n_iter}, learn={self.learn}, "
+            f"kernels={self.kernels!r}, backend={self.backend!r}"
+        )
 
     def forward(self, frame1: Tensor, frame2: Tensor) -> Tensor:
+        if frame1.ndim < 4 or frame1.shape[-3] != self.planes:
+            raise UserError(
+                f"frames must be [..., {self.planes}, H, W] with a batch in front; these are "
+                f"{list(frame1.shape)}."
+            )
         k = self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
-        scalars = self.theta, self.lam, self.tau
+        theta, lam, tau = positive(torch.cat([self.theta, self.lam, self.tau])).unbind()
         if self.kernels == "dense":
-            flow = dense_flow(frame1, frame2, DenseKernels(*k), *scalars, self.n_iter)
+            flow = dense_flow(frame1, frame2, DenseKernels(*k), theta, lam, tau, self.n_iter)
             return torch.cat(flow, dim=-3)
-        return joined_flow(frame1, frame2, FlowKernels(*k), *scalars, self.n_iter, self.backend)
+        kernels = FlowKernels(*k)
+        return joined_flow(frame1, frame2, kernels, theta, lam, tau, self.n_iter, self.backend)
 
     def of_clips(self, clips: Tensor) -> Tensor:
         """Flow between consecutive frames: [B, K, T, H, W] -> [B, 2 K, T - 1, H, W], x before y.
 
-        Errors: ValueError for a clip of fewer than 2 frames.
+        Errors: UserError as `check_pairs` says.
         """
-        if clips.shape[2] < 2:
-            raise ValueError(f"Flow needs 2 frames or more; the clip has {clips.shape[2]}.")
+        check_pairs(clips, self.planes, "the flow of clips")
         frames = clips.transpose(1, 2)
         flow: Tensor = self(frames[:, :-1], frames[:, 1:])
         return flow.transpose(1, 2)
@@ -134,7 +160,7 @@ class RepFlow(nn.Module):
     whose weights :mod:`repflow_pl.models.released` loads.
 
     Shapes: [B, C, T, H, W] -> [B, C, T - 1, H, W], with T, H, W >= 2.
-    Errors: UserError for an unknown name; ValueError for a clip of fewer than 2 frames.
+    Errors: UserError for an unknown name, counts that are too small, and clips that do not fit.
     """
 
     def __init__(
@@ -154,7 +180,8 @@ class RepFlow(nn.Module):
             raise unknown("normalisation", normalise, get_args(Normalise))
         if fuse not in get_args(Fuse):
             raise unknown("fusion", fuse, get_args(Fuse))
-        self.normalise, self.fuse = normalise, fuse
+        check_counts(1, channels=channels, bottleneck=bottleneck)
+        self.channels, self.normalise, self.fuse = channels, normalise, fuse
         planes = channels if bottleneck is None else bottleneck
         self.bottleneck = (
             nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
@@ -164,6 +191,13 @@ class RepFlow(nn.Module):
         self.expand = conv(2 * planes + beside, channels)
         self.norm = nn.BatchNorm2d(channels)
         self.activation = nn.ReLU() if rectify else nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """The initial values of all its parts."""
+        reset_parts(self)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, normalise={self.normalise!r}, fuse={self.fuse!r}"
 
     def flow_parameters(self) -> list[Tensor]:
         """The parameters of Alg. 1, trained or not: the group with its own learning rate."""
@@ -178,7 +212,8 @@ class RepFlow(nn.Module):
         return flow_x, flow_y
 
     def forward(self, x: Tensor) -> Tensor:
-        flow, earlier = self._flow(x).to(x.dtype), x[:, :, :-1]
+        flow = self._flow(x).to(x.dtype)
+        earlier = x[:, :, :-1]
         if self.fuse == "concat":
             flow = torch.cat([flow, earlier], dim=1)
         out = per_frame(self.norm, per_frame(self.expand, flow))
@@ -190,15 +225,40 @@ class RepFlow(nn.Module):
         return rectified
 
     def _flow(self, x: Tensor) -> Tensor:
+        check_pairs(x, self.channels, "RepFlow")
         planes = per_frame(self.bottleneck, x)
         return self.iteration.of_clips(to_255(planes, self.normalise))
 
 
-def _initial_kernels(kernels: str, planes: int) -> FlowKernels | DenseKernels:
+def positive(scalar: Tensor) -> Tensor:
+    """The scalar itself down to LEAST, and LEAST^2 / (2 LEAST - scalar) below.
+
+    Alg. 1 divides by theta, and is another algorithm where theta, lambda or tau is negative. This
+    is smooth once and increasing, so that a gradient step that went too far is taken back by later
+    ones; it is above 0 for every number, and what was trained to an ordinary value stays it.
+    In float32 at least.
+    """
+    exact = scalar if scalar.dtype == torch.float64 else scalar.float()
+    return torch.where(exact >= LEAST, exact, LEAST**2 / (2 * LEAST - exact.clamp(max=LEAST)))
+
+
+def chosen(learn: Iterable[str]) -> tuple[str, ...]:
+    """The flow parameters that are named, in their order. Errors: UserError for an unknown one."""
+    if isinstance(learn, str):
+        raise UserError(f"learn is a list of names: give [{learn!r}], not {learn!r}.")
+    names = frozenset(learn)
+    for name in sorted(names.difference(FLOW_PARAMETERS)):
+        raise unknown("flow parameter", name, FLOW_PARAMETERS)
+    return tuple(name for name in FLOW_PARAMETERS if name in names)
+
+
+def _initial_kernels(
+    kernels: str, planes: int, device: torch.device | None = None
+) -> FlowKernels | DenseKernels:
     if kernels == "dense":
-        return dense_kernels(planes)
+        return dense_kernels(planes, device=device)
     if kernels == "sobel":
-        return sobel_kernels(planes)
+        return sobel_kernels(planes, device=device)
     if kernels == "central":
-        return central_kernels(planes)
+        return central_kernels(planes, device=device)
     raise unknown("set of flow kernels", kernels, get_args(Kernels))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import get_args
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repflow_pl.errors import UserError
+from repflow_pl.errors import unknown
 from repflow_pl.layers.conv import Pointwise, conv
-from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels
-from repflow_pl.layers.frames import per_frame
+from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, chosen
+from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset_parts
 from repflow_pl.layers.scaling import Normalise, to_255
 
 
@@ -34,8 +35,7 @@ class FlowStack(nn.Module):
             :class:`repflow_pl.layers.flow.RepFlow`.
 
     Shapes: [B, C, T, H, W] -> [B, C, T - layers, H, W].
-    Errors: UserError for an unknown name or fewer than 1 layer; ValueError for a clip of `layers`
-    frames or fewer.
+    Errors: UserError for an unknown name, counts that are too small, and clips that do not fit.
     """
 
     def __init__(
@@ -53,10 +53,11 @@ class FlowStack(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        if layers < 1:
-            raise UserError(f"a stack of flow layers has 1 layer or more, not {layers}.")
-        self.residual, self.normalise = residual, normalise
-        learn = frozenset(learn)
+        if normalise not in get_args(Normalise):
+            raise unknown("normalisation", normalise, get_args(Normalise))
+        check_counts(1, layers=layers, channels=channels, bottleneck=bottleneck)
+        self.channels, self.residual, self.normalise = channels, residual, normalise
+        learn = chosen(learn)
         planes = channels if bottleneck is None else bottleneck
         first = nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         self.before = nn.ModuleList([first])
@@ -72,12 +73,18 @@ class FlowStack(nn.Module):
                 planes = 2 * planes
             self.iterations.append(FlowIteration(planes, n_iter, learn, kernels, backend))
         self.expand = conv(2 * planes, channels, 3 if convolve else 1)
-        self.norm = nn.BatchNorm2d(channels)
-        if residual:
-            nn.init.zeros_(self.norm.weight)
+        self.norm = _SilentNorm(channels) if residual else nn.BatchNorm2d(channels)
         self.activation = nn.ReLU() if rectify else nn.Identity()
 
+    def reset_parameters(self) -> None:
+        """The initial values of all its parts."""
+        reset_parts(self)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, residual={self.residual}, normalise={self.normalise!r}"
+
     def forward(self, x: Tensor) -> Tensor:
+        check_pairs(x, self.channels, "the stack of flow layers", len(self.iterations) + 1)
         flow, unit = x, 0  # features have none
         for before, iteration in zip(self.before, self.iterations, strict=True):
             assert isinstance(iteration, FlowIteration)
@@ -89,3 +96,11 @@ class FlowStack(nn.Module):
             out = out + F.avg_pool3d(x, (len(self.iterations) + 1, 1, 1), stride=1)
         rectified: Tensor = self.activation(out)
         return rectified
+
+
+class _SilentNorm(nn.BatchNorm2d):
+    """A batch norm that starts with a gain of 0, also when its values are made again."""
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        nn.init.zeros_(self.weight)

@@ -10,6 +10,20 @@ from torch import Tensor, nn
 from repflow_pl.errors import UserError
 
 
+def check_counts(least: int, **counts: int | None) -> None:
+    """Errors: UserError, one sentence, where a count is less than the least it can be."""
+    for name, count in counts.items():
+        if count is not None and count < least:
+            raise UserError(f"{name} must be {least} or more; it is {count}.")
+
+
+def reset_parts(module: nn.Module) -> None:
+    """Initial values for everything inside a module, as after `to_empty` from the meta device."""
+    for part in module.modules():
+        if part is not module and hasattr(part, "reset_parameters"):
+            part.reset_parameters()  # type: ignore[operator]
+
+
 def check_clips(clips: Tensor, channels: int | None, taker: str) -> None:
     """Errors: UserError where these are no clips [B, channels, T, H, W] of floating point.
 
@@ -32,11 +46,14 @@ def check_clips(clips: Tensor, channels: int | None, taker: str) -> None:
         )
 
 
-def check_pairs(clips: Tensor, channels: int | None, taker: str) -> None:
-    """As `check_clips`, and UserError for clips without two consecutive frames."""
+def check_pairs(clips: Tensor, channels: int | None, taker: str, frames: int = 2) -> None:
+    """As `check_clips`, and UserError for clips of fewer consecutive frames than `frames`."""
     check_clips(clips, channels, taker)
-    if clips.shape[2] < 2:
-        raise UserError(f"{taker} needs clips of two frames or more; these have {clips.shape[2]}.")
+    if clips.shape[2] < frames:
+        least = "two" if frames == 2 else frames
+        raise UserError(
+            f"{taker} needs clips of {least} frames or more; these have {clips.shape[2]}."
+        )
 
 
 def in_full_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -59,7 +59,7 @@ def test_unknown_parameter_is_refused_with_close_matches() -> None:
 
 
 def test_one_frame_has_no_flow() -> None:
-    with pytest.raises(ValueError, match="2 frames or more"):
+    with pytest.raises(ValueError, match="two frames or more"):
         RepFlow(3, 2)(torch.randn(1, 3, 1, 4, 4))
 
 

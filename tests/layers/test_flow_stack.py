@@ -64,7 +64,7 @@ def test_a_new_residual_stack_passes_the_averaged_features_on() -> None:
 
 
 def test_too_short_and_too_few() -> None:
-    with pytest.raises(ValueError, match="2 frames or more; the clip has 1"):
+    with pytest.raises(ValueError, match="3 frames or more; these have 2"):
         FlowStack(6, bottleneck=2)(torch.randn(1, 6, 2, 5, 5))
-    with pytest.raises(UserError, match="1 layer or more"):
+    with pytest.raises(UserError, match="layers must be 1 or more"):
         FlowStack(6, layers=0)

@@ -15,6 +15,7 @@ from repflow_pl.cli import Options, run_tables
 from repflow_pl.profiles import Profile
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.training.result import EXTRAS, FILES
 
 SECRET, KEY, MACHINE = "s3cr3t-of-the-environment", "k" * 40, "a-machine-of-the-users"
 
@@ -65,7 +66,8 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
 
     staged = [path.read_bytes() for path in (made / "staged").rglob("*") if path.is_file()]
     tables = list((out / "tables" / facts.stem).iterdir())
-    wanted = [result, result.with_name("spec.json"), facts, *tables]
+    kept = [result.with_name(name) for name in (*FILES, *EXTRAS)]
+    wanted = [*kept, facts, *tables]
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
 
 

@@ -1,0 +1,155 @@
+"""What all flow layers share: sentences for mistakes, positive scalars, values made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import LEAST, FlowIteration, RepFlow, positive
+from repflow_pl.layers.flow_stack import FlowStack
+
+LAYERS = pytest.mark.parametrize("make", [RepFlow, FlowStack, FlowIteration])
+
+
+def _run(make: Any, clips: Tensor) -> Tensor:
+    layer = make(6, n_iter=1)
+    found: Tensor = layer.of_clips(clips) if isinstance(layer, FlowIteration) else layer(clips)
+    return found
+
+
+SHAPES = {
+    "one frame": (torch.zeros(6, 8, 8), r"\[B, 6, T, H, W\].* this is \[6, 8, 8\]\.$"),
+    "unbatched": (torch.zeros(6, 4, 8, 8), r"\[6, 4, 8, 8\]: make one clip a batch"),
+    "channels": (torch.zeros(2, 5, 4, 8, 8), r"\[B, 6, T, H, W\], of 6 channels; these are \[2, 5"),
+    "integers": (torch.zeros(2, 6, 4, 8, 8, dtype=torch.uint8), r"floating point.*uint8"),
+    "too short": (torch.zeros(2, 6, 1, 8, 8), r"frames or more; these have 1"),
+    "too small": (torch.zeros(2, 6, 4, 8, 1), r"2 pixels high and wide.*; they are 8 x 1"),
+}
+
+
+@LAYERS
+@pytest.mark.parametrize("name", SHAPES)
+def test_clips_that_do_not_fit(name: str, make: Any) -> None:
+    clips, message = SHAPES[name]
+    with pytest.raises(ValueError, match=message):
+        _run(make, clips)
+
+
+@pytest.mark.parametrize("kernels", ["central", "dense"])
+@pytest.mark.parametrize("shape", [(6, 8, 8), (2, 5, 8, 8)])
+def test_frames_that_do_not_fit(shape: tuple[int, ...], kernels: Any) -> None:
+    with pytest.raises(UserError, match=r"frames must be \[\.\.\., 6, H, W\]"):
+        FlowIteration(6, kernels=kernels)(torch.zeros(shape), torch.zeros(shape))
+
+
+@LAYERS
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"n_iter": -1}, "n_iter must be 0 or more; it is -1"),
+        ({"learn": "theta"}, r"give \['theta'\], not 'theta'"),
+        ({"learn": ["thetta"]}, "did you mean theta"),
+        ({"kernels": "centre"}, "did you mean central"),
+    ],
+    ids=str,
+)
+def test_options_that_do_not_fit(make: Any, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(6, **wrong)
+
+
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+@pytest.mark.parametrize("bottleneck", [0, -2])
+def test_bottlenecks_that_do_not_fit(make: Any, bottleneck: int) -> None:
+    with pytest.raises(UserError, match=f"bottleneck must be 1 or more; it is {bottleneck}"):
+        make(6, bottleneck=bottleneck)
+    with pytest.raises(UserError, match="did you mean clip"):
+        make(6, normalise="clips")
+
+
+def test_any_iterable_names_what_is_trained_in_every_flow_of_a_stack() -> None:
+    stack = FlowStack(6, 2, learn=iter(["tau"]))
+    assert all(each.learn == ("tau",) for each in stack.iterations)  # type: ignore[comparison-overlap]
+
+
+def test_positive_is_the_number_itself_and_smooth_where_it_ends() -> None:
+    ordinary = torch.tensor([0.3, 0.15, 0.25, 1.001e-3, 40.0, torch.inf])
+    assert torch.equal(positive(ordinary), ordinary)
+    assert positive(torch.tensor(torch.nan)).isnan()
+    low = torch.tensor([LEAST, 0.5 * LEAST, 0, -1, -1e6], dtype=torch.float64, requires_grad=True)
+    found = positive(low)
+    (slope,) = torch.autograd.grad(found.sum(), low)
+    assert (found > 0).all() and (found.diff() < 0).all()
+    assert (slope > 0).all() and slope[0] == 1 and found[0] == LEAST
+    assert torch.autograd.gradcheck(positive, low[1:4].detach().requires_grad_())
+
+
+@pytest.mark.parametrize("kernels", ["central", "dense"])
+@pytest.mark.parametrize("value", [0.0, -0.2])
+@pytest.mark.parametrize("name", ["theta", "lam", "tau"])
+def test_a_step_too_far_is_no_other_algorithm_and_is_taken_back(
+    name: str, value: float, kernels: Any
+) -> None:
+    torch.manual_seed(0)
+    iteration = FlowIteration(2, 5, kernels=kernels).double()
+    parameter = getattr(iteration, name)
+    frames = 255 * torch.rand(2, 1, 2, 8, 8, dtype=torch.float64)
+    wanted = iteration(*frames).detach()
+    nn.init.constant_(parameter, value)
+    flow = iteration(*frames)
+    assert flow.isfinite().all() and parameter.item() == value
+    (flow - wanted).square().sum().backward()
+    assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: RepFlow(6, 4, kernels="sobel", fuse="concat"),
+        lambda: RepFlow(6, None, kernels="dense"),
+        lambda: FlowStack(6, 2, residual=True),
+        lambda: FlowStack(6, 3, convolve=False),
+        lambda: FlowIteration(3),
+    ],
+    ids=["sobel", "dense", "residual", "flow-of-flow", "iteration"],
+)
+def test_values_are_made_again(make: Any) -> None:
+    torch.manual_seed(0)
+    fresh = make()
+    with torch.device("meta"):
+        layer = make()
+    assert all(each.is_meta for each in layer.state_dict().values())
+    layer.to_empty(device="cpu")
+    for tensor in layer.state_dict().values():
+        tensor.fill_(7)
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    again = layer.state_dict()
+    assert list(again) == list(fresh.state_dict())
+    for name, tensor in fresh.state_dict().items():
+        assert torch.equal(tensor, again[name]), name
+
+
+def test_every_part_with_values_of_its_own_makes_them_again() -> None:
+    """Which is what FSDP asks of each module."""
+    for layer in (RepFlow(6), FlowStack(6, residual=True)):
+        for part in layer.modules():
+            own = [*part.parameters(recurse=False), *part.buffers(recurse=False)]
+            before = [each.clone() for each in own]
+            if own and not isinstance(part, nn.Conv2d):
+                with torch.no_grad():
+                    for each in own:
+                        each.fill_(7)
+                part.reset_parameters()  # type: ignore[operator]
+                assert all(map(torch.equal, own, before))
+
+
+def test_a_printed_layer_tells_its_settings() -> None:
+    said = repr(RepFlow(6, 4, 7, ["tau"], normalise="batch", fuse="add"))
+    assert "6, normalise='batch', fuse='add'" in said
+    assert "4, n_iter=7, learn=('tau',), kernels='central', backend='auto'" in said
+    assert "6, residual=True, normalise='clip'" in repr(FlowStack(6, residual=True))
