@@ -83,9 +83,9 @@ def probe(path: Path) -> Probe:
         if not times:
             raise DecodeError(f"{path}: there is no frame in it")
         fps = _rate(video.stream, times)
-        duration = video.container.duration
-        if not announced and duration:  # Matroska gives no count, only a duration
-            announced = round(duration / 1_000_000 * fps)
+        duration = (video.container.duration or 0) / 1_000_000
+    if not announced and duration and _end(path) < WHOLE * duration - 2 / fps:
+        announced = round(duration * fps)
     if len(times) < WHOLE * announced - 2:
         raise DecodeError(f"{path}: truncated, {len(times)} of {announced} frames are left")
     access: Access = "seek" if _seeks(path, times, sums) else "read"
@@ -129,6 +129,20 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
             yield OpenVideo(container, stream, VideoReformatter())
     except av.FFmpegError as error:
         raise DecodeError(f"{path}: {error.strerror or error}") from error
+
+
+def _end(path: Path) -> float:
+    """Seconds at which the last packet of any stream ends.
+
+    Matroska gives no count of frames, only the duration of its longest stream, which may be sound
+    or subtitles: the file is whole where one of them goes on that long, cut off where none does.
+    """
+    with open_video(path) as video:
+        return max(
+            float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            for packet in video.container.demux()
+            if packet.pts is not None
+        )
 
 
 def _rate(stream: Any, times: Sequence[int | None]) -> float:

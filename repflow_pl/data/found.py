@@ -8,7 +8,14 @@ from pathlib import Path, PurePath
 
 from repflow_pl.errors import UserError
 
-SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm"})
+SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("mp4", "avi", "mkv", "mov", "webm", "m4v"),
+        *("mpg", "mpeg", "ts", "flv", "wmv", "3gp", "ogv"),
+    )
+)
+"""Endings of containers that both decoders read."""
 
 
 def videos_under(root: Path) -> Iterator[str]:

@@ -57,6 +57,27 @@ def test_odd_videos(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) 
     assert [odd_videos.number(frame) for frame in agree(path, found)] == list(range(90))
 
 
+@pytest.mark.parametrize("name", ["sound_longer.mkv", "program_stream.mpg"])
+def test_containers_whose_length_is_not_the_pictures(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole: 40 frames, with silent sound that goes on to 5 s; and in a program stream."""
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = Path(__file__).parent / "cases" / name
+    found = probe(path)
+    assert (found.frames, found.fps, found.height, found.width) == (40, 25, 48, 64)
+    assert len(agree(path, found)) == 40
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_one_with_sound_that_was_cut_off_is_truncated(share: float, tmp_path: Path) -> None:
+    whole = (Path(__file__).parent / "cases" / "sound_longer.mkv").read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(whole[: round(share * len(whole))])
+    with pytest.raises(DecodeError, match="truncated"):
+        probe(path)
+
+
 def test_rotation_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(decode.VARIABLE, "decord")
     upright = write_video(tmp_path / "upright.mp4", frames=20, size=(64, 96))
