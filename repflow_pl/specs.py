@@ -153,7 +153,8 @@ class ClipSpec:
     sizes tell the class, a fixed crop hides them."""
     size: int | tuple[int, int] | Literal["half"] = 64
     """Resize to this short side, to exactly (height, width), or to half of the file's frames as in
-    the paper's low-resolution setting (but never to less than the crop)."""
+    the paper's low-resolution setting (but never to less than the crop; smaller films are refused,
+    since nothing is enlarged)."""
     crop: tuple[int, int] = (64, 64)
     """(height, width): random place in training, centre in evaluation."""
     flip: bool = False

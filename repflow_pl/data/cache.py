@@ -120,8 +120,8 @@ def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
     """(height, width) of frames of that size after resizing."""
     size = clip.size
     if size == "half":
-        scale = max(0.5, clip.crop[0] / height, clip.crop[1] / width)
-        return max(round(height * scale), clip.crop[0]), max(round(width * scale), clip.crop[1])
+        scale = min(1.0, max(0.5, clip.crop[0] / height, clip.crop[1] / width))
+        return round(height * scale), round(width * scale)
     if not isinstance(size, int):
         return size
     short = min(height, width)

@@ -161,7 +161,9 @@ def test_half_of_the_files_frames() -> None:
     assert shape(240, 320, clip) == (120, 160)
     # Half of a narrow film is less than the crop, which the frames then just hold.
     assert shape(240, 176, clip) == (153, 112)
-    assert shape(64, 64, clip) == (112, 112)
+    assert shape(120, 112, clip) == (120, 112)
+    # One that is smaller than the crop stays as it is, for `check_clip` to refuse.
+    assert shape(64, 80, clip) == (64, 80)
     frames = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     expected = transforms.resize(pixels, [120, 160], antialias=True).permute(0, 2, 3, 1)
