@@ -19,12 +19,13 @@ from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.ending import die_with_parent, ended_by_signals
-from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
+from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 from repflow_pl.files import check_writable
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
+from repflow_pl.report.choose import Numbered, choose_rows
 from repflow_pl.report.join import join
-from repflow_pl.report.table import Rendered, Row, Table
+from repflow_pl.report.table import Rendered, Table
 from repflow_pl.specs import Precision, spec_hash
 from repflow_pl.tables import (
     Setting,
@@ -48,7 +49,8 @@ class Options:
     """Train and measure what a table misses, then write tables/<data>/<table>.{md,csv,png}."""
 
     rows: str = "all"
-    """Rows to run, by name, with commas between; see --list."""
+    """Rows to run, with commas between: names, parts of a name that no other has, or numbers; see
+    --list."""
     seeds: int = 1
     """How many seeds for each row: 0 to SEEDS - 1."""
     data: str = "motion_shapes"
@@ -214,7 +216,9 @@ def run_tables(
     if options.from_results is not None:
         facts, tables = kept_tables(builders, setting, options.from_results)
         if options.list:
-            show_list(console, tables, options.seeds, options.from_results)
+            show_list(
+                console, choose_rows(tables, options.rows), options.seeds, options.from_results
+            )
         else:
             _write(tables, facts, options.from_results, options, console, readme)
         return 0
@@ -235,7 +239,7 @@ def run_tables(
     tables = averages(by_split)
     jobs_of = [jobs_for(split, options) for split in by_split]
     if options.list:
-        show_list(console, tables, options.seeds, runs)
+        show_list(console, choose_rows(tables, options.rows), options.seeds, runs)
         return 0
     facts = [facts_of(video_set, runs) for video_set in video_sets]  # results need them to be shown
     failures = 0
@@ -258,7 +262,7 @@ def jobs_for(tables: Sequence[Table], options: Options) -> list[Job]:
     return ordered(
         Job(table.name, row.name, row.spec, seed)
         for seed in range(options.seeds)
-        for table, row in choose_rows(tables, options.rows)
+        for _, table, row in choose_rows(tables, options.rows)
     )
 
 
@@ -346,29 +350,18 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     return len(failures)
 
 
-def choose_rows(tables: Sequence[Table], rows: str) -> list[tuple[Table, Row]]:
-    """The tables' rows of these names, separated by commas; letters' case does not matter."""
-    every = [(table, row) for table in tables for row in table.rows]
-    if rows == "all":
-        return every
-    names = [name.strip().lower() for name in rows.split(",")]
-    known = {row.name.lower(): row.name for _, row in every}
-    for name, written in zip(names, rows.split(","), strict=True):
-        if name not in known:
-            raise unknown("row", written.strip(), known.values())
-    return [(table, row) for name in names for table, row in every if row.name.lower() == name]
-
-
-def show_list(console: Console, tables: Sequence[Table], seeds: int, runs: Path) -> None:
-    """A line a row: its name, its run's folder, and which seeds are done."""
-    for table in tables:
+def show_list(console: Console, rows: Sequence[Numbered], seeds: int, runs: Path) -> None:
+    """A line a row: its number and name, its run's folder, and which seeds are done."""
+    tables = list(dict.fromkeys(table.name for _, table, _ in rows))
+    for name in tables:
+        shown = [each for each in rows if each[1].name == name]
         if len(tables) > 1:
-            console.print(f"{table.name}: {table.title}", markup=False)
-        for row in table.rows:
+            console.print(f"{name}: {shown[0][1].title}", markup=False)
+        for number, _, row in shown:
             folders = [runs / spec_hash(spec) for spec in (row.spec, *row.other_splits)]
             done = [
                 all((folder / f"seed{seed}" / "result.json").is_file() for folder in folders)
                 for seed in range(seeds)
             ]
             state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
-            console.print(f"{row.name:32} runs/{folders[0].name}  {state}", markup=False)
+            console.print(f"{number:3} {row.name:32} runs/{folders[0].name}  {state}", markup=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,9 +17,21 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     The parser is to be one with `exit_on_error=False`.
     Errors: UserError, one sentence; --help exits by itself.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    for argument in given:
+        _refuse_misspelt(argument.partition("=")[0], parser._option_string_actions)
     try:
-        return parser.parse_args(arguments)
+        return parser.parse_args(given)
     except (UserError, SystemExit):
         raise
     except Exception as error:
         raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+
+
+def _refuse_misspelt(name: str, known: Iterable[str]) -> None:
+    """Errors: UserError for what looks like an option and is not one, where one is close."""
+    options = list(known)
+    if name.startswith("--") and len(name) > 2 and name not in options:
+        close = difflib.get_close_matches(name.replace("_", "-"), options, n=1)
+        if close:
+            raise UserError(f"unknown option {name}: did you mean {close[0]}?")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from repflow_pl.cli import Options, choose_rows, run_tables
+from repflow_pl.cli import Options, run_tables
 from repflow_pl.data.facts import DataFacts, facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
+from repflow_pl.report.choose import choose_rows
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.join import BEGIN, END
 from repflow_pl.report.table import Row, Table
@@ -117,7 +118,9 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
 def test_rows_are_chosen_over_all_tables() -> None:
     tables = split_tables([one, two], Setting("folder"), "")
     chosen = choose_rows(tables, "block 3,RGB")
-    assert [(table.name, row.name) for table, row in chosen] == [("two", "Block 3"), ("one", "RGB")]
+    assert [(table.name, row.name) for _, table, row in chosen] == [
+        ("two", "Block 3"), ("one", "RGB"),
+    ]  # fmt: skip
     assert len(choose_rows(tables, "all")) == 4
     with pytest.raises(UserError, match="did you mean Block"):
         choose_rows(tables, "RGB,Blok 3")
