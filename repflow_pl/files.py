@@ -57,6 +57,11 @@ def check_writable(folder: Path) -> None:
         raise unwritable(folder, error) from error
 
 
+def is_fresh(made: Path, source: Path) -> bool:
+    """Whether a file is there, and not older than what it is made of."""
+    return made.is_file() and made.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """The sentence for a place that cannot be written."""
     reason = error.strerror or str(error)

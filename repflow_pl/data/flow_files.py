@@ -32,6 +32,7 @@ from repflow_pl.data.parallel import console
 from repflow_pl.data.reader import Reader
 from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, to_bytes, tvl1
 from repflow_pl.errors import UserError
+from repflow_pl.files import is_fresh
 from repflow_pl.specs import ClipSpec
 
 Fields = npt.NDArray[np.uint8]
@@ -39,7 +40,7 @@ Fields = npt.NDArray[np.uint8]
 FOLDER = ".tvl1"
 TAG = "tvl1"
 VIDEO_TIMEOUT = 3600.0
-"""Seconds that the fields of one video may take."""
+"""Seconds that the fields, or the encoding, of one video may take."""
 
 
 def flow_file(root: Path, video: str, stride: int) -> Path:
@@ -132,11 +133,6 @@ def make_fields(job: tuple[Path, Path, int]) -> str:
     except (DecodeError, OSError) as error:
         return " ".join(str(error).removeprefix(f"{source}: ").split()) or "cannot be read"
     return ""
-
-
-def is_fresh(path: Path, video: Path) -> bool:
-    """Whether a video's fields are there, and not older than the video."""
-    return path.is_file() and path.stat().st_mtime_ns >= video.stat().st_mtime_ns
 
 
 def is_current(path: Path, video: Path, settings: str) -> bool:

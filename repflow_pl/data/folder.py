@@ -38,10 +38,8 @@ def folder(root: Path) -> Iterator[Candidate]:
         return
     groups = _read_groups(root / GROUPS) if (root / GROUPS).is_file() else None
     for path, label in _classes(root, root):
-        key = _without_suffix(path)
-        if groups is not None:
-            key = _group_of(path, groups)
-        yield Candidate(path, label, split_of(key))
+        group = "" if groups is None else _group_of(path, groups)
+        yield Candidate(path, label, split_of(group or _without_suffix(path)), group=group)
 
 
 def split_of(key: str) -> Split:

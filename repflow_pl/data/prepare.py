@@ -12,18 +12,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from repflow_pl.data.decode_pyav import DecodeError
-from repflow_pl.data.flow_files import flow_file, is_current, make_fields, settings_here
+from repflow_pl.data.flow_files import (
+    VIDEO_TIMEOUT,
+    flow_file,
+    is_current,
+    make_fields,
+    settings_here,
+)
 from repflow_pl.data.index import MIRROR_MARKER, candidates_of
 from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.data.reencode import Encoding, reencode
 from repflow_pl.data.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write, check_name, check_writable
+from repflow_pl.files import atomic_write, check_name, check_writable, is_fresh
 
 UNPACKED = ".unpacked"
 STAMP = "prepared.json"
 LISTS = ("*.txt", "*.csv", "*.json", MIRROR_MARKER)
-SECONDS_PER_VIDEO = 3600.0
 
 
 @dataclass(frozen=True)
@@ -168,15 +173,10 @@ def _reencode_all(
     jobs = [
         (source, path, out / place, encoding)
         for place, path in places.items()
-        if not _is_made(out / place, source / path)
+        if not is_fresh(out / place, source / path)
     ]
-    found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, SECONDS_PER_VIDEO)
+    found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, VIDEO_TIMEOUT)
     return list(_failures(found))
-
-
-def _is_made(target: Path, source: Path) -> bool:
-    """Whether a file is there, and not older than what it is made of."""
-    return target.is_file() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
 
 
 def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
@@ -197,7 +197,7 @@ def _flow_all(
         for path in paths
         if not is_current(flow_file(root, path, stride), root / path, settings)
     ]
-    found = isolated_map(make_fields, jobs, f"TV-L1 of {name}", workers, SECONDS_PER_VIDEO)
+    found = isolated_map(make_fields, jobs, f"TV-L1 of {name}", workers, VIDEO_TIMEOUT)
     named = ((job[0].relative_to(root).as_posix(), reason) for job, reason in found)
     return [Failed(path, str(reason)) for path, reason in named if reason]
 

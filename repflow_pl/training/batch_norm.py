@@ -49,7 +49,8 @@ class WholeBatchNorm(_BatchNorm):
             return
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = self.momentum or 1 / float(self.num_batches_tracked)
+        count = float(self.num_batches_tracked)
+        share = 1 / count if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
 

@@ -62,6 +62,8 @@ class VideoClassifier(L.LightningModule):
         self.test_result: Accuracies | None = None
         self.test_answers: tuple[Tensor, Tensor] | None = None
         """As `VideoAccuracy.of_each_video`."""
+        self._step = torch.zeros(()), torch.zeros(0, dtype=torch.long)
+        """Loss and clips of the training step under way."""
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """uint8 streams of clips [B, C, T, H, W] -> scores [B, classes]."""

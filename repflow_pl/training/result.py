@@ -15,10 +15,11 @@ from repflow_pl.training.curve import CURVE
 from repflow_pl.training.predictions import PREDICTIONS
 
 FILES = ("result.json", "spec.json")
-EXTRAS = (PREDICTIONS, CURVE)
 """What of a finished run is for others: small and without anything of the user; checkpoints, logs
-and errors stay where they are. Extras are there where the run has them: late fusion has no curve,
-results of older versions have neither."""
+and errors stay where they are."""
+EXTRAS = (PREDICTIONS, CURVE)
+"""Beside them, where the run has them: late fusion has no curve, results of older versions have
+neither."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.folder import folder, split_of
-from repflow_pl.data.index import Candidate
+from repflow_pl.data.index import Candidate, candidates_of
 from repflow_pl.errors import UserError
 
 from .conftest import one_sentence
@@ -65,6 +65,7 @@ def test_another_container_stays_in_its_part_and_group(tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("\n".join(lines))
     grouped = parts(tmp_path)
     assert grouped != before
+    assert {video.group for video in candidates_of("folder", tmp_path)} == set("0123456789")
     for path in (tmp_path / "run").iterdir():
         path.rename(path.with_suffix(".mp4"))
     assert {f"{Path(p).with_suffix('.avi')}": s for p, s in parts(tmp_path).items()} == grouped

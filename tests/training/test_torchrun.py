@@ -113,8 +113,8 @@ class Script:
         )
 
     def results(self) -> dict[str, dict[str, Any]]:
-        """The videos' accuracy. That of single clips may differ: as in any DDP training each
-        process normalises its own part of a batch, so that the weights are not quite the same."""
+        """The videos' accuracy. That of single clips may differ: each process sums up its own part
+        of a batch, so that the weights are the same but for rounding."""
         found = {}
         for path in sorted(self.out.glob("runs/*/seed*/result.json")):
             plain = json.loads(path.read_text())
