@@ -9,6 +9,9 @@ splits keep a group together: test groups are 1 to 7, 8 to 14 and 15 to 21.
 
 With the lists missing clips can be named; without them the groups in the names of the files say
 the same splits. Left and right carry no class.
+
+Groups 22 to 25 are in no split's test part: `ucf101_validation` holds them out of training and
+evaluates on them, so that a recipe can be chosen without a look at any test video.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ HINT = (
 )
 FILE_NAME = re.compile(r"v_(?P<label>\w+)_g(?P<group>\d\d)_c\d\d", re.IGNORECASE)
 GROUPS_PER_TEST = 7
+NEVER_TESTED = GROUPS_PER_TEST * FOLDS
+"""The groups after this one are for training in every split."""
 FOLDER_OF = {"HandStandPushups": "HandstandPushups"}
 """One class is spelt one way in the names of its files and another way everywhere else."""
 
@@ -88,6 +93,20 @@ def _listed(
             path = files.get(name.removesuffix(".avi").casefold(), clip)
             match = FILE_NAME.fullmatch(name.removesuffix(".avi"))
             yield Candidate(path, label, split, fold, _group(label, match))
+
+
+@data_set(f"{NAME}_validation", hint=HINT, clip=CLIP, mirror_safe=True)
+def ucf101_validation(root: Path) -> Iterator[Candidate]:
+    """The same videos in one split for choosing a recipe: groups 22 to 25 are its validation part,
+    and again its test part, which is evaluated as every test part is."""
+    for path in files_by_stem(root, fold_case=True).values():
+        match = FILE_NAME.fullmatch(Path(path).stem)
+        if match is None:
+            continue
+        label = FOLDER_OF.get(match["label"], match["label"])
+        parts = SPLITS[1:] if int(match["group"]) > NEVER_TESTED else SPLITS[:1]
+        for part in parts:
+            yield Candidate(path, label, part, group=_group(label, match))
 
 
 def _grouped(files: dict[str, str]) -> Iterator[Candidate]:

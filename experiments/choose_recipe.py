@@ -1,0 +1,54 @@
+"""How the demo recipe of UCF101 was chosen: learning rate, epochs and clip, one at a time.
+
+Each candidate is trained on groups 1 to 21 and evaluated on groups 22 to 25, which no official
+split tests (`ucf101_validation`): the test parts choose nothing. The plain network and the flow
+layer after block 3 get the same recipe, so both are looked at. No table of the paper, so
+all_tables.py leaves it out.
+
+    python experiments/choose_recipe.py --data ucf101_validation --data-root VIDEOS
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+from repflow_pl.cli import main
+from repflow_pl.profiles import Profile
+from repflow_pl.report.table import Row, Table
+from repflow_pl.specs import DataSpec
+
+BLOCK = 3
+
+
+def recipe(profile: Profile, data: DataSpec) -> Table:
+    """The profile's recipe and its neighbours."""
+    base, clip = profile.recipe, data.clip
+    recipes = {
+        f"{epochs} epochs, {lr:g}": (dataclasses.replace(base, epochs=epochs, lr=lr), clip)
+        for epochs, lr in ((40, 1e-3), (40, 3e-3), (40, 1e-2), (20, 3e-3), (80, 3e-3))
+    }
+    clips = {
+        "16 frames": dataclasses.replace(clip, frames=16),
+        "every fourth frame": dataclasses.replace(clip, stride=4),
+    }
+    at = dataclasses.replace(base, epochs=40, lr=3e-3)
+    recipes |= {f"40 epochs, 0.003, {name}": (at, other) for name, other in clips.items()}
+    networks = {
+        "RGB": lambda d: profile.rgb(d),
+        f"Flow after block {BLOCK}": lambda d: profile.flow_after(d, BLOCK),
+    }
+    rows = tuple(
+        Row(
+            f"{network}: {name}",
+            dataclasses.replace(build(dataclasses.replace(data, clip=c)), recipe=r),
+            group=network,
+        )
+        for network, build in networks.items()
+        for name, (r, c) in recipes.items()
+    )
+    return Table("recipe", "How the recipe was chosen", rows, script="choose_recipe.py")
+
+
+if __name__ == "__main__":
+    sys.exit(main(recipe))
