@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from repflow_pl.errors import UserError
 from repflow_pl.report.rows import Row
+from repflow_pl.report.stats import Answers
 from repflow_pl.specs import RunSpec, spec_hash
+from repflow_pl.training.predictions import PREDICTIONS, Predictions, read_predictions
 from repflow_pl.training.result import RunResult, read_result
 
 State = Literal["done", "partial", "FAILED", "missing"]
@@ -33,6 +37,17 @@ class Collected:
     results: tuple[RunResult, ...]
     failures: tuple[Failure, ...] = ()
     missing: tuple[int, ...] = ()
+    predictions: tuple[tuple[Predictions, ...], ...] = ()
+    """Of each split those of each result; empty where a run did not keep them."""
+
+    def answers(self, best: int = 1, seeds: Collection[int] | None = None) -> list[Answers]:
+        """Of each split, whether the true class was among the `best`, of all seeds or some; empty
+        where a run did not keep its predictions."""
+        kept = [k for k, r in enumerate(self.results) if seeds is None or r.seed in seeds]
+        return [
+            Answers(np.stack([split[k].rank < best for k in kept]).astype(float), split[0].group)
+            for split in self.predictions
+        ]
 
     @property
     def asked(self) -> int:
@@ -45,6 +60,16 @@ class Collected:
         if self.results:
             return "partial" if self.failures or self.missing else "done"
         return "FAILED" if self.failures else "missing"
+
+    @property
+    def videos(self) -> frozenset[str]:
+        """The lists of videos that the results are of."""
+        return frozenset(result.fingerprint for result in self.results)
+
+    @property
+    def videos_test(self) -> int:
+        """Test videos of all splits together; 0 without any result."""
+        return self.results[0].videos_test if self.results else 0
 
     @property
     def top1(self) -> dict[int, float]:
@@ -69,7 +94,9 @@ def collect(runs: Path, row: Row, seeds: Sequence[int]) -> Collected:
             results.append(average(found))
         elif seed not in failures:
             missing.append(seed)
-    return Collected(row, tuple(results), tuple(failures.values()), tuple(missing))
+    return Collected(
+        row, tuple(results), tuple(failures.values()), tuple(missing), _of_splits(splits, results)
+    )
 
 
 def seeds_of(runs: Path, spec: RunSpec) -> set[int]:
@@ -128,7 +155,23 @@ def _collect_split(runs: Path, row: Row, spec: RunSpec, seeds: Sequence[int]) ->
             failures.append(Failure(seed, _reason(folder / "error.txt")))
         else:
             missing.append(seed)
-    return Collected(row, tuple(results), tuple(failures), tuple(missing))
+    kept = [runs / name / f"seed{result.seed}" / PREDICTIONS for result in results]
+    there = bool(kept) and all(path.is_file() for path in kept)
+    predictions = (tuple(map(read_predictions, kept)),) if there else ()
+    return Collected(row, tuple(results), tuple(failures), tuple(missing), predictions)
+
+
+def _of_splits(
+    splits: Sequence[Collected], results: Sequence[RunResult]
+) -> tuple[tuple[Predictions, ...], ...]:
+    """The predictions of the seeds that all splits have; empty where any are lacking."""
+    if not results or not all(split.predictions for split in splits):
+        return ()
+    by_seed = [
+        dict(zip((r.seed for r in split.results), split.predictions[0], strict=True))
+        for split in splits
+    ]
+    return tuple(tuple(found[result.seed] for result in results) for found in by_seed)
 
 
 def _reason(path: Path) -> str:

@@ -14,7 +14,7 @@ from repflow_pl.report.paper import (
 )
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
-from repflow_pl.report.stats import paired_difference, verdict
+from repflow_pl.report.stats import SEED_FREEDOM
 from repflow_pl.report.summary import (
     PAPER_COLUMN,
     check_orderings,
@@ -22,6 +22,7 @@ from repflow_pl.report.summary import (
     paper_columns,
     ranked,
     summarise,
+    top1_difference,
 )
 from repflow_pl.report.wording import grid, percent, points, significant, with_interval
 from repflow_pl.specs import ModelSpec
@@ -36,6 +37,14 @@ PLOTS = {
     "scatter": "Top-1 over time per clip, with 95 % intervals",
 }
 """What a picture shows, for who cannot see it."""
+
+VERDICTS = (
+    "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
+    "holds, or fails, where p is below 0.05 after Holm's correction for the number of claims here, "
+    f"from {SEED_FREEDOM + 1} seeds on, or from 2 seeds on each of several splits; otherwise it is "
+    "undecided."
+)
+"""What a verdict needs."""
 
 _MEASURED = (
     "top-1 (video)",
@@ -98,7 +107,7 @@ def _measured_cells(entry: Collected) -> list[str]:
     return [
         with_interval(summary.top1),
         _count(entry),
-        with_interval(summary.clip_top1),
+        percent(summary.clip_top1),
         with_interval(summary.top5),
         f"{significant(summary.parameters / 1e6)} M",
         significant(summary.flops / 1e9),
@@ -133,9 +142,15 @@ def _absences(collected: Sequence[Collected]) -> list[str]:
 
 
 def _legend(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> str:
+    kept = all(entry.predictions for entry in main if entry.results)
     sentences = [
-        "Accuracies are per cent of the test videos, ± half of the 95 % Student-t interval over "
-        "n seeds (one seed has none).",
+        "Accuracies are per cent of the test videos, with 95 % intervals over "
+        + (
+            "n seeds and test videos"
+            if kept
+            else "n seeds alone: what each test video was given was not kept"
+        )
+        + " (one seed has none).",
         "GFLOPs count a multiply-add as 2, per clip.",
         "× RGB is the time per clip over that of the plain RGB backbone, timed in turns with it.",
     ]
@@ -179,16 +194,17 @@ def _best_of(kind: str, entries: Sequence[Collected], paper: PaperTable | None) 
         return f"Best measured {kind}: none, nothing is measured yet." + _paper_best(entries, paper)
     best = summarise(order[0])
     assert best is not None  # ranked() gives rows with results only
-    text = f"Best measured {kind}: **{order[0].row.name}** ({with_interval(best.top1)} %"
+    text = f"Best measured {kind}: **{order[0].row.name}**, {with_interval(best.top1)} %"
     if len(order) > 1:
-        difference = paired_difference(order[0].top1, order[1].top1)
+        difference = top1_difference(order[0], order[1])
         if difference is not None:
-            decided = "" if verdict(difference) == "holds" else "; which is ahead is undecided"
+            ahead = difference.low is not None and difference.low > 0
+            decided = "" if ahead else "; which is ahead is undecided"
             text += (
                 f"; {points(difference)} points on the next, {order[1].row.name}, "
                 f"n = {difference.n}{decided}"
             )
-    text += ")."
+    text += "."
     if len(order) < len(entries):
         text += f" {len(entries) - len(order)} of {len(entries)} {kind}s have no result."
     return text + _paper_best(entries, paper)
@@ -238,14 +254,14 @@ def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
         heading, claim = "## The paper's orderings", "the paper says"
     lines = []
     for checked in check_orderings(table, collected):
-        shown, n = NOT_KNOWN, "0"
+        shown, p, n = NOT_KNOWN, NOT_KNOWN, "0"
         if checked.difference is not None:
             shown, n = points(checked.difference), str(checked.difference.n)
-        lines.append([checked.claim, checked.verdict, shown, n])
+        if checked.p is not None:
+            p = "< 0.001" if checked.p < 0.001 else f"{checked.p:.3f}"
+        lines.append([checked.claim, checked.verdict, shown, p, n, str(checked.videos)])
     return [
         heading,
-        grid([claim, "here", "difference in points", "n"], lines, left=2),
-        "The difference is paired over seeds, with its 95 % interval, not corrected for the number "
-        "of comparisons. An ordering holds where the interval lies above 0, fails where it lies "
-        "below, and is undecided otherwise; one seed, or seeds without any spread, decide nothing.",
+        grid([claim, "here", "difference in points", "p", "seeds", "videos"], lines, left=2),
+        VERDICTS,
     ]

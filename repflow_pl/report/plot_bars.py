@@ -126,10 +126,9 @@ def _measured_panel(
         colour = CONTROL if entry.row.control else ACCENT if entry is best else MUTED
         axis.barh(place, mean, height=0.66, color=colour, zorder=2)
         end = mean
-        if top1.half_width is not None:
-            low = max(0.0, mean - 100 * top1.half_width)
-            end = min(100.0, mean + 100 * top1.half_width)
-            axis.plot([low, end], [place, place], color=INK, lw=1.2, zorder=4)
+        if top1.low is not None and top1.high is not None:
+            end = 100 * top1.high
+            axis.plot([100 * top1.low, end], [place, place], color=INK, lw=1.2, zorder=4)
         dots = [100 * value for value in entry.top1.values()]
         if len(dots) > 1:
             axis.scatter(

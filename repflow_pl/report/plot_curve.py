@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
@@ -17,6 +18,7 @@ from repflow_pl.report.plot_style import (
     INK,
     WIDTH_INCHES,
     bare,
+    error_bar,
     heading,
     kind_colours,
     panel_title,
@@ -72,7 +74,7 @@ def _measured_panel(axis: Axes, context: Context, entries: Sequence[Collected]) 
         axis.errorbar(
             [x for x, _ in points],
             [100 * top1.mean for _, top1 in points],
-            [100 * (top1.half_width or 0.0) for _, top1 in points],
+            np.transpose([error_bar(top1) for _, top1 in points]),
             color=colour,
             marker="o",
             ms=5.5,

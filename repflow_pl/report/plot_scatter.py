@@ -21,6 +21,7 @@ from repflow_pl.report.plot_style import (
     INK,
     WIDTH_INCHES,
     bare,
+    error_bar,
     heading,
     kind_colours,
     panel_title,
@@ -42,7 +43,8 @@ class _Point:
     time: float
     times: tuple[float, float]
     top1: float
-    half_width: float
+    interval: tuple[float, float]
+    """How far it reaches below and above `top1`."""
 
 
 def scatter(
@@ -91,7 +93,7 @@ def _measured(entry: Collected) -> _Point | None:
         summary.median_ms,
         (summary.q25_ms, summary.q75_ms),
         100 * summary.top1.mean,
-        100 * (summary.top1.half_width or 0.0),
+        error_bar(summary.top1),
     )
 
 
@@ -115,7 +117,9 @@ def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) 
         if time is not None and time.value is not None:
             sd = (spread.value if spread is not None else None) or 0.0
             ends = (time.value - sd, time.value + sd)
-            points.append(_Point(entry.row.name, entry.row.group, time.value, ends, value, 0.0))
+            points.append(
+                _Point(entry.row.name, entry.row.group, time.value, ends, value, (0.0, 0.0))
+            )
     return points
 
 
@@ -127,7 +131,7 @@ def _panel(
         axis.errorbar(
             [point.time for point in members],
             [point.top1 for point in members],
-            [point.half_width for point in members],
+            [[point.interval[side] for point in members] for side in (0, 1)],
             [
                 [point.time - point.times[0] for point in members],
                 [point.times[1] - point.time for point in members],
@@ -170,8 +174,8 @@ def _logarithmic(axis: Axes, points: Sequence[_Point]) -> None:
     if points:
         times = [time for point in points for time in (*point.times, point.time)]
         axis.set_xlim(min(times) / 1.5, max(times) * 1.8)  # room for names
-        low = min(point.top1 - point.half_width for point in points)
-        high = max(point.top1 + point.half_width for point in points)
+        low = min(point.top1 - point.interval[0] for point in points)
+        high = max(point.top1 + point.interval[1] for point in points)
         room = 0.12 * (high - low) + 0.5
         axis.set_ylim(max(low - room, -1.0), min(high + room, 103.0))
 
@@ -206,7 +210,8 @@ def _name(axis: Axes, points: Sequence[_Point], colours: dict[str | None, str]) 
     marker = 9 * DPI / 72
     for point, (x, y) in zip(points, places, strict=True):
         obstacles.append(Box(x - marker / 2, y - marker / 2, marker, marker))
-        low, high = (to_pixels((point.time, point.top1 + s * point.half_width))[1] for s in (-1, 1))
+        below, above = point.interval
+        low, high = (to_pixels((point.time, point.top1 + d))[1] for d in (-below, above))
         obstacles.append(Box(x - 4, low, 8, high - low))
         left, right = (to_pixels((time, point.top1))[0] for time in point.times)
         obstacles.append(Box(left, y - 4, right - left, 8))

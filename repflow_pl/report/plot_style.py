@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repflow_pl.report.rows import Context, Table
+from repflow_pl.report.stats import Estimate
 
 WIDTH_INCHES = 9.0
 DPI = 200
@@ -47,6 +48,13 @@ def kind_colours(kinds: list[str | None]) -> dict[str | None, str]:
     """A colour for each series or group."""
     different = list(dict.fromkeys(kinds))
     return {kind: KINDS[k % len(KINDS)] for k, kind in enumerate(different)}
+
+
+def error_bar(estimate: Estimate) -> tuple[float, float]:
+    """How far an interval reaches below and above its mean, in per cent; 0 without one."""
+    low = estimate.mean if estimate.low is None else estimate.low
+    high = estimate.mean if estimate.high is None else estimate.high
+    return 100 * (estimate.mean - low), 100 * (high - estimate.mean)
 
 
 def panel_title(axis: Axes, lines: list[str]) -> None:

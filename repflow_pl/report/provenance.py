@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 from repflow_pl.report.collect import Collected
@@ -32,9 +31,7 @@ def _videos(results: Sequence[RunResult]) -> list[str]:
     sentences = [
         f"Videos: {_each(results, lambda r: r.videos_train)} to train, "
         f"{_each(results, lambda r: r.videos_val)} to validate, "
-        f"{_each(results, lambda r: r.videos_test)} to test. The binomial standard error of one "
-        f"run's top-1 is at most {percent(0.5 / math.sqrt(max(test[0], 1)))} points; the intervals "
-        "above are over seeds and leave it out.",
+        f"{_each(results, lambda r: r.videos_test)} to test.",
         "Files that could not be decoded and were left out: "
         f"{max(result.videos_broken for result in results)}.",
         *_missing(results),

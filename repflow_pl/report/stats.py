@@ -1,4 +1,14 @@
-"""Means with 95 % intervals over seeds. Pure functions."""
+"""Estimates with intervals over seeds and test videos, and what they decide. Pure functions.
+
+Two sources of chance are crossed in a table's figures: the seed of a run, which moves all its
+answers, and which videos happen to be in the test part, which all runs share; and videos that were
+cut from one source are alike. The variance of a mean over both is put together from what seeds and
+groups of videos contribute (Cornfield and Tukey, "Average values of mean squares in factorials",
+Ann. Math. Stat. 1956), each with the quantile of its own degrees of freedom (Cochran,
+"Approximate significance levels of the Behrens-Fisher test", Biometrics 1964): few seeds, many
+groups. A bootstrap that resamples groups and seeds estimates the same variance, but from two or
+three seeds it falls short of it by a half or a third and knows nothing of its own uncertainty.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +18,46 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 LEVEL = 0.95
+SEED_FREEDOM = 2
+"""A verdict rests on so many degrees of freedom over seeds or more: three seeds, or two on two
+splits. The intervals of fewer cover the truth less often than they say."""
 
 Verdict = Literal["holds", "fails", "undecided"]
+NO_VARIANCE = 1e-18
+"""Less is rounding."""
+LEAST_LOG_P = math.log(1e-9)
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n runs, and half the width of its 95 % interval where n allows one."""
+    """A mean, its 95 % interval where there is more than one run, and how surely it is not 0."""
 
     mean: float
-    half_width: float | None
-    """None for a single run, which says nothing of its own spread."""
+    low: float | None
+    high: float | None
     n: int
+    """Seeds."""
+    p: float | None = None
+    """Of a mean as far from 0, or farther, where the truth is 0 (two-sided)."""
+    freedom: int = 0
+    """Degrees of freedom over seeds: of all splits together."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of a row's runs on one test part."""
+
+    values: Floats
+    """[seeds, videos]: 1 where the answer is right, else 0; or the differences of two rows."""
+    groups: npt.NDArray[np.int64]
+    """[videos], from 0: videos of one number are alike."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +69,44 @@ class Quartiles:
     high: float
 
 
+@dataclass(frozen=True)
+class _Spread:
+    """A mean's variance: what seeds contribute, and what groups of videos do beyond it."""
+
+    mean: float
+    seeds: float
+    groups: float
+    seed_freedom: int
+    group_freedom: int
+
+    def half_width(self, p: float) -> float:
+        """Half of the interval that leaves out the truth with probability p."""
+        return math.hypot(
+            *(
+                float(stdtrit(freedom, 1 - p / 2)) * math.sqrt(variance)
+                for variance, freedom in (
+                    (self.seeds, self.seed_freedom),
+                    (self.groups, self.group_freedom),
+                )
+                if variance > NO_VARIANCE
+            )
+        )
+
+    @property
+    def p(self) -> float | None:
+        """At which the interval just ends at 0. None where nothing spreads, which is chance:
+        accuracies are whole numbers of videos; it proves nothing."""
+        if max(self.seeds, self.groups) <= NO_VARIANCE:
+            return None
+
+        def beyond(log_p: float) -> float:
+            return abs(self.mean) - self.half_width(math.exp(log_p))
+
+        if beyond(LEAST_LOG_P) >= 0:
+            return math.exp(LEAST_LOG_P)
+        return math.exp(float(brentq(beyond, LEAST_LOG_P, 0.0)))
+
+
 def quartiles(values: Sequence[float]) -> Quartiles:
     """The three quartiles of two values or more.
 
@@ -43,47 +116,138 @@ def quartiles(values: Sequence[float]) -> Quartiles:
     return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def mean_interval(values: Sequence[float]) -> Estimate:
-    """The mean and its Student-t interval: t(0.975, n - 1) * s / sqrt(n), s with n - 1 degrees.
+def accuracy(parts: Sequence[Answers]) -> Estimate:
+    """The mean over a row's splits, seeds and videos, with an interval that stays within 0 and 1.
 
-    The runs are taken as independent draws from one normal distribution.
+    The interval is Wilson's ("Probable inference", JASA 1927) with as many independent videos as
+    would give this variance. One seed has none: it says nothing of its own spread.
+    """
+    spread = _crossed(parts)
+    n, p = len(parts[0].values), spread.mean
+    if n == 1:
+        return Estimate(p, None, None, n)
+    half = spread.half_width(1 - LEVEL)
+    # t^2 / n of Wilson's formula; a row without any mistake is as sure as its groups are many
+    h = half**2 / (p * (1 - p)) if half else _quantile(spread.group_freedom) ** 2 / _groups(parts)
+    centre = (p + h / 2) / (1 + h)
+    reach = math.sqrt(h * p * (1 - p) + h**2 / 4) / (1 + h)
+    low, high = max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach))
+    return Estimate(p, low, high, n, freedom=spread.seed_freedom)
+
+
+def difference(a: Sequence[Answers], b: Sequence[Answers]) -> Estimate:
+    """Mean and interval of a - b, compared video by video and seed by seed.
+
+    Errors: ValueError where the two were not asked the same.
+    """
+    pairs = []
+    for one, other in zip(a, b, strict=True):
+        if one.values.shape != other.values.shape or (one.groups != other.groups).any():
+            raise ValueError("a difference is of the same seeds on the same videos")
+        pairs.append(Answers(one.values - other.values, one.groups))
+    return _symmetric(_crossed(pairs), len(pairs[0].values), -1.0)
+
+
+def mean_interval(values: Sequence[float], least: float = 0.0) -> Estimate:
+    """The mean and its Student-t interval, t(0.975, n - 1) * s / sqrt(n), within `least` and 1.
+
+    The runs are taken as independent draws from one normal distribution: over seeds alone.
     Errors: ValueError without any value.
 
-    >>> mean_interval([1.0, 2.0, 3.0])
-    Estimate(mean=2.0, half_width=2.484137711732149, n=3)
+    >>> mean_interval([0.1, 0.2, 0.3]).high
+    0.4484137711732149
     """
     n = len(values)
     if n == 0:
         raise ValueError("a mean needs at least one value")
     mean = math.fsum(values) / n
-    if n == 1:
-        return Estimate(mean, None, 1)
-    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    quantile = float(stdtrit(n - 1, (1 + LEVEL) / 2))
-    return Estimate(mean, quantile * math.sqrt(variance / n), n)
+    variance = math.fsum((value - mean) ** 2 for value in values) / max(1, n - 1)
+    return _symmetric(_Spread(mean, variance / n, 0.0, n - 1, 0), n, least)
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate | None:
     """Mean and interval of a - b over the seeds that both have; None where they share none.
 
-    Runs of one seed share their draw of the data, so differences within a seed spread less than
-    the two rows do.
+    For runs whose answers were not kept: it leaves out that other videos could have been tested.
     """
     shared = sorted(a.keys() & b.keys())
-    return mean_interval([a[seed] - b[seed] for seed in shared]) if shared else None
+    return mean_interval([a[seed] - b[seed] for seed in shared], -1.0) if shared else None
 
 
-def verdict(difference: Estimate | None) -> Verdict:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected for their number (Holm, Scand. J. Statist. 1979); None stays None.
+
+    With no true difference anywhere the chance of any corrected value below 0.05 is 0.05 at most.
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.03, 0.06, None, 0.06]
+    """
+    known = sorted((p, k) for k, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, k) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        corrected[k] = highest
+    return corrected
+
+
+def verdict(estimate: Estimate | None, corrected: float | None) -> Verdict:
     """Whether "the first is better" is shown, contradicted, or left open by a difference.
 
-    It is shown where the whole interval lies above 0, contradicted where it lies below. One seed
-    has no interval and decides nothing; nor does an interval without width: accuracies are whole
-    numbers of videos, so two or three runs may agree by chance and pretend to certainty.
+    Args:
+        corrected: the difference's p-value, corrected for the number of comparisons.
     """
-    if difference is None or difference.half_width is None or difference.half_width < 1e-9:
+    if estimate is None or corrected is None or estimate.freedom < SEED_FREEDOM:
         return "undecided"
-    if difference.mean - difference.half_width > 0:
-        return "holds"
-    if difference.mean + difference.half_width < 0:
-        return "fails"
-    return "undecided"
+    if corrected >= 1 - LEVEL:
+        return "undecided"
+    return "holds" if estimate.mean > 0 else "fails"
+
+
+def _crossed(parts: Sequence[Answers]) -> _Spread:
+    """The average over parts of the mean over seeds x videos.
+
+    With T[k, j] the sum of seed k over group j of n[j] videos, N videos and K seeds in a part:
+    `seeds` is the variance of the seeds' means, `groups` that of a ratio of sums over groups
+    (Cochran, "Sampling Techniques", 1977, eq. 6.13), and `both` that of what is left of T without
+    either, which is contained in each and counted once.
+    """
+    means, groups, seeds, both = [], 0.0, 0.0, 0.0
+    for part in parts:
+        count, videos = part.values.shape
+        n = np.bincount(part.groups).astype(float)
+        sums = np.stack([np.bincount(part.groups, row, len(n)) for row in part.values])
+        by_seed = sums.sum(1) / videos
+        means.append(float(by_seed.mean()))
+        correction = len(n) / max(1, len(n) - 1)
+        by_group = sums.mean(0) - means[-1] * n
+        groups += correction * float((by_group**2).sum()) / videos**2
+        if count > 1:
+            rest = sums - by_seed[:, None] * n - by_group
+            seeds += float(by_seed.var(ddof=1)) / count
+            both += correction * float((rest**2).sum()) / (videos**2 * count * (count - 1))
+    splits = len(parts)
+    return _Spread(
+        mean=math.fsum(means) / splits,
+        seeds=seeds / splits**2,
+        groups=max(0.0, groups - both) / splits**2,
+        seed_freedom=sum(len(part.values) - 1 for part in parts),
+        group_freedom=_groups(parts) - splits,
+    )
+
+
+def _symmetric(spread: _Spread, n: int, least: float) -> Estimate:
+    """An interval around the mean, cut off at `least` and 1; none where nothing spreads."""
+    if n == 1 or spread.p is None:
+        return Estimate(spread.mean, None, None, n)
+    half = spread.half_width(1 - LEVEL)
+    low, high = max(least, spread.mean - half), min(1.0, spread.mean + half)
+    return Estimate(spread.mean, low, high, n, spread.p, spread.seed_freedom)
+
+
+def _quantile(freedom: int) -> float:
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def _groups(parts: Sequence[Answers]) -> int:
+    return sum(int(part.groups.max()) + 1 for part in parts)

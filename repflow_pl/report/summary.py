@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
 from repflow_pl.report.rows import Row, Table
-from repflow_pl.report.stats import Estimate, Verdict, mean_interval, paired_difference, verdict
+from repflow_pl.report.stats import (
+    Estimate,
+    Verdict,
+    accuracy,
+    difference,
+    holm,
+    mean_interval,
+    paired_difference,
+    verdict,
+)
 
 PAPER_COLUMN = "paper"
 """The one column of a table whose rows choose their columns of the paper's matrix."""
@@ -21,7 +30,7 @@ class Summary:
 
     top1: Estimate
     top5: Estimate
-    clip_top1: Estimate
+    clip_top1: float
     parameters: int
     parameters_trained: int
     flops: int
@@ -39,9 +48,13 @@ def summarise(collected: Collected) -> Summary | None:
         return None
     latencies = [result.latency for result in results]
     return Summary(
-        top1=mean_interval([result.top1 for result in results]),
-        top5=mean_interval([result.top5 for result in results]),
-        clip_top1=mean_interval([result.clip_top1 for result in results]),
+        top1=top1_of(collected),
+        top5=(
+            accuracy(collected.answers(best=5))
+            if collected.predictions
+            else mean_interval([result.top5 for result in results])
+        ),
+        clip_top1=statistics.fmean(result.clip_top1 for result in results),
         # These follow from the spec and are the same for every seed.
         parameters=results[0].parameters,
         parameters_trained=results[0].parameters_trained,
@@ -54,29 +67,51 @@ def summarise(collected: Collected) -> Summary | None:
     )
 
 
+def top1_of(collected: Collected) -> Estimate:
+    """Over seeds and videos, or over seeds alone where no answers were kept."""
+    if collected.predictions:
+        return accuracy(collected.answers())
+    return mean_interval([result.top1 for result in collected.results])
+
+
+def top1_difference(a: Collected, b: Collected) -> Estimate | None:
+    """a - b over the seeds that both have, video by video where both kept their answers to the same
+    videos; None where they share no seed."""
+    shared = a.top1.keys() & b.top1.keys()
+    same = a.videos == b.videos
+    if shared and same and a.predictions and b.predictions:
+        return difference(a.answers(seeds=shared), b.answers(seeds=shared))
+    return paired_difference(a.top1, b.top1)
+
+
 @dataclass(frozen=True)
 class Checked:
     """An ordering of the paper, held against the runs."""
 
     claim: str
     difference: Estimate | None
+    p: float | None
+    """Corrected for the number of orderings."""
     verdict: Verdict
+    videos: int
+    """Test videos of the better row, of all splits together."""
 
 
 def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Checked, ...]:
-    """The paired difference better - worse of every ordering, and what it decides."""
-    top1 = {entry.row.name: entry.top1 for entry in collected}
-    checked = []
-    for ordering in table.orderings:
-        difference = paired_difference(top1[ordering.better], top1[ordering.worse])
-        checked.append(Checked(ordering.claim, difference, verdict(difference)))
-    return tuple(checked)
+    """The difference better - worse of every ordering, and what it decides among all of them."""
+    rows = {entry.row.name: entry for entry in collected}
+    differences = [top1_difference(rows[o.better], rows[o.worse]) for o in table.orderings]
+    corrected = holm([each.p if each else None for each in differences])
+    return tuple(
+        Checked(ordering.claim, found, p, verdict(found, p), rows[ordering.better].videos_test)
+        for ordering, found, p in zip(table.orderings, differences, corrected, strict=True)
+    )
 
 
 def ranked(collected: Sequence[Collected]) -> list[Collected]:
     """Rows with results, the best mean top-1 first; equal ones in the order of the table."""
     measured = [entry for entry in collected if entry.results]
-    return sorted(measured, key=lambda entry: -mean_interval(list(entry.top1.values())).mean)
+    return sorted(measured, key=lambda entry: -statistics.fmean(entry.top1.values()))
 
 
 def paper_columns(table: Table, paper: PaperTable | None) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def _line(
         **_estimate("top1", summary.top1 if summary else None),
         "top1_by_seed": _join([_percent(result.top1) for result in results]),
         **_estimate("top5", summary.top5 if summary else None),
-        **_estimate("clip_top1", summary.clip_top1 if summary else None),
+        "clip_top1": _percent(summary.clip_top1) if summary else None,
         # Text keeps whole numbers whole where other lines of the column are empty.
         "parameters": str(summary.parameters) if summary else None,
         "parameters_trained": str(summary.parameters_trained) if summary else None,
@@ -87,11 +87,12 @@ def _places(table: Table, context: Context, entry: Collected) -> dict[str, objec
 
 
 def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
-    mean = half_width = None
-    if estimate is not None:
-        mean = _percent(estimate.mean)
-        half_width = None if estimate.half_width is None else _percent(estimate.half_width)
-    return {name: mean, f"{name}_half_width": half_width}
+    ends = (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
+    names = (name, f"{name}_low", f"{name}_high")
+    return {
+        column: None if end is None else _percent(end)
+        for column, end in zip(names, ends, strict=True)
+    }
 
 
 def _percent(fraction: float) -> float:

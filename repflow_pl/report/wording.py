@@ -14,17 +14,23 @@ def percent(fraction: float) -> str:
 
 
 def with_interval(estimate: Estimate) -> str:
-    """A fraction in per cent, with half of its interval where there is one: 64.2 ± 3.1."""
-    if estimate.half_width is None:
+    """A fraction in per cent, with its interval where there is one: 64.2 (61.0–67.1)."""
+    if estimate.low is None or estimate.high is None:
         return percent(estimate.mean)
-    return f"{percent(estimate.mean)} ± {percent(estimate.half_width)}"
+    return f"{percent(estimate.mean)} ({percent(estimate.low)}–{percent(estimate.high)})"
 
 
 def points(difference: Estimate) -> str:
-    """A difference of fractions in percentage points, with its sign and interval."""
+    """A difference of fractions in percentage points, with its interval: +5.2 (−1.0 to +11.4)."""
+    if difference.low is None or difference.high is None:
+        return signed(difference.mean)
+    return f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})"
+
+
+def signed(fraction: float) -> str:
+    """0.052 -> +5.2."""
     # Adding 0 turns a rounded -0.0 into 0.0.
-    mean = f"{round(100 * difference.mean, 1) + 0.0:+.1f}".replace("-", "−")
-    return mean if difference.half_width is None else f"{mean} ± {percent(difference.half_width)}"
+    return f"{round(100 * fraction, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def significant(value: float, digits: int = 3) -> str:

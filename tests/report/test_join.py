@@ -76,7 +76,7 @@ def test_readme_block(tables: Path) -> None:
     block = text[len(before) : -len(after)]
     assert "old" not in block
     assert "(../tables/motion_shapes/placement.png)" in block
-    assert "| **After block 3** | 62.5 ± 6.2 |" in block
+    assert "| **After block 3** | 62.5 (56.3–68.7) |" in block
     assert "† unverified" in block
     assert "\n#" not in block
 

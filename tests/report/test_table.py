@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from repflow_pl.errors import UserError
 from repflow_pl.report.paper import paper_figures
+from repflow_pl.report.stats import Answers, accuracy, difference
 from repflow_pl.report.table import Context, Ordering, Rendered, Row, Table, render
-from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.report.wording import points, with_interval
+from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
+from repflow_pl.training.predictions import PREDICTIONS, Predictions, write_predictions
 
 EXPECTED = Path(__file__).parent / "expected.md"
 SPEC = RunSpec(ModelSpec("narrow"), DataSpec("motion_shapes"), RecipeSpec(epochs=1, batch=1, lr=1))
@@ -78,7 +84,7 @@ def test_one_seed_has_no_interval_and_decides_nothing(
     assert cells(page, "RGB CNN")[1:3] == ["27.5", "1"]
     for ordering in table.orderings:
         assert cells(page, ordering.claim)[1] == "undecided"
-    assert cells(page, "After block 3 beats RGB")[2:] == ["+37.5", "1"]
+    assert cells(page, "After block 3 beats RGB")[2:] == ["+37.5", "–", "1", "80"]
 
 
 @pytest.mark.parametrize("stem", ["placement", "learned", "structure", "motion", "volumetric"])
@@ -134,7 +140,7 @@ def test_the_best_is_named_whatever_the_paper_says(
     )
     rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
     page = rendered.markdown.read_text(encoding="utf-8")
-    assert "Best measured position: **After block 3** (62.5 ± 6.2 %)." in page
+    assert "Best measured position: **After block 3**, 62.5 (56.3–68.7) %." in page
     assert "In the paper: After block 4 (80† on Tiny-Kinetics)." in page
 
 
@@ -145,8 +151,34 @@ def test_the_best_row_is_named_too_where_it_is_no_position(
         path.write_text(path.read_text().replace('"top1": 0.3,', '"top1": 0.9,'))
     rendered = render(table, context, runs, [0], tmp_path / "out", paper_folder)
     page = rendered.markdown.read_text(encoding="utf-8")
-    assert "Best measured position: **After block 3** (62.5 %)." in page
-    assert "Best measured row: **RGB CNN** (90.0 %; +27.5 points on the next, After block 3" in page
+    assert "Best measured position: **After block 3**, 62.5 %." in page
+    assert "Best measured row: **RGB CNN**, 90.0 %; +27.5 points on the next, After block 3" in page
+
+
+def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_kept(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    answers: dict[str, list[npt.NDArray[np.int64]]] = {}
+    for path in sorted(runs.glob("*/seed*/result.json")):
+        rank = (rng.random(80) > json.loads(path.read_text())["top1"]).astype(np.int64)
+        answers.setdefault(path.parents[1].name, []).append(rank)
+        group = np.arange(80) // 4
+        scores = np.full((80, 4), 0.25)
+        write_predictions(path.parent / PREDICTIONS, Predictions(group % 4, group, rank, scores))
+    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
+    page = rendered.markdown.read_text(encoding="utf-8")
+    assert "with 95 % intervals over n seeds and test videos" in page
+    better, worse = (
+        [Answers((np.stack(answers[spec_hash(row.spec)]) == 0).astype(float), np.arange(80) // 4)]
+        for row in (table.rows[2], table.rows[0])
+    )
+    shown = difference(better, worse)
+    assert cells(page, "After block 3 beats RGB")[2] == points(shown)
+    assert cells(page, "After block 3")[1] == with_interval(accuracy(better))
+    (next(runs.glob("*/seed0")) / PREDICTIONS).unlink()
+    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
+    assert "over n seeds alone" in rendered.markdown.read_text(encoding="utf-8")
 
 
 def test_csv_has_every_row_and_figure(rendered: Rendered, table: Table) -> None:
