@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import signal
 from pathlib import Path
+from types import ModuleType
 
-import av
 import numpy as np
 import pytest
 
@@ -16,6 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def write_clip(path: Path, seed: int, step: tuple[int, int], frames: int = 14) -> None:
     """H.264, 64 x 64: a texture that moves by `step` (x, y) pixels per frame."""
+    av = pytest.importorskip("av")  # the layers' tests run where only torch is
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     picture = coarse.repeat(8, 0).repeat(8, 1)
@@ -57,3 +58,9 @@ def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for the tests of whole scripts, so that videos are decoded once."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def ndimage() -> ModuleType:
+    """SciPy's filters, where they are installed."""
+    return pytest.importorskip("scipy.ndimage")

@@ -12,8 +12,6 @@ from repflow_pl.errors import UserError
 from repflow_pl.layers.motion_filter import MotionBlock
 from repflow_pl.layers.off import OFFLayer
 from repflow_pl.layers.tvnet import TVNet
-from repflow_pl.models.build import build_model
-from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     FlowSpec,
@@ -24,23 +22,33 @@ from repflow_pl.specs import (
 )
 
 
-def network(spec: ModelSpec) -> Callable[[], nn.Module]:
-    return lambda: build_model(spec, 2)
+def network(spec: ModelSpec) -> nn.Module:
+    pytest.importorskip("torchvision")
+    from repflow_pl.models.build import build_model
+
+    return build_model(spec, 2)
+
+
+def released() -> nn.Module:
+    pytest.importorskip("torchvision")
+    from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
+
+    return ReleasedNetwork(ReleasedSpec("fcf", 18, 2, n_iter=1))
 
 
 TAKERS: dict[str, Callable[[], nn.Module]] = {
     "TVNet": lambda: TVNet(1, 1, 2),
     "OFFLayer": lambda: OFFLayer(3, 4, 2),
     "MotionBlock": lambda: MotionBlock(3, 1),
-    "released": lambda: ReleasedNetwork(ReleasedSpec("fcf", 18, 2, n_iter=1)),
-    "plain": network(ModelSpec("narrow")),
-    "volumetric": network(ModelSpec("narrow3d")),
-    "flow": network(ModelSpec("narrow", flow=FlowSpec(0, n_iter=1))),
-    "differences": network(ModelSpec("narrow", "rgb_diff")),
-    "TVNet's fields": network(ModelSpec("narrow", motion=TVNetSpec(n_iter=2), stack=2)),
-    "OFF": network(ModelSpec("narrow", motion=OFFSpec(4, 2, 8))),
-    "MFNet": network(ModelSpec("narrow", motion=MotionFilterSpec())),
-    "ActionFlowNet": network(ModelSpec("narrow", motion=ActionFlowNetSpec(width=8))),
+    "released": released,
+    "plain": lambda: network(ModelSpec("narrow")),
+    "volumetric": lambda: network(ModelSpec("narrow3d")),
+    "flow": lambda: network(ModelSpec("narrow", flow=FlowSpec(0, n_iter=1))),
+    "differences": lambda: network(ModelSpec("narrow", "rgb_diff")),
+    "TVNet's fields": lambda: network(ModelSpec("narrow", motion=TVNetSpec(n_iter=2), stack=2)),
+    "OFF": lambda: network(ModelSpec("narrow", motion=OFFSpec(4, 2, 8))),
+    "MFNet": lambda: network(ModelSpec("narrow", motion=MotionFilterSpec())),
+    "ActionFlowNet": lambda: network(ModelSpec("narrow", motion=ActionFlowNetSpec(width=8))),
 }
 MISTAKES = {
     "unbatched": (torch.rand(3, 12, 32, 32), r"is \[3, 12, 32, 32\]: make one clip a batch by"),
@@ -60,7 +68,7 @@ def test_a_mistake_gets_the_same_sentence_everywhere(taker: str, mistake: str) -
 
 @pytest.mark.parametrize("stream", ["tvl1", "tvl1_twice"])
 def test_fields_are_checked_too(stream: str) -> None:
-    model = build_model(ModelSpec("narrow", stream, stack=2), 2)  # type: ignore[arg-type]
+    model = network(ModelSpec("narrow", stream, stack=2))  # type: ignore[arg-type]
     given: list[Tensor] = [torch.rand(2, 5, 32, 32), torch.rand(1, 3, 5, 32, 32)]
     for fields in given:
         with pytest.raises(UserError, match=r"takes clips \[B, .*, T, H, W\]"):

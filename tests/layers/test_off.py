@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import torch
-from scipy import ndimage
 
 from repflow_pl.layers.off import OFFLayer, sobel
 
 
-def test_gradients_are_scipys_sobel() -> None:
+def test_gradients_are_scipys_sobel(ndimage: ModuleType) -> None:
     clip = torch.randn(2, 3, 2, 7, 9, dtype=torch.float64)
     g_x, g_y = sobel(clip)
     for n, c, t in np.ndindex(2, 3, 2):

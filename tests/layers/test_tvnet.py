@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from scipy import ndimage
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.scaling import to_255
@@ -22,6 +23,7 @@ def _seed() -> None:
 
 def moving_texture(motion: tuple[float, float], frames: int = 2, size: int = 64) -> torch.Tensor:
     """[2, 3, frames, size, size]: two smooth textures that move by (right, down) each frame."""
+    ndimage = pytest.importorskip("scipy.ndimage")
     y, x = np.mgrid[:size, :size] + 16.0
     clips = []
     for seed in range(2):
@@ -61,7 +63,7 @@ def test_it_finds_a_motion_before_any_training(
     assert error[..., 8:-8, 8:-8].mean() < pixels
 
 
-def test_warping_is_scipys_linear_interpolation_with_held_borders() -> None:
+def test_warping_is_scipys_linear_interpolation_with_held_borders(ndimage: ModuleType) -> None:
     image = torch.randn(2, 3, 7, 9, dtype=torch.float64)
     flow = 4 * torch.randn(2, 2, 7, 9, dtype=torch.float64)
     warped = warp(image, flow)
@@ -76,6 +78,7 @@ def test_warping_is_scipys_linear_interpolation_with_held_borders() -> None:
 
 def tvl1_in_numpy(first: Plane, second: Plane, warps: int, n_iter: int) -> Plane:
     """TV-L1 at one scale, pixel by pixel, as Zach et al. (2007) have it: [2, h, w]."""
+    ndimage = pytest.importorskip("scipy.ndimage")
     theta, lam, tau = 0.3, 0.15, 0.25
     height, width = first.shape
     edge = np.pad(second, 1, mode="edge")
@@ -123,7 +126,7 @@ def test_untrained_it_is_tvl1(warps: int, n_iter: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)  # 1e-12 under the roots
 
 
-def test_smoothing_is_a_gaussian() -> None:
+def test_smoothing_is_a_gaussian(ndimage: ModuleType) -> None:
     frames = torch.rand(1, 2, 9, 11, dtype=torch.float64)
     expected = ndimage.gaussian_filter(frames[0, 1].numpy(), 0.85, mode="nearest", radius=2)
     np.testing.assert_allclose(smooth(frames)[0, 1].numpy(), expected, rtol=1e-12)

@@ -6,11 +6,15 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 
-from .flow_cases import Case, call, random_case, results
+from .flow_cases import RESULTS, Case, call, random_case, relative, results, rounding_tolerances
+
+pytest.importorskip("hypothesis")
+pytest.importorskip("numba")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 BACKENDS = ["eager", "cpu"]
 quick = settings(deadline=None, max_examples=10)
@@ -22,9 +26,19 @@ some_case = st.builds(
 )
 
 
-@pytest.fixture(autouse=True)
-def _needs_numba() -> None:
-    pytest.importorskip("numba")
+shapes = st.tuples(*[st.integers(1, 3)] * 2, st.integers(2, 19), st.integers(2, 19))
+
+
+@settings(deadline=None, max_examples=20)
+@given(shape=shapes, n_iter=st.sampled_from([0, 1, 2, 3, 7, 20, 100]), seed=st.integers(0, 99))
+def test_fused_agrees_with_eager(shape: tuple[int, int, int, int], n_iter: int, seed: int) -> None:
+    case = random_case(shape, n_iter, seed)
+    eager, fused = results(case, "eager"), results(case, "cpu")
+    # As for float32, but one rounding is 2^-53 instead of 2^-24; and every iteration rounds anew.
+    allowed = (8 + n_iter) * 2.0**-29
+    limits = [allowed * limit for limit in rounding_tolerances(case, samples=2)]
+    for name, ours, wanted, limit in zip(RESULTS, fused, eager, limits, strict=True):
+        assert relative(ours, wanted) < limit, name
 
 
 def _with_frames(case: Case, frame1: Tensor, frame2: Tensor) -> Case:
@@ -64,48 +78,6 @@ def test_equal_frames(backend: str, case: Case) -> None:
     flow_x, flow_y, *gradients = results(_with_frames(case, frame, frame), backend)
     assert max(flow_x.abs().max(), flow_y.abs().max()) <= 1e-6 * case.n_iter
     assert all(g.isfinite().all() for g in gradients)
-
-
-def test_constant_frames_have_exactly_zero_flow_with_released_kernels(backend: str) -> None:
-    from repflow_pl.ops import central_kernels, representation_flow
-
-    frame = torch.full((1, 2, 8, 8), 42.0)
-    scalars = [torch.tensor(v) for v in (0.3, 0.15, 0.25)]
-    flow = representation_flow(frame, frame, central_kernels(2), *scalars, 20, backend)
-    assert not flow[0].any() and not flow[1].any()
-
-
-def _texture(dx: float, dy: float, seed: int) -> Tensor:
-    """[1, 1, 48, 48] over 0..255: eight waves of 12 to 24 pixels, moved by (dx, dy) pixels."""
-    make = torch.Generator().manual_seed(seed)
-    axis = torch.arange(48, dtype=torch.float64)
-    y, x = torch.meshgrid(axis - dy, axis - dx, indexing="ij")
-    total = torch.zeros_like(x)
-    for _ in range(8):
-        angle, phase, wave = torch.rand(3, generator=make, dtype=torch.float64)
-        across = torch.cos(2 * math.pi * angle) * x + torch.sin(2 * math.pi * angle) * y
-        total += torch.sin(2 * math.pi * (across / (12 + 12 * wave) + phase))
-    return (127.5 + 127.5 / 8 * total)[None, None]
-
-
-@pytest.mark.parametrize("dx, dy", [(0.5, 0.0), (0.0, -0.5), (1.0, 0.0), (0.4, 0.3)])
-@pytest.mark.parametrize("seed", range(3))
-def test_translated_texture(backend: str, dx: float, dy: float, seed: int) -> None:
-    from repflow_pl.ops import central_kernels, representation_flow
-
-    scalars = [torch.tensor([v], dtype=torch.float64) for v in (0.3, 0.15, 0.25)]
-    kernels = central_kernels(1, dtype=torch.float64)
-    errors = []
-    for n_iter in (1, 5, 20, 100):
-        flow = representation_flow(
-            _texture(0, 0, seed), _texture(dx, dy, seed), kernels, *scalars, n_iter, backend
-        )
-        flow_x, flow_y = (f[..., 6:-6, 6:-6] for f in flow)
-        errors.append(float(((flow_x - dx) ** 2 + (flow_y - dy) ** 2).mean().sqrt()))
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < 0.15 * math.hypot(dx, dy)
-    assert float(flow_x.mean()) == pytest.approx(dx, abs=0.05)
-    assert float(flow_y.mean()) == pytest.approx(dy, abs=0.05)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
