@@ -125,7 +125,7 @@ def demo_profile(data: str) -> Profile:
         recipe = dataclasses.replace(recipe, epochs=40, batch=12)
     clip = default_clip(data)
     if data.startswith("ucf101"):  # chosen by experiments/choose_recipe.py
-        recipe = dataclasses.replace(recipe, epochs=40)
+        recipe = dataclasses.replace(recipe, epochs=40, lr=1e-2)
         clip = dataclasses.replace(clip, frames=8, size=72, crop=(64, 64), views=4)
     return Profile(
         name="demo",
