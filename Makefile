@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: placement test test-slow lint report
+.PHONY: placement test test-slow lint publish
 
 placement: $(READY)
 	$(BIN)/python experiments/table_placement.py
@@ -20,8 +20,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-report: $(READY)
-	$(BIN)/python -m repflow_pl.report
+# For the maintainers: renew tables/ and the README from OUT/runs and OUT/tables/yours, with
+# `make publish ARGS="--data ut_interaction"` those of another setting.
+publish: $(READY)
+	$(BIN)/python experiments/publish.py $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'

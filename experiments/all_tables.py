@@ -4,9 +4,9 @@
     python experiments/all_tables.py --seeds 3
     python experiments/all_tables.py --from-results tables/runs    # from results alone, no training
 
-A run that several tables show is made once. Afterwards tables/README.md and the README's block are
-written anew. Last comes table_runtime.py, which trains nothing; `--from-results` and `--rows` leave
-its page as it is, because times cannot be taken from results.
+A run that several tables show is made once; tables/yours/README.md joins the tables. Last comes
+table_runtime.py, which trains nothing; `--from-results` and `--rows` leave its page as it is,
+because times cannot be taken from results.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def table_names() -> list[str]:
 
 def all_tables(arguments: Sequence[str]) -> int:
     """Run everything; returns the exit status, 0 only where all went well."""
-    status = main(*map(builder, table_names()), arguments=arguments, readme=True)
+    status = main(*map(builder, table_names()), arguments=arguments)
     if status not in (0, 1):  # a mistake, or interrupted
         return status
     command = runtime_command(parse(arguments))

@@ -1,9 +1,9 @@
 """The data benchmark: clips per second of the loader, beside decord alone on the same frames.
 
 For every decoder, clip length and number of workers; then, for sets that fit into it, an epoch
-through the memory-mapped cache against one that decodes. Writes tables/bench/data_<set>.{md,csv,
-png}. One to six minutes on two CPU cores that do nothing else; the first run also renders the
-embedded data set.
+through the memory-mapped cache against one that decodes. Writes
+tables/yours/bench/data_<set>.{md,csv,png}. One to six minutes on two CPU cores that do nothing
+else; the first run also renders the embedded data set.
 
     python experiments/bench_data.py                                  # motion_shapes, embedded
     python experiments/bench_data.py --data hmdb51 --data-root ROOT --frames 16,32 --workers 2,4,8
@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from bench.command import parse, shown_command, status_of, write_files
+from bench.command import folder_of, parse, shown_command, status_of, write_files
 from bench.loading import Plan, Results, decoding_by, run
 from bench.loading_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.decode import Decoder
 from repflow_pl.data.index import default_clip, open_set
 from repflow_pl.errors import UserError, unknown
-from repflow_pl.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Options:
     turns: int = 5
     """Turns, of which medians and quartiles are taken."""
     out: Path = Path()
-    """Folder that gets tables/bench/."""
+    """Folder that gets tables/yours/bench/."""
     quick: bool = False
     """Tiny sizes, in seconds: shows that everything works, and its figures mean nothing."""
 
@@ -64,15 +63,20 @@ def main(arguments: Sequence[str]) -> int:
 def bench(options: Options) -> Results:
     """Measure, then write the three files."""
     plan = plan_of(options)
-    folder = options.out / "tables" / "bench"
-    check_writable(folder)
+    folder = folder_of(options.out, options.quick)
     with decoding_by("decord"):  # what decord was tried on, PyAV reads as well
         video_set = open_set(options.data, options.data_root)
     results = run(video_set, plan, lambda text: print(text, flush=True))
     command = shown_command("bench_data.py", options)
     context = Context(options.data, plan, command, options.quick)
     stem = folder / f"data_{options.data}"
-    write_files(stem, markdown_of(results, context), csv_of(results), picture_of(results, context))
+    write_files(
+        options.out,
+        stem,
+        markdown_of(results, context),
+        csv_of(results),
+        picture_of(results, context),
+    )
     return results
 
 

@@ -2,7 +2,7 @@
 
 Eager, torch.compile, the fused backend of the device and OpenCV's TV-L1, timed in turns with a
 plain baseline (bench/baseline.py) at the sizes of blocks 0 to 5 and over the iterations. Writes
-tables/bench/flow_<device>.{md,csv,png}. Three minutes on two CPU cores that do nothing else.
+tables/yours/bench/flow_<device>.{md,csv,png}. Three minutes on two CPU cores that do nothing else.
 
     python experiments/bench_flow.py
     python experiments/bench_flow.py --device cuda --patience 300 --minutes 10
@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, parse, shown_command, status_of, write_files
+from bench.command import chosen_device, folder_of, parse, shown_command, status_of, write_files
 from bench.page import Context, csv_of, markdown_of
 from bench.picture import picture_of
 from bench.plan import build_plan
 from bench.run import run
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import check_writable
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Options:
     patience: float = 50
     """Seconds that torch.compile may take in all; 20 unrolled iterations alone need minutes."""
     out: Path = Path()
-    """Folder that gets tables/bench/."""
+    """Folder that gets tables/yours/bench/."""
     quick: bool = False
     """Tiny sizes, in seconds: shows that everything works, and its figures mean nothing."""
 
@@ -58,8 +57,7 @@ def main(arguments: Sequence[str]) -> int:
 def bench(options: Options) -> None:
     """Measure, then write the three files."""
     device = chosen_device(options.device)
-    folder = options.out / "tables" / "bench"
-    check_writable(folder)
+    folder = folder_of(options.out, options.quick)
     results = run(
         build_plan(device, options.quick),
         device,
@@ -71,7 +69,9 @@ def bench(options: Options) -> None:
     command = shown_command("bench_flow.py", options)
     context = Context(device, options.threads, command, options.quick)
     page, csv = markdown_of(results, context), csv_of(results)
-    write_files(folder / f"flow_{device.type}", page, csv, picture_of(results, context))
+    write_files(
+        options.out, folder / f"flow_{device.type}", page, csv, picture_of(results, context)
+    )
 
 
 if __name__ == "__main__":

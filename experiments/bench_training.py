@@ -2,7 +2,8 @@
 
 Training and evaluation, the flow layer's share of a step, the wait for data and peak memory; the
 networks are timed in turns. On a GPU at the paper's setting (ResNet-34, 16 x 112 x 112, batch 24),
-on a CPU at the demo's. Writes tables/bench/training_<device>.{md,csv,png}. A minute on two CPU
+on a CPU at the demo's. Writes
+tables/yours/bench/training_<device>.{md,csv,png}. A minute on two CPU
 cores that do nothing else; the first run also renders the embedded data set.
 
     python experiments/bench_training.py
@@ -18,13 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, parse, shown_command, status_of, write_files
+from bench.command import chosen_device, folder_of, parse, shown_command, status_of, write_files
 from bench.training import Results, Setting, run
 from bench.training_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.files import check_writable
 from repflow_pl.profiles import build_profile
 
 DATA = "motion_shapes"
@@ -41,7 +41,7 @@ class Options:
     minutes: float = 3
     """At most about how long, beside the rendering of the data set."""
     out: Path = Path()
-    """Folder that gets tables/bench/."""
+    """Folder that gets tables/yours/bench/."""
     quick: bool = False
     """Tiny sizes, in seconds: shows that everything works, and its figures mean nothing."""
 
@@ -60,15 +60,14 @@ def main(arguments: Sequence[str]) -> int:
 def bench(options: Options, video_set: VideoSet) -> Results:
     """Measure, then write the three files."""
     setting = setting_of(options)
-    folder = options.out / "tables" / "bench"
-    check_writable(folder)
+    folder = folder_of(options.out, options.quick)
     minutes = options.minutes / 20 if options.quick else options.minutes
     results = run(setting, video_set, minutes, lambda text: print(text, flush=True))
     command = shown_command("bench_training.py", options)
     context = Context(setting, results.workers, command, options.quick)
     page, csv = markdown_of(results, context), csv_of(results)
     stem = folder / f"training_{setting.device.type}"
-    write_files(stem, page, csv, picture_of(results, context))
+    write_files(options.out, stem, page, csv, picture_of(results, context))
     return results
 
 

@@ -25,7 +25,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
-from repflow_pl.report.table import Rendered
+from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 
 REFERENCE = "RGB"
@@ -37,7 +37,7 @@ SAY_EVERY = 10.0
 @dataclass(frozen=True)
 class Options:
     """Time one clip in every row of the state-of-the-art table, then write
-    tables/<data>/runtime.{md,csv,png}. Nothing is trained."""
+    tables/yours/<data>/runtime.{md,csv,png}. Nothing is trained."""
 
     data: str = "motion_shapes"
     """Data set: motion_shapes (embedded), ut_interaction, or folder."""
@@ -47,7 +47,7 @@ class Options:
     rounds: int = 50
     """How often every row is timed, after three rounds of warm-up."""
     out: Path = Path()
-    """Folder that gets tables/."""
+    """Folder that gets tables/yours/."""
 
     def __post_init__(self) -> None:
         if self.rounds < 2:
@@ -75,12 +75,12 @@ def parse(arguments: Sequence[str]) -> Options:
 def show(files: Rendered) -> None:
     """The page, and where it is."""
     print(files.markdown.read_text(encoding="utf-8"))
-    print(f"wrote {files.markdown}, {files.csv.name} and {files.png.name}")
+    print(files.said)
 
 
 def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     """Time the rows of a table, write the three files and the page of all tables."""
-    out = options.out / "tables"
+    out = options.out / YOURS
     check_writable(out)
     setting = Setting(options.data, options.profile)
     video_set = open_set(options.data, options.data_root)
@@ -92,7 +92,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
 
     from repflow_pl.data.clips import one_clip
     from repflow_pl.data.tvl1 import TVL1Options
-    from repflow_pl.report.join import join
+    from repflow_pl.report.join import join_yours
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
     from repflow_pl.training.clip_times import time_models
@@ -126,7 +126,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     )
     rows = runtime_rows(table.rows, timed, paper_figures("sota"), REFERENCE)
     files = render_runtime(rows, context, out)
-    join(out)
+    join_yours(options.out)
     return files
 
 

@@ -24,8 +24,9 @@ from repflow_pl.files import check_writable
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.choose import Numbered, choose_rows
-from repflow_pl.report.join import join
-from repflow_pl.report.table import Rendered, Table
+from repflow_pl.report.join import join_yours
+from repflow_pl.report.page import YOURS, Rendered
+from repflow_pl.report.table import Table
 from repflow_pl.specs import Precision, spec_hash
 from repflow_pl.tables import (
     Setting,
@@ -46,7 +47,8 @@ OWN_RUNS = Path("OUT/runs")
 
 @dataclass(frozen=True)
 class Options:
-    """Train and measure what a table misses, then write tables/<data>/<table>.{md,csv,png}."""
+    """Train and measure what a table misses, then write
+    tables/yours/<data>/<table>.{md,csv,png}."""
 
     rows: str = "all"
     """Rows to run, with commas between: names, parts of a name that no other has, or numbers; see
@@ -82,9 +84,8 @@ class Options:
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
     out: Path = Path()
-    """Folder that gets runs/, wandb/ and tables/. Tables are in tables/<data>/; the paper profile
-    and another backbone have folders of their own, tables/<data>-<profile>-<backbone>/. The
-    results that tables rest on are kept in tables/runs/."""
+    """Folder that gets runs/, wandb/ and tables/yours/. Tables are in tables/yours/<data>/; the
+    paper profile and another backbone have folders of their own, <data>-<profile>-<backbone>/."""
     list: bool = False
     from_results: Path | None = None
 
@@ -105,13 +106,8 @@ class Options:
             )
 
 
-def main(
-    *builders: TableBuilder, arguments: Sequence[str] | None = None, readme: bool = False
-) -> int:
-    """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake.
-
-    `readme`: renew the README's block too.
-    """
+def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
+    """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
     try:
         with ended_by_signals():
@@ -122,9 +118,9 @@ def main(
                 if not is_main_process():
                     return follow()
                 with leading() as ended:
-                    ended.status = run_tables(builders, parse(arguments), console, readme)
+                    ended.status = run_tables(builders, parse(arguments), console)
                 return ended.status
-            return run_tables(builders, parse(arguments), console, readme)
+            return run_tables(builders, parse(arguments), console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -208,9 +204,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
     return options
 
 
-def run_tables(
-    builders: Sequence[TableBuilder], options: Options, console: Console, readme: bool = False
-) -> int:
+def run_tables(builders: Sequence[TableBuilder], options: Options, console: Console) -> int:
     """Run what is missing of the chosen rows of all tables, then write them and their page."""
     setting = setting_of(options)
     if options.from_results is not None:
@@ -220,7 +214,7 @@ def run_tables(
                 console, choose_rows(tables, options.rows), options.seeds, options.from_results
             )
         else:
-            _write(tables, facts, options.from_results, options, console, readme)
+            _write(tables, facts, options.from_results, options, console)
         return 0
     runs = options.out / "runs"
     check_writable(runs)
@@ -251,7 +245,7 @@ def run_tables(
             if len(video_sets) > 1:
                 console.print(f"split {video_set.fold} of {len(video_sets)}")
             failures += _train(todo, video_set, options, console) if todo else 0
-    written = _write(tables, facts, runs, options, console, readme)
+    written = _write(tables, facts, runs, options, console)
     if left:
         _log(tables, written, facts, options, console)
     return 1 if failures else 0
@@ -286,21 +280,18 @@ def _write(
     runs: Path,
     options: Options,
     console: Console,
-    readme: bool,
 ) -> list[Rendered]:
     """Write the tables and their page; say so, and show a single table."""
     setting = setting_of(options)
-    out = options.out / "tables"
+    out, own = options.out / YOURS, runs == options.out / "runs"
     written = []
     for table in tables:
-        files = write_table(table, facts, setting, runs, options.seeds, out)
+        files = write_table(table, facts, setting, runs, options.seeds, out, replace=own)
         if len(tables) == 1:
             console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
-        names = f"{files.markdown}, {files.csv.name} and {files.png.name}"
-        console.print(f"wrote {names}", markup=False)
+        console.print(files.said, markup=False)
         written.append(files)
-    for path in join(out, options.out / "README.md" if readme else None):
-        console.print(f"wrote {path}", markup=False)
+    console.print(f"wrote {join_yours(options.out)}", markup=False)
     return written
 
 

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, get_type_hints
 
+import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
 from repflow_pl.errors import UserError
+
+
+def add_options(parser: ArgumentParser, options: type[Any], skip: Collection[str] = ()) -> None:
+    """Give a parser an option for every field of a dataclass, but for those in `skip`.
+
+    `data_root` is --data-root; the docstring below a field is its help; a bool is a switch. Every
+    field has a default.
+    """
+    types = get_type_hints(options)
+    documented = docstring_parser.parse_from_object(options).params
+    helps = {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+    for field in dataclasses.fields(options):
+        if field.name in skip:
+            continue
+        name, text = f"--{field.name.replace('_', '-')}", helps.get(field.name)
+        if types[field.name] is bool:
+            parser.add_argument(name, action="store_true", help=text)
+        else:
+            parser.add_argument(name, type=types[field.name], default=field.default, help=text)
 
 
 def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:

@@ -13,8 +13,8 @@ from repflow_pl.data.index import fold_count, identity
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
-from repflow_pl.report.publish import publish
-from repflow_pl.report.table import Context, MetadataBaseline, Rendered, Table, render
+from repflow_pl.report.page import Rendered
+from repflow_pl.report.table import Context, MetadataBaseline, Table, render
 from repflow_pl.specs import DataSpec, Precision, with_fields
 
 TableBuilder = Callable[[Profile, DataSpec], Table]
@@ -159,18 +159,16 @@ def write_table(
     runs: Path,
     seeds: int,
     out: Path,
+    replace: bool = False,
 ) -> Rendered:
-    """Render a table from the results in `runs`, and keep these in `<out>/runs` beside it.
+    """Render a table from the results in `runs`, below `out`; `replace` as in `write_page`.
 
     Its seeds are 0 to `seeds` - 1 and those that earlier calls finished: no result is left out.
     """
     setting = plain_setting(setting)
     shown = sorted({*range(seeds), *_seeds(table, runs)})
     context = context_of(facts[0], setting, shown_command(table, setting, max(shown) + 1))
-    files = render(table, context, runs, shown, out)
-    for each in facts:
-        publish(table, runs, shown, facts_path(runs, each.name, each.fingerprint), out / "runs")
-    return files
+    return render(table, context, runs, shown, out, replace=replace)
 
 
 def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:

@@ -19,9 +19,11 @@ import pytest
 from repflow_pl.cli import Options, main, parse
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, demo_profile
+from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec
 from repflow_pl.tables import average_of
+from repflow_pl.training.result import EXTRAS, FILES
 from tests.conftest import write_clip
 
 CHECKOUT = Path(__file__).parents[1]
@@ -106,7 +108,7 @@ def test_runs_a_row_and_reuses_it(script: Script) -> None:
     assert (result["videos_train"], result["videos_val"], result["videos_test"]) == (16, 4, 6)
     assert result["videos_broken"] == 0
     assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
-    (folder,) = script.out.glob("tables/folder-*")
+    (folder,) = script.out.glob("tables/yours/folder-*")
     assert {p.name for p in folder.iterdir()} == {"placement.md", "placement.csv", "placement.png"}
     assert "missing" in (folder / "placement.md").read_text(), "the other rows have no results"
     before = {p: p.stat().st_mtime_ns for p in (script.out / "runs").rglob("*") if p.is_file()}
@@ -201,7 +203,7 @@ def test_a_failed_run_fails_alone(script: Script) -> None:
     status, output, errors = script.run("--rows", RGB)
     assert status == 1
     assert "FAILED RGB CNN, seed 0" in output and "error.txt" in output
-    (page,) = script.out.glob("tables/folder-*/placement.md")
+    (page,) = script.out.glob("tables/yours/folder-*/placement.md")
     assert "FAILED" in page.read_text()
     assert "Traceback" not in output + errors
 
@@ -294,33 +296,32 @@ def files_below(folder: Path) -> dict[str, bytes]:
 
 
 def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
-    """The same bytes, from the runs and from what was published of them, without a trainer."""
+    """The same bytes, from the runs and from what is for others of them, without a trainer."""
     assert script.run("--rows", RGB)[0] == 0
-    made = files_below(script.out / "tables")
-    (result,) = (name for name in made if name.endswith("result.json"))
-    (facts,) = (name for name in made if re.fullmatch(r"runs/data/folder-\w{12}\.json", name))
+    made = files_below(script.out / YOURS)
+    (facts,) = (script.out / "runs" / "data").iterdir()
     assert set(made) == {
         "README.md",
-        *(f"{Path(facts).stem}/placement.{kind}" for kind in ("md", "csv", "png")),
-        result,
-        result.replace("result", "spec"),
-        result.replace("result.json", "curve.csv"),
-        result.replace("result.json", "predictions.csv.gz"),
-        facts,
+        *(f"{facts.stem}/placement.{kind}" for kind in ("md", "csv", "png")),
     }
-    for name, content in made.items():
+    published = tmp_path / "published"
+    (run,) = script.out.glob("runs/*/seed0")
+    for path in (facts, *(run / name for name in (*FILES, *EXTRAS))):
+        copy = published / path.relative_to(script.out / "runs")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    for name, content in {**made, **files_below(published)}.items():
         if name.endswith((".json", ".md", ".csv")):
             for own in (str(tmp_path), str(Path.home()), os.sep + "tmp", platform.node()):
                 assert own.encode() not in content, f"{own} is in {name}"
 
     own = ("--out", str(script.out), "--from-results")
     assert render_alone("table_placement.py", *own) == (0, set(), "")
-    assert files_below(script.out / "tables") == made
+    assert files_below(script.out / YOURS) == made
     elsewhere = tmp_path / "elsewhere"
-    published = ("--from-results", str(script.out / "tables" / "runs"), "--out", str(elsewhere))
-    status, loaded, errors = render_alone("all_tables.py", *published)
-    assert (status, loaded, errors) == (0, set(), "")
-    copied = files_below(elsewhere / "tables")
+    others = ("--from-results", str(published), "--out", str(elsewhere))
+    assert render_alone("all_tables.py", *others) == (0, set(), "")
+    copied = files_below(elsewhere / YOURS)
     assert {name: copied[name] for name in made if name != "README.md"} == {
         name: content for name, content in made.items() if name != "README.md"
     }

@@ -18,7 +18,8 @@ from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
 from repflow_pl.report.choose import choose_rows
 from repflow_pl.report.collect import seeds_of
-from repflow_pl.report.join import BEGIN, END
+from repflow_pl.report.page import YOURS
+from repflow_pl.report.publish import unite
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, spec_hash
 from repflow_pl.tables import (
@@ -62,7 +63,7 @@ class Both:
         changed = dataclasses.replace(self.options, **options)  # type: ignore[arg-type]
         output = io.StringIO()
         console = Console(file=output, soft_wrap=True)
-        return run_tables([one, two], changed, console, readme=True), output.getvalue()
+        return run_tables([one, two], changed, console), output.getvalue()
 
     def results(self) -> set[str]:
         return {path.parts[-3] for path in self.out.glob("runs/*/seed*/result.json")}
@@ -77,7 +78,6 @@ def both(
 
 
 def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> None:
-    (both.out / "README.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     status, output = both.run(list=True)
     assert status == 0
     blocked = re.search(r"Block 3 +runs/(\w{12}) ", output)
@@ -93,7 +93,7 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
     assert "[2/3] one: Block 1 · seed 0 · done" in output
     assert "[3/3] two: Block 3 · seed 0 · FAILED" in output
     assert "Plain" not in output, "it is the run named RGB"
-    tables = both.out / "tables"
+    tables = both.out / YOURS
     assert "| Block 3 | FAILED |" in (next(tables.glob("folder-*")) / "two.md").read_text(
         encoding="utf-8"
     )
@@ -106,11 +106,13 @@ def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> Non
     status, output = both.run()
     assert status == 0 and "2 of 3 runs are done, 1 are left." in output
     assert "[1/1]" in output and "FAILED" not in output
-    published = {path.parts[-3] for path in (tables / "runs").glob("*/seed*/result.json")}
-    assert published == both.results() and len(published) == 3
 
-    later = both.out / "later"
-    shutil.copytree(tables / "runs", later / "runs")
+    runs, later = both.out / "runs", both.out / "later"
+    found = kept_tables([one, two], Setting("folder"), runs)[1]
+    assert [unite(table, runs, later / "runs") for table in found] == [
+        {"new": 2}, {"new": 1, "the same": 1},
+    ]  # fmt: skip
+    assert {path.parts[-3] for path in later.glob("runs/*/seed*/result.json")} == both.results()
     status, output = both.run(out=later)
     assert status == 0 and "left" not in output, "published results are not trained again"
 

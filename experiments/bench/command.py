@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import check_writable
+from repflow_pl.report.join import join_yours
+from repflow_pl.report.page import YOURS, write_page
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +84,19 @@ def shown_command(script: str, options: Any) -> str:
     return shlex.join(parts)
 
 
-def write_files(stem: Path, page: str, csv: str, png: bytes) -> None:
-    """Write stem.md, .csv and .png, each whole or not at all, and show the page."""
-    contents = {".csv": csv.encode(), ".png": png, ".md": page.encode()}
-    for ending, content in contents.items():
-        with atomic_write(stem.with_suffix(ending), "wb") as stream:
-            stream.write(content)
+def folder_of(out: Path, quick: bool) -> Path:
+    """Where a benchmark's page will stand; figures that mean nothing have a folder of their own.
+
+    Errors: UserError where nothing can be written to it.
+    """
+    folder = out / YOURS / ("bench-quick" if quick else "bench")
+    check_writable(folder)
+    return folder
+
+
+def write_files(out: Path, stem: Path, page: str, csv: str, png: bytes) -> None:
+    """Write stem.md, .csv and .png, show the page and join it to the others below OUT."""
+    files = write_page(stem, page, csv, png)
     print(page)
-    print(f"wrote {stem}.md, .csv and .png")
+    print(files.said)
+    print(f"wrote {join_yours(out)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.report.page import YOURS
 
 BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
 README_TABLE = ("motion_shapes", "placement")
@@ -26,6 +27,17 @@ PAPER_ORDER = (
     "sota",
 )
 
+INTRODUCTION = """\
+# Tables
+
+Every table of the paper that was measured, rendered from result files, and the benchmarks. Do not \
+edit by hand: the next `python -m repflow_pl.report` writes this page anew. What is known of the \
+paper's own figures is in [paper/](paper/README.md)."""
+YOUR_INTRODUCTION = """\
+# Your tables
+
+What the commands that you ran here measured. The next one writes this page anew."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -37,7 +49,15 @@ class Page:
     text: str
 
 
-def join(tables: Path, readme: Path | None = None) -> tuple[Path, ...]:
+def join_yours(out: Path) -> Path:
+    """Write the page that joins a user's own tables below OUT; its path."""
+    (page,) = join(out / YOURS, introduction=YOUR_INTRODUCTION)
+    return page
+
+
+def join(
+    tables: Path, readme: Path | None = None, introduction: str = INTRODUCTION
+) -> tuple[Path, ...]:
     """Write `tables/README.md` and the README's block; the files that were written.
 
     A README that is absent or has no markers is left alone, and so is its block while the table
@@ -48,7 +68,7 @@ def join(tables: Path, readme: Path | None = None) -> tuple[Path, ...]:
     if not pages:
         raise UserError(f"no table in {tables}: run one of the scripts in experiments/ first.")
     written = [tables / "README.md"]
-    _write(written[0], joined(pages))
+    _write(written[0], joined(pages, introduction))
     main = [page for page in pages if (page.data, page.name) == README_TABLE]
     if readme is not None and readme.is_file() and main:
         before = readme.read_text(encoding="utf-8")
@@ -74,14 +94,9 @@ def in_papers_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def joined(pages: tuple[Page, ...]) -> str:
+def joined(pages: tuple[Page, ...], introduction: str) -> str:
     """The text of tables/README.md: contents, then the pages under a heading for each data set."""
-    parts = [
-        "# Tables",
-        "Every table of the paper that was measured, rendered from result files, and the "
-        "benchmarks. Do not edit by hand: the next `python -m repflow_pl.report` writes this page "
-        "anew. What is known of the paper's own figures is in [paper/](paper/README.md).",
-    ]
+    parts = [introduction]
     contents = []
     for data in dict.fromkeys(page.data for page in pages):
         contents.append(f"- {data}")

@@ -1,36 +1,54 @@
-"""The results that a table rests on, kept beside the tables, so that anybody can render it."""
+"""The results that a published table rests on, kept beside it, so that anybody can render it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from repflow_pl.files import atomic_write
+from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.rows import Table
 from repflow_pl.specs import spec_hash
 from repflow_pl.training.result import EXTRAS, FILES
 
+State = Literal["new", "renewed", "kept", "the same"]
 
-def publish(table: Table, runs: Path, seeds: Sequence[int], facts: Path, into: Path) -> None:
-    """Copy a table's results, and the file of facts on its data, into another folder of runs.
 
-    The layout stays: `<hash>/seed<k>/{result.json, spec.json, ...}` and `data/<facts>`. What is
-    there already and the same is not touched.
+def unite(table: Table, runs: Path, into: Path) -> Counter[State]:
+    """Add a table's results in `runs` to another folder of runs; how many came, and how.
+
+    The layout stays: `<hash>/seed<k>/{result.json, spec.json, ...}`. Nothing is taken away: a
+    result of the same run and seed is replaced, unless it has files that the new one lacks.
     """
-    _copy(facts, into / "data" / facts.name)
-    specs = [spec for row in table.rows for spec in (row.spec, *row.other_splits)]
-    for spec in specs:
-        for seed in seeds:
-            place = Path(spec_hash(spec)) / f"seed{seed}"
-            if (runs / place / "result.json").is_file():
-                for name in (*EXTRAS, *FILES):
-                    _copy(runs / place / name, into / place / name)
+    specs = {spec_hash(s): s for row in table.rows for s in (row.spec, *row.other_splits)}
+    return Counter(
+        _bring(runs / name / f"seed{seed}", into / name / f"seed{seed}")
+        for name, spec in specs.items()
+        for seed in sorted(seeds_of(runs, spec))
+    )
 
 
-def _copy(source: Path, target: Path) -> None:
-    if not source.is_file():
-        return
-    content = source.read_bytes()
-    if not (target.is_file() and target.read_bytes() == content):
-        with atomic_write(target, "wb") as stream:
-            stream.write(content)
+def _bring(run: Path, place: Path) -> State:
+    there, new = dict(_files(place)), dict(_files(run))
+    if there == new:
+        return "the same"
+    if not set(there) <= set(new):
+        return "kept"
+    for name, content in new.items():
+        copy(content, place / name)
+    return "renewed" if there else "new"
+
+
+def _files(run: Path) -> Iterator[tuple[str, bytes]]:
+    """What of a run is for others; result.json last, for it is what makes a run one."""
+    for name in (*EXTRAS, *reversed(FILES)):
+        if (run / name).is_file():
+            yield name, (run / name).read_bytes()
+
+
+def copy(content: bytes, target: Path) -> None:
+    """Write a file whole or not at all."""
+    with atomic_write(target, "wb") as stream:
+        stream.write(content)

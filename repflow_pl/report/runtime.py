@@ -10,14 +10,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from repflow_pl.errors import unknown
-from repflow_pl.files import atomic_write
 from repflow_pl.report.markdown import PROFILES
+from repflow_pl.report.page import Rendered, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.stats import Quartiles, quartiles
-from repflow_pl.report.table import Rendered
 from repflow_pl.report.wording import grid, significant
 from repflow_pl.training.clip_times import ModelTimes
 from repflow_pl.training.result import Versions
@@ -83,18 +82,12 @@ def runtime_rows(
 
 
 def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Path) -> Rendered:
-    """Write `<out>/<folder>/runtime.{md,csv,png}`, each whole or not at all."""
-    stem = out / context.folder / NAME
-    files = Rendered(stem.with_suffix(".md"), stem.with_suffix(".csv"), stem.with_suffix(".png"))
+    """Write `<out>/<folder>/runtime.{md,csv,png}`, as `write_page` does."""
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown_runtime(rows, context)
     lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
     picture = plot_runtime(rows, f"{TITLE}: {context.data}, {context.profile} profile")
-    contents = (files.csv, lines.encode()), (files.png, picture), (files.markdown, page.encode())
-    for path, content in contents:
-        with atomic_write(path, "wb") as stream:
-            stream.write(content)
-    return files
+    return write_page(out / context.folder / NAME, page, lines, picture)
 
 
 def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from repflow_pl.files import atomic_write
 from repflow_pl.report.collect import Collected, Failure, collect
 from repflow_pl.report.markdown import markdown
+from repflow_pl.report.page import Rendered, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
@@ -28,15 +27,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """The three files of a table."""
-
-    markdown: Path
-    csv: Path
-    png: Path
-
-
 def render(
     table: Table,
     context: Context,
@@ -44,22 +34,18 @@ def render(
     seeds: Sequence[int],
     out: Path = Path("tables"),
     paper_folder: Path = PAPER_FOLDER,
+    replace: bool = False,
 ) -> Rendered:
     """Write `<out>/<folder>/<table>.{md,csv,png}` from the results in `runs`.
 
-    Each file is written whole or not at all. Rows without results are printed as missing or FAILED.
+    Rows without results are printed as missing or FAILED; see `write_page` for what stays.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
     collected = [collect(runs, row, seeds) for row in table.rows]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
-    stem = out / (context.folder or context.data) / table.name
-    files = Rendered(stem.with_suffix(".md"), stem.with_suffix(".csv"), stem.with_suffix(".png"))
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown(table, context, collected, paper)
     lines = tidy(table, context, collected, paper).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)
-    contents = (files.csv, lines.encode()), (files.png, picture), (files.markdown, page.encode())
-    for path, content in contents:
-        with atomic_write(path, "wb") as stream:
-            stream.write(content)
-    return files
+    stem = out / (context.folder or context.data) / table.name
+    return write_page(stem, page, lines, picture, replace)

@@ -16,6 +16,7 @@ import bench_data  # noqa: E402
 from bench.loading import Case, Results  # noqa: E402
 
 from repflow_pl.data.decode import VARIABLE  # noqa: E402
+from repflow_pl.report.page import YOURS  # noqa: E402
 
 
 def test_ratios_are_taken_within_a_turn() -> None:
@@ -38,7 +39,7 @@ def test_every_case_has_a_line(
     arguments += ["--frames", "4", "--workers", "1", "--batch", "2", "--size", "56", "--quick"]
     assert bench_data.main(arguments) == 0
     assert os.environ[VARIABLE] == "pyav"
-    folder = tmp_path / "tables" / "bench"
+    folder = tmp_path / YOURS / "bench-quick"
     names = sorted(path.name for path in folder.iterdir())
     assert names == [f"data_folder.{ending}" for ending in ("csv", "md", "png")]
     page = (folder / "data_folder.md").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ from bench.run import Timed  # noqa: E402
 from ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results  # noqa: E402
 
 from repflow_pl.ops import FlowKernels, flow_cuda  # noqa: E402
-from repflow_pl.report.join import join  # noqa: E402
+from repflow_pl.report.page import YOURS  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -242,7 +242,7 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert bench_flow.main([*quick, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
     finally:
         torch.set_num_threads(threads)
-    folder = tmp_path / "tables" / "bench"
+    folder = tmp_path / YOURS / "bench-quick"
     assert sorted(p.name for p in folder.iterdir()) == [
         f"flow_cpu.{e}" for e in ("csv", "md", "png")
     ]
@@ -263,9 +263,8 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert int(line["n"]) >= timing.FEWEST_TURNS and not line["not_measured"]
     compiled = [line for line in lines if line["backend"] == "compile"]
     assert compiled and all(line["not_measured"] and not line["ratio_median"] for line in compiled)
-    join(tmp_path / "tables")
-    joined = (tmp_path / "tables" / "README.md").read_text(encoding="utf-8")
-    assert "(bench/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
+    joined = (tmp_path / YOURS / "README.md").read_text(encoding="utf-8")
+    assert "(bench-quick/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
 
 
 def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
@@ -276,7 +275,7 @@ def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
         assert bench_flow.main([*hurried, "--minutes", "0.01", "--out", str(tmp_path)]) == 0
     finally:
         torch.set_num_threads(threads)
-    page = (tmp_path / "tables" / "bench" / "flow_cpu.md").read_text(encoding="utf-8")
+    page = (tmp_path / YOURS / "bench-quick" / "flow_cpu.md").read_text(encoding="utf-8")
     assert "- not measured: fused: the run's 0.01 minutes were over" in page
 
 

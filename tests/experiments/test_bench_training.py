@@ -18,6 +18,7 @@ from bench.training import Results  # noqa: E402
 from bench.training_page import added  # noqa: E402
 
 from repflow_pl.data.index import open_set  # noqa: E402
+from repflow_pl.report.page import YOURS  # noqa: E402
 
 
 def results_of(rgb: list[float], flow: list[float]) -> Results:
@@ -68,7 +69,7 @@ def test_quick_run(
         results = bench_training.bench(options, open_set("folder", video_folder))
     finally:
         torch.set_num_threads(threads)
-    folder = tmp_path / "tables" / "bench"
+    folder = tmp_path / YOURS / "bench-quick"
     names = sorted(path.name for path in folder.iterdir())
     assert names == [f"training_cpu.{ending}" for ending in ("csv", "md", "png")]
     page = (folder / "training_cpu.md").read_text(encoding="utf-8")

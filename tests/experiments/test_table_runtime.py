@@ -17,6 +17,7 @@ from table_runtime import Options, main, parse, shown_command
 
 from repflow_pl import cli
 from repflow_pl.errors import UserError
+from repflow_pl.report.page import YOURS
 from repflow_pl.report.paper import PAPER_FOLDER
 
 PAPER = pd.read_csv(PAPER_FOLDER / "sota.csv")
@@ -32,7 +33,7 @@ def test_every_row_of_the_paper_is_timed(
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     arguments = ["--data", "folder", "--data-root", str(video_folder), "--rounds", "2"]
     assert main([*arguments, "--out", str(tmp_path)]) == 0
-    (folder,) = tmp_path.glob("tables/folder-*")
+    (folder,) = tmp_path.glob("tables/yours/folder-*")
     assert {p.name for p in folder.iterdir()} == {"runtime.md", "runtime.csv", "runtime.png"}
     assert not (tmp_path / "runs").exists()
     assert not list((shared_cache / "tvl1").glob("*")), "one clip's fields are not those of a set"
@@ -55,7 +56,7 @@ def test_every_row_of_the_paper_is_timed(
     printed = capsys.readouterr().out
     assert str(video_folder) not in (folder / "runtime.md").read_text(encoding="utf-8")
     assert "--data folder --rounds 2`" in printed and "8 frames of 64 x 64 pixels" in printed
-    assert "### Run time per clip: folder" in (tmp_path / "tables" / "README.md").read_text(
+    assert "### Run time per clip: folder" in (tmp_path / YOURS / "README.md").read_text(
         encoding="utf-8"
     )
 

@@ -117,7 +117,7 @@ def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> N
     status = run_tables([partial(tiny, builder(name))], options, console)
     assert status == 0, output.getvalue()
     ending = "" if profile == "demo" else f"-{profile}"
-    (path,) = out.glob(f"tables/folder-{'?' * 12}{ending}/{name}.csv")
+    (path,) = out.glob(f"tables/yours/folder-{'?' * 12}{ending}/{name}.csv")
     frame = pd.read_csv(path)
     table = tiny(builder(name), build_profile(profile, "folder"), DataSpec("folder"))
     assert list(frame["row"]) == [row.name for row in table.rows]

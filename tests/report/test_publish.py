@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
-from repflow_pl.report.publish import publish
+from repflow_pl.report.publish import unite
 from repflow_pl.report.table import Context, Table, render
 from repflow_pl.specs import spec_hash
+from repflow_pl.training.curve import CURVE
 
 
 def files(folder: Path) -> set[str]:
@@ -16,24 +18,19 @@ def files(folder: Path) -> set[str]:
 def test_a_table_renders_alike_from_what_was_published(
     table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
 ) -> None:
-    facts = runs / "data" / "motion_shapes-5f3a9c01.json"
-    facts.parent.mkdir()
-    facts.write_text("{}")
     rgb = runs / spec_hash(table.rows[0].spec) / "seed0"
     (rgb / "spec.json").write_text("{}")
     (rgb / "last.ckpt").write_bytes(b"weights")
     (runs / "0123456789ab" / "seed0").mkdir(parents=True)
     (runs / "0123456789ab" / "seed0" / "result.json").write_text("another table's")
     into = tmp_path / "published"
-    publish(table, runs, [0, 1, 2], facts, into)
+    unite(table, runs, into)
 
     results = {name for name in files(runs) if name.endswith("result.json")}
     expected = results - {"0123456789ab/seed0/result.json"}
-    expected |= {f"data/{facts.name}", f"{rgb.relative_to(runs).as_posix()}/spec.json"}
-    assert files(into) == expected
+    assert files(into) == expected | {f"{rgb.relative_to(runs).as_posix()}/spec.json"}
     before = {path: path.stat().st_mtime_ns for path in into.rglob("*")}
-    publish(table, runs, [0, 1, 2], facts, into)
-    publish(table, into, [0, 1, 2], into / "data" / facts.name, into)
+    assert unite(table, runs, into) == unite(table, into, into) == {"the same": len(expected)}
     assert before == {path: path.stat().st_mtime_ns for path in into.rglob("*")}
 
     from_runs = render(table, context, runs, [0, 1, 2], tmp_path / "a", paper_folder)
@@ -42,13 +39,19 @@ def test_a_table_renders_alike_from_what_was_published(
     assert from_published.csv.read_text() == from_runs.csv.read_text().replace("FAILED", "missing")
 
 
-def test_a_newer_result_replaces_the_published_one(
+def test_a_newer_result_replaces_the_published_one_if_nothing_of_that_is_lost(
     table: Table, runs: Path, tmp_path: Path
 ) -> None:
     into = tmp_path / "published"
-    facts = tmp_path / "none.json"
-    publish(table, runs, [0], facts, into)
+    count = unite(table, runs, into).total()
     place = Path(spec_hash(table.rows[0].spec)) / "seed0" / "result.json"
     (runs / place).write_text("newer")
-    publish(table, runs, [0], facts, into)
+    assert unite(table, runs, into) == {"the same": count - 1, "renewed": 1}
+    assert (into / place).read_text() == "newer"
+    shutil.rmtree(runs / place.parts[0])
+    assert unite(table, runs, into).total() == count - 3, "what is missing here stays there"
+    (runs / place).parent.mkdir(parents=True)
+    (runs / place).write_text("newest")
+    (into / place).with_name(CURVE).write_text("what the newest has not got")
+    assert unite(table, runs, into)["kept"] == 1
     assert (into / place).read_text() == "newer"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from repflow_pl.report import __main__ as command
+from repflow_pl.report.page import YOURS
 from repflow_pl.report.pull import Pulled, pull
 from repflow_pl.training.lock import held
 
@@ -147,7 +148,7 @@ def test_facts_of_data_sets_come_too_and_tables_need_no_more(tmp_path: Path) -> 
     script = CHECKOUT / "experiments" / "table_placement.py"
     command = [sys.executable, str(script), "--from-results", str(runs), "--out", str(tmp_path)]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
-    assert "81." in (tmp_path / "tables" / "motion_shapes" / "placement.md").read_text()
+    assert "81." in (tmp_path / YOURS / "motion_shapes" / "placement.md").read_text()
 
 
 @pytest.mark.parametrize(

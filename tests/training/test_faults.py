@@ -222,7 +222,7 @@ class Sweep:
 
     def table(self) -> list[tuple[str, ...]]:
         """The table's accuracies, of every row."""
-        (path,) = self.out.glob("tables/folder-*/placement.csv")
+        (path,) = self.out.glob("tables/yours/folder-*/placement.csv")
         with path.open(encoding="utf-8") as stream:
             return [
                 tuple(row[name] for name in ("row", "state", "top1", "clip_top1", "videos_test"))

@@ -156,7 +156,7 @@ class Script:
         )
 
     def accuracies(self) -> list[tuple[str, ...]]:
-        (path,) = self.out.glob("tables/folder-*/placement.csv")
+        (path,) = self.out.glob("tables/yours/folder-*/placement.csv")
         with path.open(encoding="utf-8") as stream:
             return [
                 tuple(row[name] for name in ("row", "state", "top1", "clip_top1", "videos_test"))

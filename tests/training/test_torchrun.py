@@ -158,7 +158,7 @@ def test_two_machines_end_with_the_accuracy_of_one_process(
     statuses, printed = both()
     assert any(statuses) and printed.count("· epoch 10/10") == 1, printed
     assert len(script.results()) == 1, "the other run, but not what needs both"
-    assert len(list(script.out.glob("tables/folder-*/placement.md"))) == 1
+    assert len(list(script.out.glob("tables/yours/folder-*/placement.md"))) == 1
 
     for name in ("last.ckpt", "previous.ckpt"):
         (broken / name).unlink()

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from repflow_pl.cli import Options, run_tables
 from repflow_pl.profiles import Profile
+from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.result import EXTRAS, FILES
@@ -65,7 +66,7 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
         assert text.encode() in shown, text
 
     staged = [path.read_bytes() for path in (made / "staged").rglob("*") if path.is_file()]
-    tables = list((out / "tables" / facts.stem).iterdir())
+    tables = list((out / YOURS / facts.stem).iterdir())
     kept = [result.with_name(name) for name in (*FILES, *EXTRAS)]
     wanted = [*kept, facts, *tables]
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)

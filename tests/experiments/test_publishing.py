@@ -1,0 +1,195 @@
+"""What a user makes stays out of git's sight; publishing unites, and never puts less over more."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+sys.path[:0] = [str(CHECKOUT / "experiments")]
+
+import publish  # noqa: E402
+from all_tables import builder  # noqa: E402
+
+from repflow_pl.data.facts import DataFacts, facts_path  # noqa: E402
+from repflow_pl.files import atomic_write  # noqa: E402
+from repflow_pl.report.join import BEGIN, END  # noqa: E402
+from repflow_pl.report.page import YOURS, write_page  # noqa: E402
+from repflow_pl.specs import spec_hash  # noqa: E402
+from repflow_pl.tables import Setting, split_tables  # noqa: E402
+
+# --- a user's commands, in a checkout
+
+
+class Clone:
+    """A checkout of its own, in which everything is committed."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "REPFLOW_CACHE": str(cache),
+        }
+        for name in ("repflow_pl", "experiments", "tables"):
+            ignored = shutil.ignore_patterns("__pycache__", "yours")
+            shutil.copytree(CHECKOUT / name, folder / name, ignore=ignored)
+        for name in ("README.md", ".gitignore", "Makefile"):
+            shutil.copy(CHECKOUT / name, folder)
+        self.git("init", "-q")
+        self.git("add", "-A")
+        name = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+        self.git(*name, "-c", "commit.gpgsign=false", "commit", "-q", "-m", "all")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=self.folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def run(self, script: str, *options: str) -> str:
+        done = subprocess.run(
+            [sys.executable, f"experiments/{script}", *options],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=250,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_sees_nothing_of_what_a_user_makes(
+    video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    clone = Clone(tmp_path / "clone", shared_cache)
+    videos = ("--data", "folder", "--data-root", str(video_folder))
+    clone.run("table_placement.py", *videos, "--rows", "RGB CNN", "--wandb", "offline")
+    printed = clone.run("table_placement.py", "--from-results", "tables/runs")
+    assert clone.git("status", "--porcelain") == ""
+
+    yours, published = clone.folder / YOURS, clone.folder / "tables"
+    assert {path.parent.name.partition("-")[0] for path in yours.glob("*/placement.csv")} == {
+        "folder", "motion_shapes",
+    }  # fmt: skip
+    page = Path("motion_shapes") / "placement.md"
+    assert (yours / page).read_bytes() == (published / page).read_bytes()
+    assert (yours / page).read_text(encoding="utf-8") in printed
+    assert f"wrote {YOURS / page}, placement.csv and placement.png\n" in printed
+    assert f"published, to compare with: tables/{page}\n" in printed
+    joined = (yours / "README.md").read_text(encoding="utf-8")
+    assert joined.startswith("# Your tables") and "(motion_shapes/placement.png)" in joined
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_git_sees_nothing_of_what_is_timed(
+    video_folder: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    clone = Clone(tmp_path / "clone", shared_cache)
+    videos = ("--data", "folder", "--data-root", str(video_folder))
+    clone.run("table_runtime.py", *videos, "--rounds", "2")
+    clone.run("bench_data.py", *videos, "--frames", "4", "--workers", "1", "--quick")
+    assert clone.git("status", "--porcelain") == ""
+    names = {path.name for path in (clone.folder / YOURS).glob("*/*.csv")}
+    assert names == {"runtime.csv", "data_folder.csv"}
+
+
+# --- less does not replace more
+
+
+def counted(*counts: int) -> str:
+    lines = [f"row {k},{n}" for k, n in enumerate(counts)]
+    return "\n".join(("row,n", *lines)) + "\n"
+
+
+def test_a_page_that_rests_on_more_stays(tmp_path: Path) -> None:
+    stem = tmp_path / "resnet18.v2"
+    assert not write_page(stem, "three", counted(3, 3), b"png").kept
+    files = write_page(stem, "one", counted(3, 1), b"other")
+    assert files.kept and files.said.startswith(f"kept {stem}.md: a row of it rests on more")
+    assert (files.markdown.read_text(), files.csv.read_text()) == ("three", counted(3, 3))
+    assert files.png.read_bytes() == b"png"
+    for text in (counted(3, 3), counted(3, 4), counted(3), "what,n\nx,1\n", "what,n\nx,0\n"):
+        assert not write_page(stem, "new", text, b"png").kept
+    assert not write_page(stem, "what is left", counted(0), b"png", replace=True).kept
+    files.png.unlink()
+    assert not write_page(stem, "whole again", counted(0), b"png").kept
+
+
+# --- the maintainers' command
+
+SETTING = Setting("folder")
+FACTS = DataFacts("folder", "a" * 12, 0.5, 0.5, 0.1)
+(TABLE,) = split_tables([builder("placement")], SETTING, FACTS.fingerprint)
+RUN = spec_hash(TABLE.rows[0].spec)
+GIVEN = next((CHECKOUT / "tables" / "runs").glob("*/seed0/result.json"))
+
+
+def put(runs: Path, seed: int, top1: float, *extras: str) -> None:
+    """A result of the table's first row, and the facts of its videos."""
+    facts = facts_path(runs, FACTS.name, FACTS.fingerprint)
+    result = {**json.loads(GIVEN.read_text()), "spec": RUN, "seed": seed, "top1": top1}
+    folder = runs / RUN / f"seed{seed}"
+    files = {facts: json.dumps(dataclasses.asdict(FACTS))}
+    files |= {folder / "result.json": json.dumps(result), folder / "spec.json": "{}"}
+    files |= {folder / name: "extra" for name in (*extras, "last.ckpt")}
+    for path, text in files.items():
+        with atomic_write(path) as stream:
+            stream.write(text)
+
+
+def give_page(stem: Path) -> None:
+    write_page(stem, f"# {stem.name}\n", "row,n\nRGB,2\n", b"png")
+
+
+def accuracies(tables: Path) -> str:
+    with (tables / SETTING.folder(FACTS.fingerprint) / "placement.csv").open() as stream:
+        return next(csv.DictReader(stream))["top1_by_seed"]
+
+
+def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    tables, folder = checkout / "tables", SETTING.folder(FACTS.fingerprint)
+    arguments = ["--data", "folder", "--out", str(out)]
+    for seed in (0, 1):
+        put(out / "runs", seed, 0.5)
+    assert publish.main(arguments, checkout) == 2
+    assert "there is no table folder-* in" in capsys.readouterr().err
+    for name in (f"{folder}/placement", f"{folder}/runtime", "bench/flow_cpu", "bench-quick/x"):
+        give_page(out / YOURS / name)
+    (checkout / "README.md").parent.mkdir()
+    (checkout / "README.md").write_text(f"a\n{BEGIN}\n{END}\n")
+    assert publish.main(arguments, checkout) == 0, capsys.readouterr().err
+    assert "placement: 2 new" in capsys.readouterr().out
+    assert accuracies(tables) == "50.0;50.0"
+    assert {str(path.relative_to(tables)) for path in tables.rglob("*.md")} == {
+        "README.md", f"{folder}/placement.md", f"{folder}/runtime.md", "bench/flow_cpu.md",
+    }  # fmt: skip
+    assert not list(tables.rglob("last.ckpt"))
+
+    # A checkout that others have added to, and one seed of another machine.
+    put(tables / "runs", 1, 0.5, "curve.csv")
+    shutil.rmtree(out)
+    put(out / "runs", 0, 0.25)
+    put(out / "runs", 1, 0.25)
+    put(out / "runs", 2, 0.75)
+    assert publish.main(arguments, checkout) == 0
+    assert "placement: 1 renewed, 1 kept, 1 new" in capsys.readouterr().out
+    assert accuracies(tables) == "25.0;50.0;75.0", "the curve of seed 1 would be lost"
+
+    before = {path: path.read_bytes() for path in tables.rglob("*") if path.is_file()}
+    shutil.rmtree(out)
+    assert publish.main(arguments, checkout) == 0, "from what is published alone"
+    assert before == {path: path.read_bytes() for path in tables.rglob("*") if path.is_file()}
