@@ -1,8 +1,8 @@
 """Decode video files, with PyAV (`decode_pyav.py`) or with decord. Both give the same frames.
 
-PyAV is taken if nobody says otherwise: it is the faster one of the two (tables/bench) and has
-wheels everywhere. `REPFLOW_DECODER=decord` or `--decoder decord` asks for decord, which is imported
-in this file alone.
+Either is enough. PyAV is taken where it is installed, if nobody says otherwise: it is the faster
+one of the two (tables/bench) and has wheels everywhere. `REPFLOW_DECODER=decord` or `--decoder
+decord` asks for decord, which is imported in this file alone.
 
 decord gives different frames for the same index when a reader seeks in some files, readers that
 stay open grow, and a reader of several threads is not repeatable. So every call here opens the
@@ -12,18 +12,21 @@ was found to give the frames that reading from the start gives.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 import zlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data import decode_pyav
+from repflow_pl.data.avi import at_places, shown_at
 from repflow_pl.data.decode_pyav import Access, DecodeError, Probe
 from repflow_pl.errors import UserError, unknown
 
@@ -43,6 +46,8 @@ __all__ = [
 ]
 
 Decoder = Literal["decord", "pyav"]
+MODULES: dict[Decoder, str] = {"pyav": "av", "decord": "decord"}
+"""What they are imported as, the preferred one first; the names of their packages as well."""
 VARIABLE = "REPFLOW_DECODER"
 """Environment variable that names the decoder, for this process and those that it starts."""
 
@@ -57,39 +62,45 @@ def choose_decoder(name: Decoder) -> None:
 
 
 def chosen_decoder() -> Decoder:
-    """The decoder of $REPFLOW_DECODER, or PyAV.
+    """The decoder of $REPFLOW_DECODER, or the first one that is installed.
 
-    Errors: UserError for an unknown name, and for decord where it is not installed.
+    Errors: UserError for an unknown name, and where it is not installed, or none is.
     """
-    name = os.environ.get(VARIABLE) or "pyav"
-    if name == "pyav":
-        return "pyav"
-    if name != "decord":
-        raise unknown("decoder", name, get_args(Decoder))
-    try:
-        import decord  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "decord is not installed; install it, or choose the decoder pyav."
-        ) from error
-    return "decord"
+    asked = os.environ.get(VARIABLE)
+    if asked and asked not in MODULES:
+        raise unknown("decoder", asked, MODULES)
+    for name in MODULES:
+        if asked in (None, "", name) and _is_installed(name):
+            return name
+    if not asked:
+        raise UserError("no decoder of videos is installed; run: pip install av.")
+    others = [f", or choose the decoder {name}" for name in MODULES if _is_installed(name)]
+    raise UserError(
+        f"{asked} is not installed; run: pip install {MODULES[asked]}{''.join(others)}."
+    )
+
+
+def _is_installed(decoder: Decoder) -> bool:
+    return find_spec(MODULES[decoder]) is not None
 
 
 def probe(path: Path) -> Probe:
     """Decode a file from end to end and say what is in it.
 
-    The frames are counted with PyAV, also where decord is chosen, which then reads them too: it
-    repeats the last frame instead of saying that the file has ended, so its own count is too high
-    for truncated files and packed B-frames; and only decord can tell that decord reads the file.
+    The frames are counted with PyAV where it is installed, also where decord is chosen, which then
+    reads them too: it says how many frames a file lists, and repeats the last one where they have
+    ended, so its own count is too high for packed B-frames and it cannot tell a file that was cut
+    off from a shorter one; and only decord can tell that decord reads the file.
 
     Errors: DecodeError for a file that is empty, damaged, truncated or no video.
     """
     if path.stat().st_size == 0:
         raise DecodeError(f"{path}: the file is empty")
-    found = decode_pyav.probe(path)
-    if chosen_decoder() == "pyav":
-        return found
-    return _probe_decord(path, found)
+    decoder = chosen_decoder()
+    counted = decode_pyav.probe(path) if _is_installed("pyav") else None
+    if decoder == "pyav" and counted is not None:
+        return counted
+    return _probe_decord(path, counted)
 
 
 def read_frames(
@@ -124,20 +135,45 @@ def time_reads(reads: Sequence[Read]) -> float:
     return time.perf_counter() - begin
 
 
-def _probe_decord(path: Path, found: Probe) -> Probe:
+def _probe_decord(path: Path, counted: Probe | None) -> Probe:
+    """What decord makes of a file, as far as it goes after what PyAV counted."""
     reader = _open(path)
+    shown = shown_at(path)
+    frames = counted.frames if counted else len(reader if shown is None else shown)
     sums = []
     try:
-        for _ in range(found.frames):
-            frame = reader.next().asnumpy()
+        for frame in itertools.islice(at_places(_every(reader), shown), frames):
             sums.append(zlib.crc32(frame.data))
+        if len(sums) < frames:
+            raise DecodeError(f"{path}: decord finds {len(sums)} of {frames} frames")
         height, width = frame.shape[:2]
-        seeks = found.access == "seek" and _seeks(path, sums)
+        seeks = shown is None and (counted is None or counted.access == "seek")
+        seeks = seeks and _seeks(path, sums)
+        fps = counted.fps if counted else _rate(reader, shown)
+    except DecodeError:
+        raise
     except Exception as error:
         raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
     if frame.shape[2] != 3:  # narrower than its padding: decord mistakes the one for the other
         raise DecodeError(f"{path}: decord cannot read a video {width} pixels wide; choose pyav")
-    return Probe(found.frames, found.fps, width, height, "seek" if seeks else "read")
+    return Probe(frames, fps, width, height, "seek" if seeks else "read")
+
+
+def _every(reader: decord.VideoReader) -> Iterator[npt.NDArray[np.uint8]]:
+    while True:
+        try:
+            yield reader.next().asnumpy()
+        except StopIteration:
+            return
+
+
+def _rate(reader: decord.VideoReader, shown: Sequence[int] | None) -> float:
+    """Of AVIs decord knows no times but odd ones, and they have one rate."""
+    said = float(reader.get_avg_fps())
+    times = reader.get_frame_timestamp(range(len(reader)))[:, 0]
+    if shown is not None or not (np.diff(times) > 0).all():
+        return said
+    return decode_pyav.rate(said, len(times), float(times[-1] - times[0]))
 
 
 def _seeks(path: Path, sums: Sequence[int]) -> bool:
@@ -159,11 +195,15 @@ def _seeks(path: Path, sums: Sequence[int]) -> bool:
 
 
 def _read_decord(path: Path, indices: Sequence[int], access: Access) -> npt.NDArray[np.uint8]:
+    reader = _open(path)
+    shown = shown_at(path) if access == "read" else None
+    frames = len(reader if shown is None else shown)
+    if max(indices) >= frames:
+        raise DecodeError(f"{path}: no frame {max(indices)}, the file has {frames}")
+    if shown is not None:
+        indices = [shown[index] for index in indices]
     wanted = set(indices)
     last = max(wanted)
-    reader = _open(path)
-    if last >= len(reader):
-        raise DecodeError(f"{path}: no frame {last}, the file has {len(reader)}")
     kept: dict[int, npt.NDArray[np.uint8]] = {}
     position = 0
     try:

@@ -1,4 +1,6 @@
-"""PyAV: counts what a file really holds, and decodes it unless decord is asked for."""
+"""PyAV: counts what a file really holds, and decodes it unless decord is asked for.
+
+This module can be imported where PyAV is not installed."""
 
 from __future__ import annotations
 
@@ -12,6 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from repflow_pl.data.avi import at_places, shown_at
+from repflow_pl.errors import UserError
 
 WHOLE = 0.95
 """A file that yields less than this share of the frames its header announces is truncated. Not 1:
@@ -53,10 +58,12 @@ class OpenVideo:
     stream: Any
     converter: Any
     """PyAV's, of colours, kept for all frames: to set one up takes longer than a small frame."""
+    shown: Sequence[int] | None
+    """As of `avi.shown_at`."""
 
     def frames(self) -> Iterator[Any]:
-        """PyAV's frames as they are shown, from where the file was sought to."""
-        yield from self.container.decode(self.stream)
+        """PyAV's frames as they are shown, from the first on; one that is shown on comes again."""
+        yield from at_places(self.container.decode(self.stream), self.shown)
 
     def pixels(self, frame: Any) -> Frame:
         """RGB, turned as the file asks for."""
@@ -82,7 +89,11 @@ def probe(path: Path) -> Probe:
             times.append(frame.pts)
         if not times:
             raise DecodeError(f"{path}: there is no frame in it")
-        fps = _rate(video.stream, times)
+        first, last, base = times[0], times[-1], video.stream.time_base
+        seconds = None
+        if video.shown is None and first is not None and last is not None and base:
+            seconds = float((last - first) * base)
+        fps = rate(float(video.stream.average_rate or 0.0), len(times), seconds)
         duration = (video.container.duration or 0) / 1_000_000
     if not announced and duration and _end(path) < WHOLE * duration - 2 / fps:
         announced = round(duration * fps)
@@ -114,11 +125,25 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
     return np.stack([kept[index] for index in indices])
 
 
+def pyav() -> Any:
+    """The package. Errors: UserError where it is not installed."""
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "PyAV, which writes videos and fields and reads the fields, is not installed; run: "
+            "pip install av."
+        ) from error
+    return av
+
+
 @contextmanager
 def open_video(path: Path) -> Iterator[OpenVideo]:
-    """A file's first video. Errors: DecodeError, also for what is met while it is open."""
-    import av
-    from av.video.reformatter import VideoReformatter
+    """A file's first video.
+
+    Errors: DecodeError, also for what is met while it is open; UserError without PyAV.
+    """
+    av = pyav()
 
     try:
         with av.open(str(path)) as container:
@@ -126,7 +151,8 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
                 raise DecodeError(f"{path}: there is no video in it")
             stream = container.streams.video[0]
             stream.thread_count = 1
-            yield OpenVideo(container, stream, VideoReformatter())
+            converter = av.video.reformatter.VideoReformatter()
+            yield OpenVideo(container, stream, converter, shown_at(path))
     except av.FFmpegError as error:
         raise DecodeError(f"{path}: {error.strerror or error}") from error
 
@@ -145,13 +171,15 @@ def _end(path: Path) -> float:
         )
 
 
-def _rate(stream: Any, times: Sequence[int | None]) -> float:
-    """Frames per second: as the file says, unless its frames come at another rate."""
-    said = float(stream.average_rate or 0.0)
-    first, last = times[0], times[-1]
-    if first is None or last is None or last <= first or not stream.time_base:
+def rate(said: float, frames: int, seconds: float | None) -> float:
+    """Frames per second: as the file says, unless its frames come at another rate.
+
+    Args:
+        seconds: from the first frame to the last; None where that is not known.
+    """
+    if seconds is None or seconds <= 0:
         return said
-    measured = (len(times) - 1) / float((last - first) * stream.time_base)
+    measured = (frames - 1) / seconds
     return said if abs(measured - said) <= RATE_TOLERANCE * said else measured
 
 
@@ -183,7 +211,7 @@ def _from_key(
     first, last = shown[key][0], shown[members[-1]][0]
     kept: dict[int, Frame] = {}
     video.container.seek(first, stream=video.stream)
-    for frame in video.frames():
+    for frame in video.container.decode(video.stream):
         # What an open group of pictures shows before its keyframe refers to frames passed over.
         if frame.pts < first:
             continue
@@ -201,8 +229,6 @@ def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> boo
         times: of the frames, decoded from the start.
         sums: check sums of the keyframes, by index.
     """
-    import av
-
     with open_video(path) as video:
         shown = _shown(video)
         keys = [index for index, (_, key) in enumerate(shown) if key]
@@ -214,7 +240,7 @@ def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> boo
                 found = _from_key(video, shown, key, [key])
                 if key not in found or zlib.crc32(found[key].data) != sums.get(key):
                     return False
-        except av.FFmpegError:
+        except pyav().FFmpegError:
             return False
     return True
 

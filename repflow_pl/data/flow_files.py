@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.cache import resized_shape
-from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video
+from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video, pyav
 from repflow_pl.data.eight_bit import BOUND, ZERO
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.isolated import isolated_map
@@ -55,8 +55,7 @@ def stride_folder(stride: int) -> str:
 
 def write_fields(path: Path, fields: Iterable[Fields], made_by: str) -> None:
     """Write fields [h, w, 2] one after the other; the file is whole or absent."""
-    import av
-
+    av = pyav()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part")
     try:

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_args
 
-from repflow_pl.data.decode import Access, DecodeError, chosen_decoder, probe
+from repflow_pl.data.decode import Access, DecodeError, Decoder, chosen_decoder, probe
 from repflow_pl.data.isolated import TIMEOUT, Lost, isolated_map
 from repflow_pl.data.parallel import console
 from repflow_pl.files import atomic_write
@@ -64,10 +64,11 @@ def examine(
     that cannot be decoded.
     """
     known = read_manifest(manifest)
+    decoder = chosen_decoder()
     findings: dict[str, Finding] = {}
     todo = []
     for path, label in files:
-        now = _look(root, path, label)
+        now = _look(root, path, label, decoder)
         before = known.get(path)
         if now.error:
             findings[path] = now
@@ -82,7 +83,7 @@ def examine(
         for job, found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
             path = job[1]
             if isinstance(found, Lost):
-                found = replace(_look(*job), error=f"the decoder was lost: {found}")
+                found = replace(_look(*job, decoder), error=f"the decoder was lost: {found}")
             findings[path] = found
             if time.monotonic() - saved > SAVE_EVERY:
                 write_manifest(manifest, findings)
@@ -95,7 +96,7 @@ def examine(
 def decode(job: tuple[Path, str, str]) -> Finding:
     """Decode one file (root, path, class) from end to end."""
     root, path, label = job
-    now = _look(root, path, label)
+    now = _look(root, path, label, chosen_decoder())
     try:
         found = probe(root / path)
     except (DecodeError, OSError) as error:
@@ -171,12 +172,12 @@ def digest(lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
 
 
-def _look(root: Path, path: str, label: str) -> Finding:
+def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
     try:
         status = (root / path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return Finding(path, label, 0, 0, error=MISSING)
-    return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=chosen_decoder())
+    return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
 
 
 def _unchanged(before: Finding, now: Finding) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from repflow_pl.data.decode_pyav import pyav
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.errors import UserError
@@ -180,8 +181,7 @@ def motion_shapes(root: Path) -> Iterator[Candidate]:
 
 def encode(frames: npt.NDArray[np.uint8], path: Path, fps: int = FPS) -> None:
     """Write frames [n, h, w, 3] to an H.264 mp4 that is whole or absent."""
-    import av
-
+    av = pyav()
     with atomic_write(path, "wb") as stream, av.open(stream, "w", format="mp4") as container:
         # One thread and no look-ahead: both make the file differ from one rendering to the next.
         options = {

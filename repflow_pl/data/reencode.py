@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video
+from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video, pyav
 
 KEYFRAME_EVERY = 16
 QUALITY = "18"
@@ -37,15 +37,13 @@ def reencode(source: Path, target: Path, encoding: Encoding) -> None:
 
     Errors: DecodeError where the source cannot be read.
     """
-    import av
-
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.stem}.{os.getpid()}.part")
     try:
         with open_video(source) as video:
             frames = _timed(video)
             rate = Fraction(encoding.fps or video.stream.average_rate or 25).limit_denominator(1001)
-            with av.open(str(part), "w", format="mp4") as output:
+            with pyav().open(str(part), "w", format="mp4") as output:
                 _write(frames, output, encoding, rate)
         with part.open("rb") as written:
             os.fsync(written.fileno())
@@ -76,10 +74,8 @@ def even_size(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 
 def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fraction) -> None:
-    import av
-    from av.video.reformatter import VideoReformatter
-
-    converter = VideoReformatter()
+    av = pyav()
+    converter = av.video.reformatter.VideoReformatter()
     base = Fraction(1, 90_000)
     if encoding.fps is not None:
         frames = resampled(frames, encoding.fps)

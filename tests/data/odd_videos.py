@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write(
     variable: bool = False,
     codec: str = "libx264",
 ) -> Path:
-    """H.264 or mpeg4 at 30 frames per second, a keyframe every `gap` frames.
+    """H.264, mpeg4 or mjpeg at 30 frames per second, a keyframe every `gap` frames.
 
     variable: every third frame is shown three times as long.
     """
@@ -42,7 +43,7 @@ def write(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30)
         stream.height, stream.width = 48, 64
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         base = Fraction(1, 90) if codec == "libx264" else Fraction(1, 30)
         stream.time_base = stream.codec_context.time_base = base
         stream.codec_context.gop_size = gap
@@ -59,6 +60,20 @@ def write(
             time += int(Fraction(1, 10 if variable and t % 3 == 0 else 30) / base)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def drop(path: Path, places: Iterable[int]) -> Path:
+    """Make chunks of an AVI empty, as programs write a frame that they came too late for."""
+    content = bytearray(path.read_bytes())
+    first = content.rindex(b"idx1") + 8
+    for place in places:
+        entry = first + 16 * place
+        offset, size = struct.unpack_from("<II", content, entry + 8)
+        struct.pack_into("<I", content, entry + 12, 0)
+        at = content.index(b"movi") + offset + 4
+        struct.pack_into("<I4sI", content, at, 0, b"JUNK", size + size % 2 - 8)
+    path.write_bytes(content)
     return path
 
 

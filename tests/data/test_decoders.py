@@ -69,6 +69,48 @@ def test_containers_whose_length_is_not_the_pictures(
     assert len(agree(path, found)) == 40
 
 
+LEFT_OUT = {
+    "in the middle": range(40, 50),
+    "here and there": [5, 6, 31, 58, 59, 60, 88],
+    "at the end": range(80, 90),
+}
+
+
+@pytest.mark.parametrize("places", LEFT_OUT.values(), ids=LEFT_OUT)
+@pytest.mark.parametrize("kind", [{"codec": "mjpeg"}, {"codec": "mpeg4", "gap": 1}])
+def test_a_dropped_frame_shows_the_one_before_it(
+    kind: dict, places: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = odd_videos.drop(odd_videos.write(tmp_path / "gaps.avi", **kind), places)
+    found = probe(path)
+    assert (found.frames, found.fps, found.access) == (90, 30, "read")
+    shown = [max(k for k in range(place + 1) if k not in places) for place in range(90)]
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == shown
+    for decoder in DECODERS:
+        with pytest.raises(DecodeError, match="no frame 90"):
+            read_frames(path, [90], decoder=decoder)
+
+
+def test_before_the_first_picture_that_is_shown(tmp_path: Path) -> None:
+    path = odd_videos.write(tmp_path / "late.avi", frames=20, codec="mjpeg")
+    found = probe(odd_videos.drop(path, range(3)))
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == [
+        *(3, 3, 3),
+        *range(3, 20),
+    ]
+
+
+def test_a_film_with_dropped_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = Path(__file__).parent / "cases" / "dropped_frames.avi"
+    found = probe(path)
+    assert (found.frames, found.fps, found.height, found.width) == (40, 25, 48, 64)
+    frames = agree(path, found)
+    same = [place for place in range(1, 40) if (frames[place] == frames[place - 1]).all()]
+    assert same == [10, 11, 12, 13, 14]
+
+
 @pytest.mark.parametrize("share", [0.6, 0.8])
 def test_one_with_sound_that_was_cut_off_is_truncated(share: float, tmp_path: Path) -> None:
     whole = (Path(__file__).parent / "cases" / "sound_longer.mkv").read_bytes()
