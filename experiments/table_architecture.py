@@ -42,6 +42,7 @@ def architecture(profile: Profile, data: DataSpec) -> Table:
             Row("FcF with the released residual", profile.fcf_after(data, BLOCK)),
         ),
         paper_csv="structure",
+        source="Section 4.2",
         orderings=(
             Ordering("FcF beats a single flow layer", fcf, single),
             Ordering("a single flow layer beats FoF", single, fof),

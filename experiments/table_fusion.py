@@ -43,6 +43,7 @@ def fusion(profile: Profile, data: DataSpec) -> Table:
         title="How to join the flow with appearance",
         rows=tuple(row for place in PLACES for row in rows_at(place)),
         paper_csv="fusion",
+        source="Section 4.2",
         # so by the paper's figures as they are known here; no text that says it is at hand
         orderings=tuple(
             Ordering(

@@ -40,6 +40,7 @@ def iterations(profile: Profile, data: DataSpec) -> Table:
         title="How many iterations the flow needs",
         rows=tuple(row(count, is_learned) for is_learned in (False, True) for count in COUNTS),
         paper_csv="iterations",
+        source="Section 4.2",
         # so by the paper's figures as they are known here; no text that says it is at hand
         orderings=tuple(
             Ordering(

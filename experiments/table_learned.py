@@ -42,6 +42,7 @@ def learned(profile: Profile, data: DataSpec) -> Table:
         title="Which flow parameters to learn",
         rows=rows,
         paper_csv="learned",
+        source="Section 4.2",
         orderings=tuple(
             Ordering(f"learning divergence and scalars beats {other.name}", best, other.name)
             for other in rows

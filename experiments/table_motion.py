@@ -39,6 +39,7 @@ def motion(profile: Profile, data: DataSpec) -> Table:
         title="Representations of motion",
         rows=tuple(rows),
         paper_csv="motion",
+        source="the comparison of motion representations",
         orderings=tuple(Ordering(f"the flow layer beats {name}", ours, name) for name in others),
     )
 

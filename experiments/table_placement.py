@@ -39,6 +39,7 @@ def placement(profile: Profile, data: DataSpec) -> Table:
         title="Where to compute the flow",
         rows=tuple(rows),
         paper_csv="placement",
+        source="Section 4.2",
         orderings=tuple(
             Ordering(f"flow after block 3 beats {worse}", after[3], worse)
             for worse in ("RGB CNN", on_rgb, after[1], after[2], after[4], after[5])

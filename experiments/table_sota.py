@@ -39,6 +39,7 @@ def sota(profile: Profile, data: DataSpec) -> Table:
             for name, spec in specs.items()
         ),
         paper_csv="sota",
+        source="Section 4.3",
         orderings=_orderings(),
         plot="scatter",
     )

@@ -41,6 +41,7 @@ def volumetric(profile: Profile, data: DataSpec) -> Table:
         title="Flow in volumetric networks",
         rows=tuple(rows),
         paper_csv="volumetric",
+        source="Section 4",
         # By the paper's table of the state of the art; no other ordering here is established.
         orderings=(
             Ordering(

@@ -60,6 +60,8 @@ class Table:
     """`bars`: top-1 of each row; `curve`: top-1 over the rows' `x`; `scatter`: top-1 over time."""
     x_title: str = ""
     """What a curve's `x` is: `iterations`."""
+    source: str = ""
+    """Where the paper says so: `Section 4.2`."""
     script: str = ""
     """The file of experiments/ that makes it; by default `table_<name>.py`."""
 

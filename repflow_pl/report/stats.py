@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ SEED_FREEDOM = 2
 splits. The intervals of fewer cover the truth less often than they say."""
 
 Verdict = Literal["holds", "fails", "undecided"]
+MOST_SEEDS = 100
 NO_VARIANCE = 1e-18
 """Less is rounding."""
 LEAST_LOG_P = math.log(1e-9)
@@ -140,12 +141,20 @@ def difference(a: Sequence[Answers], b: Sequence[Answers]) -> Estimate:
 
     Errors: ValueError where the two were not asked the same.
     """
-    pairs = []
-    for one, other in zip(a, b, strict=True):
-        if one.values.shape != other.values.shape or (one.groups != other.groups).any():
-            raise ValueError("a difference is of the same seeds on the same videos")
-        pairs.append(Answers(one.values - other.values, one.groups))
-    return _symmetric(_crossed(pairs), len(pairs[0].values), -1.0)
+    return _symmetric(_crossed(_pairs(a, b)), len(a[0].values), -1.0)
+
+
+def seeds_needed(a: Sequence[Answers], b: Sequence[Answers], comparisons: int) -> int | None:
+    """With how many seeds a difference as large, spreading as it does, would be decided among so
+    many comparisons; None where no number of seeds (up to 100) makes up for so few test videos."""
+    spread, n = _crossed(_pairs(a, b)), len(a[0].values)
+    for more in range(n + 1, MOST_SEEDS + 1):
+        freedom = len(a) * (more - 1)
+        then = replace(spread, seeds=spread.seeds * n / more, seed_freedom=freedom)
+        half = then.half_width((1 - LEVEL) / comparisons)
+        if freedom >= SEED_FREEDOM and half < abs(spread.mean):
+            return more
+    return None
 
 
 def mean_interval(values: Sequence[float], least: float = 0.0) -> Estimate:
@@ -202,6 +211,15 @@ def verdict(estimate: Estimate | None, corrected: float | None) -> Verdict:
     if corrected >= 1 - LEVEL:
         return "undecided"
     return "holds" if estimate.mean > 0 else "fails"
+
+
+def _pairs(a: Sequence[Answers], b: Sequence[Answers]) -> list[Answers]:
+    pairs = []
+    for one, other in zip(a, b, strict=True):
+        if one.values.shape != other.values.shape or (one.groups != other.groups).any():
+            raise ValueError("a difference is of the same seeds on the same videos")
+        pairs.append(Answers(one.values - other.values, one.groups))
+    return pairs
 
 
 def _crossed(parts: Sequence[Answers]) -> _Spread:

@@ -17,6 +17,7 @@ from repflow_pl.report.stats import (
     holm,
     mean_interval,
     paired_difference,
+    seeds_needed,
     verdict,
 )
 
@@ -95,6 +96,8 @@ class Checked:
     verdict: Verdict
     videos: int
     """Test videos of the better row, of all splits together."""
+    needed: str
+    """What would decide it, where it is undecided."""
 
 
 def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Checked, ...]:
@@ -102,10 +105,27 @@ def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Check
     rows = {entry.row.name: entry for entry in collected}
     differences = [top1_difference(rows[o.better], rows[o.worse]) for o in table.orderings]
     corrected = holm([each.p if each else None for each in differences])
-    return tuple(
-        Checked(ordering.claim, found, p, verdict(found, p), rows[ordering.better].videos_test)
-        for ordering, found, p in zip(table.orderings, differences, corrected, strict=True)
-    )
+    checked = []
+    for ordering, found, p in zip(table.orderings, differences, corrected, strict=True):
+        better, worse = rows[ordering.better], rows[ordering.worse]
+        decided = verdict(found, p)
+        needed = "" if decided != "undecided" else _needed(better, worse, len(differences))
+        videos = better.videos_test
+        checked.append(Checked(ordering.claim, found, p, decided, videos, needed))
+    return tuple(checked)
+
+
+def _needed(better: Collected, worse: Collected, comparisons: int) -> str:
+    shared = better.top1.keys() & worse.top1.keys()
+    if not shared:
+        return "its runs"
+    if len(shared) == 1:
+        return "more seeds"
+    if not (better.predictions and worse.predictions):
+        return "runs that keep their answers"
+    parts = [entry.answers(seeds=shared) for entry in (better, worse)]
+    seeds = seeds_needed(*parts, comparisons)
+    return "more test videos" if seeds is None else f"about {seeds} seeds"
 
 
 def ranked(collected: Sequence[Collected]) -> list[Collected]:

@@ -1,0 +1,94 @@
+"""CLAIMS.md: every claim of the paper that the tables test, on each data set, and the count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from repflow_pl.report.claims import Claim
+from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK
+from repflow_pl.report.stats import SEED_FREEDOM, Estimate, Verdict
+from repflow_pl.report.wording import grid, points
+
+PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
+DECIDES_NOTHING = ("ut_interaction",)
+"""Sets so small that no row clears the baseline that sees no pixels: examples of an importer."""
+
+ClaimsBySet = Mapping[str, Sequence[Claim]]
+"""By the folder of a data set's tables."""
+
+
+def counted(claims: ClaimsBySet) -> str:
+    """One sentence a data set: how many hold, fail and are undecided."""
+    sentences = []
+    for data, found in claims.items():
+        counts = {kind: sum(c.verdict == kind for c in found) for kind in get_args(Verdict)}
+        sentences.append(
+            f"On {data}, of {len(found)} claims **{counts['holds']} hold, {counts['fails']} fail** "
+            f"and {counts['undecided']} are undecided."
+        )
+    return " ".join(sentences)
+
+
+def claims_page(claims: ClaimsBySet) -> str:
+    """The page. Links are relative to the folder of the tables."""
+    parts = [
+        "# The paper's claims",
+        f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})",
+        counted(claims),
+        "An effect is the difference in points of top-1 on the test videos, taken video by video "
+        "and seed by seed, with the 95 % interval over seeds and groups of alike videos. A claim "
+        "holds where the better row is ahead and p is below 0.05, fails where it is behind and p "
+        "is below 0.05; p is corrected by Holm's method for the number of claims of its table on "
+        f"its data set. A verdict needs {SEED_FREEDOM + 1} seeds, or 2 on each of several splits; "
+        "what an undecided claim needs is an estimate from the spread so far. "
+        f"{UNVERIFIED_MARK} unverified: the paper's figure was written down from memory, and no "
+        "verdict rests on it. Made from result files by `python -m repflow_pl.report`.",
+    ]
+    first = {c.table: c for found in claims.values() for c in found}
+    for table, any_claim in first.items():
+        parts.append(f"## {any_claim.title}")
+        links = [
+            f"[{data}]({data}/{table}.md)"
+            for data, found in claims.items()
+            if any(c.table == table for c in found)
+        ]
+        parts.append(f"The paper: {any_claim.source}. Rows: {', '.join(links)}.")
+        parts.append(_grid(table, claims))
+    return "\n\n".join(parts) + "\n"
+
+
+def effect(claim: Claim) -> Estimate | None:
+    """A claim's difference with its interval; None without any run."""
+    if claim.mean is None:
+        return None
+    return Estimate(claim.mean, claim.low, claim.high, claim.seeds)
+
+
+def _grid(table: str, claims: ClaimsBySet) -> str:
+    names = dict.fromkeys(c.claim for found in claims.values() for c in found if c.table == table)
+    lines = []
+    for name in names:
+        shown = name
+        for data, found in claims.items():
+            for claim in (c for c in found if (c.table, c.claim) == (table, name)):
+                lines.append([shown, claim.paper if shown else "", data, *_cells(claim)])
+                shown = ""
+    header = ["the paper says", "its figures", "on", "verdict", "effect in points", "p", "seeds"]
+    return grid([*header, "videos", "undecided for want of"], lines, left=4)
+
+
+def _cells(claim: Claim) -> list[str]:
+    found = effect(claim)
+    p = NOT_KNOWN
+    if claim.p is not None:
+        p = "< 0.001" if claim.p < 0.001 else f"{claim.p:.3f}"
+    verdict = claim.verdict if claim.verdict == "undecided" else f"**{claim.verdict}**"
+    return [
+        verdict,
+        NOT_KNOWN if found is None else points(found),
+        p,
+        str(claim.seeds),
+        str(claim.videos),
+        claim.needed,
+    ]
