@@ -20,7 +20,7 @@ from pathlib import Path
 from repflow_pl.cli import Options, main, parse
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED
-from repflow_pl.report.join import in_papers_order
+from repflow_pl.report.paper import in_papers_order
 from repflow_pl.tables import TableBuilder
 from repflow_pl.training.jobs import is_main_process
 

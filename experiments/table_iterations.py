@@ -44,7 +44,7 @@ def iterations(profile: Profile, data: DataSpec) -> Table:
         # so by the paper's figures as they are known here; no text that says it is at hand
         orderings=tuple(
             Ordering(
-                f"at {count} iterations, learned beats not learned{UNVERIFIED_MARK}",
+                f"{_name(count, True)} beats not learned{UNVERIFIED_MARK}",
                 _name(count, True),
                 _name(count, False),
             )

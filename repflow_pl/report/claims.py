@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from repflow_pl.files import atomic_write
 from repflow_pl.report.collect import Collected
-from repflow_pl.report.paper import NOT_KNOWN, PaperTable, column_title
-from repflow_pl.report.rows import Context, Table
+from repflow_pl.report.paper import NOT_KNOWN, PaperTable, column_title, in_papers_order
+from repflow_pl.report.rows import Table
 from repflow_pl.report.stats import Verdict
 from repflow_pl.report.summary import check_orderings, figured_columns, paper_cell
 
 SUFFIX = "_claims.csv"
+DECIDES_NOTHING = ("ut_interaction",)
+"""Sets so small that no row clears the baseline that sees no pixels: examples of an importer."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Claim:
 
 
 def claims_of(
-    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+    table: Table, collected: Sequence[Collected], paper: PaperTable | None
 ) -> list[Claim]:
     """One for each ordering; none where the paper has no such table."""
     if paper is None:
@@ -75,12 +78,25 @@ def claims_of(
     return claims
 
 
-def to_csv(claims: Sequence[Claim]) -> str:
-    """The file's text."""
-    text: str = pd.DataFrame(map(asdict, claims)).to_csv(
+def write_claims(stem: Path, claims: Sequence[Claim]) -> None:
+    """Write `<stem>_claims.csv`, whole or not at all."""
+    text = pd.DataFrame(map(asdict, claims)).to_csv(
         index=False, lineterminator="\n", float_format="%.6g"
     )
-    return text
+    with atomic_write(stem.with_name(stem.name + SUFFIX)) as stream:
+        stream.write(text)
+
+
+def find_claims(tables: Path) -> dict[str, list[Claim]]:
+    """The claims of every data set that may decide any, by the folder of its tables."""
+    found: dict[str, list[Claim]] = {}
+    for path in sorted(tables.glob(f"*/*{SUFFIX}")):
+        if path.parent.name not in DECIDES_NOTHING:
+            found.setdefault(path.parent.name, []).extend(read_claims(path))
+    order = in_papers_order({claim.table for claims in found.values() for claim in claims})
+    for claims in found.values():
+        claims.sort(key=lambda claim: order.index(claim.table))
+    return found
 
 
 def read_claims(path: Path) -> list[Claim]:

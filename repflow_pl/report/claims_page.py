@@ -11,8 +11,6 @@ from repflow_pl.report.stats import SEED_FREEDOM, Estimate, Verdict
 from repflow_pl.report.wording import grid, points
 
 PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
-DECIDES_NOTHING = ("ut_interaction",)
-"""Sets so small that no row clears the baseline that sees no pixels: examples of an importer."""
 
 ClaimsBySet = Mapping[str, Sequence[Claim]]
 """By the folder of a data set's tables."""
@@ -56,6 +54,15 @@ def claims_page(claims: ClaimsBySet) -> str:
         parts.append(f"The paper: {any_claim.source}. Rows: {', '.join(links)}.")
         parts.append(_grid(table, claims))
     return "\n\n".join(parts) + "\n"
+
+
+def claims_excerpt(claims: ClaimsBySet, tables: str) -> str:
+    """The picture and the count, for a page that sees the folder of the tables as `tables`."""
+    return (
+        f"[![Effects with 95 % intervals, coloured by verdict]({tables}/{PICTURE})]"
+        f"({tables}/{PAGE})\n\n{counted(claims)} Each claim with its effect, and what a verdict "
+        f"needs: [{PAGE}]({tables}/{PAGE})."
+    )
 
 
 def effect(claim: Claim) -> Estimate | None:

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.report.claims import find_claims
+from repflow_pl.report.claims_page import PAGE as CLAIMS
+from repflow_pl.report.claims_page import PICTURE, claims_excerpt, claims_page
 from repflow_pl.report.page import YOURS
+from repflow_pl.report.paper import in_papers_order
+from repflow_pl.report.plot_claims import plot_claims
 
 BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
+CLAIMS_MARKS = "<!-- claims:begin -->", "<!-- claims:end -->"
 README_TABLE = ("motion_shapes", "placement")
-
-PAPER_ORDER = (
-    "placement",
-    "learned",
-    "iterations",
-    "fusion",
-    "architecture",
-    "volumetric",
-    "motion",
-    "runtime",
-    "sota",
-)
 
 INTRODUCTION = """\
 # Tables
@@ -67,13 +60,25 @@ def join(
     pages = find_pages(tables)
     if not pages:
         raise UserError(f"no table in {tables}: run one of the scripts in experiments/ first.")
+    claims = find_claims(tables)
+    if claims:
+        introduction += f" What the tables say of the paper's claims: [{CLAIMS}]({CLAIMS})."
     written = [tables / "README.md"]
     _write(written[0], joined(pages, introduction))
+    if claims:
+        written.append(tables / CLAIMS)
+        _write(written[-1], claims_page(claims))
+        with atomic_write(tables / PICTURE, "wb") as stream:
+            stream.write(plot_claims(claims))
     main = [page for page in pages if (page.data, page.name) == README_TABLE]
-    if readme is not None and readme.is_file() and main:
+    if readme is not None and readme.is_file():
         before = readme.read_text(encoding="utf-8")
         where = Path(os.path.relpath(tables.resolve(), readme.resolve().parent)).as_posix()
-        after = with_block(before, excerpt(main[0], where), readme)
+        after = before
+        if claims:
+            after = with_block(after, claims_excerpt(claims, where), readme, CLAIMS_MARKS)
+        if main:
+            after = with_block(after, excerpt(main[0], where), readme)
         if after != before:
             _write(readme, after)
             written.append(readme)
@@ -86,12 +91,6 @@ def find_pages(tables: Path) -> tuple[Page, ...]:
     order = in_papers_order({f.stem for f in files})
     files.sort(key=lambda f: (f.parent.name, order.index(f.stem)))
     return tuple(Page(f.parent.name, f.stem, f.read_text(encoding="utf-8")) for f in files)
-
-
-def in_papers_order(names: Iterable[str]) -> list[str]:
-    """Names of tables as the paper orders them; any others after them, by name."""
-    rank = {name: index for index, name in enumerate(PAPER_ORDER)}
-    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def joined(pages: tuple[Page, ...], introduction: str) -> str:
@@ -125,19 +124,20 @@ def excerpt(page: Page, tables: str) -> str:
     return _relocated(f"{head}\n\n{more}", folder)
 
 
-def with_block(text: str, block: str, name: Path) -> str:
+def with_block(text: str, block: str, name: Path, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """`text` with `block` between its markers; unchanged where it has none.
 
     Errors: UserError where the markers are not one pair in order.
     """
-    counts = (text.count(BEGIN), text.count(END))
+    begin, end = marks
+    counts = (text.count(begin), text.count(end))
     if counts == (0, 0):
         return text
-    if counts != (1, 1) or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{name} needs one {BEGIN} and, after it, one {END}: put both in place.")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+    if counts != (1, 1) or text.index(begin) > text.index(end):
+        raise UserError(f"{name} needs one {begin} and, after it, one {end}: put both in place.")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n{block}\n{end}{after}"
 
 
 def _relocated(text: str, folder: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,6 +14,19 @@ from repflow_pl.errors import UserError, unknown
 PAPER_FOLDER = Path(__file__).resolve().parents[2] / "tables" / "paper"
 
 Status = Literal["verified", "unverified", "ordering"]
+
+PAPER_ORDER = (
+    "placement",
+    "learned",
+    "iterations",
+    "fusion",
+    "architecture",
+    "volumetric",
+    "motion",
+    "runtime",
+    "sota",
+)
+"""Of its tables."""
 
 UNVERIFIED_MARK = "†"
 NOT_KNOWN = "–"
@@ -73,6 +87,12 @@ class PaperTable:
                     raise unknown(f"column of the paper's table {self.stem}", column, self.columns)
                 return candidate.figures[self.columns.index(column)]
         raise unknown(f"row of the paper's table {self.stem}", row, (r.name for r in self.rows))
+
+
+def in_papers_order(names: Iterable[str]) -> list[str]:
+    """Names of tables as the paper orders them; any others after them, by name."""
+    rank = {name: index for index, name in enumerate(PAPER_ORDER)}
+    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
 
 
 def column_title(column: str) -> str:

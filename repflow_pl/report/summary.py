@@ -123,8 +123,7 @@ def _needed(better: Collected, worse: Collected, comparisons: int) -> str:
         return "more seeds"
     if not (better.predictions and worse.predictions):
         return "runs that keep their answers"
-    parts = [entry.answers(seeds=shared) for entry in (better, worse)]
-    seeds = seeds_needed(*parts, comparisons)
+    seeds = seeds_needed(better.answers(seeds=shared), worse.answers(seeds=shared), comparisons)
     return "more test videos" if seeds is None else f"about {seeds} seeds"
 
 

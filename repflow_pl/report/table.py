@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from repflow_pl.report.claims import claims_of, write_claims
 from repflow_pl.report.collect import Collected, Failure, collect
 from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, write_page
@@ -48,4 +49,8 @@ def render(
     lines = tidy(table, context, collected, paper).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)
     stem = out / (context.folder or context.data) / table.name
-    return write_page(stem, page, lines, picture, replace)
+    files = write_page(stem, page, lines, picture, replace)
+    claims = claims_of(table, collected, paper)
+    if claims and not files.kept:
+        write_claims(stem, claims)
+    return files
