@@ -58,9 +58,10 @@ def open_frames(
     `source_crop` and `size`.
     """
     source = DecodedFrames(video_set.root.absolute(), clip)
+    by_path = sorted(video_set.videos, key=lambda video: video.path)
     arrays = FlatArrays.at(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
-        {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in video_set.videos},
+        {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in by_path},
     )
     if arrays.bytes > bound:
         return Reader(source)
@@ -70,12 +71,19 @@ def open_frames(
 
 
 def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:
-    """Names the prepared frames: the set, its list of videos, and what is done to them."""
+    """Names the prepared frames: the set, its files in whatever part, and what is done to them.
+
+    Splits of the same videos share what was prepared of them.
+    """
     how = repr((VERSION, clip.source_crop, clip.size))
     if clip.size == "half":
         how += repr(clip.crop)  # the least that is left
-    digest = hashlib.sha256(how.encode()).hexdigest()[:8]
-    return f"{video_set.name}-{video_set.fingerprint}-{digest}"
+    files = repr(sorted({(video.path, video.bytes) for video in video_set.videos}))
+    return f"{video_set.name}-{_digest(files)}-{_digest(how)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:

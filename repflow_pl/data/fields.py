@@ -83,7 +83,7 @@ def open_fields(
     name = f"{preparation_key(video_set, clip)}-{digest}.u8"
     shapes = {
         video.path: (video.frames, *prepared_shape(video, clip), 4 if twice else 2)
-        for video in video_set.videos
+        for video in sorted(video_set.videos, key=lambda video: video.path)
     }
     # Decoded anew rather than read from the cache: it costs little beside TV-L1.
     source = ComputedFields(DecodedFrames(video_set.root.absolute(), clip), options, twice)

@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 import repflow_pl.data.reader as reader_module
 from repflow_pl.data.cache import (
+    DecodedFrames,
     crop_source,
     open_frames,
     prepared_shape,
@@ -22,6 +23,7 @@ from repflow_pl.data.isolated import Lost
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream, low_res
 
+from . import layouts
 from .conftest import one_sentence, write_video
 
 CLIPS = [
@@ -70,6 +72,17 @@ def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None
     assert file.stat().st_mtime_ns == written
     open_frames(shapes, ClipSpec(size=32), workers=0)
     assert len(list((cache / "frames").iterdir())) == 2
+
+
+def test_splits_of_the_same_videos_share_it(tmp_path: Path, cache: Path) -> None:
+    layouts.ucf101_files(tmp_path / "set", ("YoYo", "Archery"), (1, 8, 15))
+    sets = [open_set("ucf101", tmp_path / "set", workers=0, fold=k) for k in (1, 2, 3)]
+    readers = [open_frames(each, ClipSpec(size=32), workers=0) for each in sets]
+    assert len(list((cache / "frames").iterdir())) == 1
+    for opened, reader in zip(sets, readers, strict=True):
+        for video in opened.videos:
+            alone = DecodedFrames(opened.root, ClipSpec(size=32)).frames(video, [2])
+            np.testing.assert_array_equal(reader.frames(video, [2]), alone)
 
 
 def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:

@@ -96,6 +96,19 @@ def test_splits_change_parts_and_fingerprint(tmp_path: Path) -> None:
     assert fold_count("ucf101") == fold_count("hmdb51") == 3 and fold_count("folder") == 1
 
 
+def test_a_recipe_is_chosen_on_videos_that_no_split_tests(tmp_path: Path) -> None:
+    layouts.ucf101_files(tmp_path / "set", ("YoYo", "HandstandPushups"), (1, 8, 15, 21, 22, 25))
+    chosen = open_set("ucf101_validation", tmp_path / "set", workers=0)
+    held_out = {video.path for video in chosen.part("val")}
+    assert {path.split("_g")[1][:2] for path in held_out} == {"22", "25"}
+    assert held_out == {video.path for video in chosen.part("test")}
+    assert not held_out & {video.path for video in chosen.part("train")}
+    assert len(chosen.part("train")) == 8
+    for fold in (1, 2, 3):
+        split = open_set("ucf101", tmp_path / "set", workers=0, fold=fold)
+        assert not held_out & {video.path for video in split.part("test")}
+
+
 def test_ucf101_by_its_lists(tmp_path: Path) -> None:
     root = tmp_path / "set"
     real = layouts.ucf101_files(root, ("YoYo", "HandstandPushups"), (1, 8, 22))
