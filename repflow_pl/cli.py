@@ -322,7 +322,7 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.training.launch import launch
-    from repflow_pl.training.run import Machine
+    from repflow_pl.training.machine import Machine
     from repflow_pl.training.tracking import wandb_mode
 
     machine = Machine(

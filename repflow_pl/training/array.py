@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.training.jobs import Job, is_made, label_of, next_job
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.outcome import (
     BUSY,
     DONE,
@@ -23,7 +24,6 @@ from repflow_pl.training.outcome import (
     read_failure,
 )
 from repflow_pl.training.overview import Overview
-from repflow_pl.training.run import Machine
 from repflow_pl.training.slurm import NO_GPU, Slurm
 from repflow_pl.training.sweep import WAITING, order_of, record
 from repflow_pl.training.task import Task

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from repflow_pl.data.index import VideoSet
 from repflow_pl.training.array import run_arrays, slurm_executor
 from repflow_pl.training.jobs import Job, under_torchrun
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.outcome import Failed
 from repflow_pl.training.ranks import world
-from repflow_pl.training.run import Machine
 from repflow_pl.training.slurm import Slurm
 from repflow_pl.training.spread import share_out, spread
 from repflow_pl.training.sweep import check, prepare, sweep
@@ -34,10 +34,8 @@ def launch(
     if under_torchrun():
         here, machines = world()
         _check_and_prepare(jobs, video_set)
-        together = dataclasses.replace(
-            machine, devices=here, machines=machines, begin=leader().begin
-        )
-        return sweep(jobs, video_set, together)
+        together = dataclasses.replace(machine, devices=here, machines=machines)
+        return sweep(jobs, video_set, together, leader().begin)
     if slurm is not None:
         at_once = devices // machine.devices if devices else None
         executor = slurm_executor(machine.out, slurm, machine.devices, at_once)

@@ -7,7 +7,6 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.index import VideoSet, open_set
@@ -15,8 +14,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
 from repflow_pl.training.jobs import Job
-
-WandbMode = Literal["offline", "online", "disabled"]
+from repflow_pl.training.machine import WandbMode
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning as L
@@ -18,7 +16,6 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-from rich.console import Console
 from torch import Tensor
 
 from repflow_pl.data.clips import ClipDataset
@@ -49,10 +46,10 @@ from repflow_pl.training.jobs import (
     run_folder,
     under_torchrun,
 )
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier, to_float
-from repflow_pl.training.order import Order, WandbMode
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.predictions import PREDICTIONS, Predictions, numbered, write_predictions
 from repflow_pl.training.progress import EpochLines
@@ -63,22 +60,6 @@ from repflow_pl.training.versions import versions
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where and how runs are made. Nothing here changes what they result in."""
-
-    out: Path
-    """Folder of runs/ and wandb/."""
-    devices: int = 1
-    """GPUs or, without any, CPU processes that make one run together."""
-    wandb: WandbMode = "disabled"
-    console: Console = field(default_factory=Console)
-    machines: int = 1
-    """Machines with as many devices each; more than one under torchrun."""
-    begin: Callable[[Order], None] | None = None
-    """Under torchrun: called when a run begins, for the other processes to make it too."""
 
 
 def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> RunResult:

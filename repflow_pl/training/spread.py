@@ -20,6 +20,7 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.ending import SAVING
 from repflow_pl.errors import UserError
 from repflow_pl.training.jobs import Job, label_of, next_job
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.order import share_of_cores, write_order
 from repflow_pl.training.outcome import (
     BUSY,
@@ -33,7 +34,6 @@ from repflow_pl.training.outcome import (
 )
 from repflow_pl.training.overview import Overview
 from repflow_pl.training.ranks import chosen_gpus
-from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import WAIT, WAITING, order_of, record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -27,17 +27,23 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.lock import BusyError, held
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.order import Order
 from repflow_pl.training.outcome import Failed
-from repflow_pl.training.run import Machine, run
+from repflow_pl.training.run import run
 
+Begin = Callable[[Order], None]
 WAIT = 1.0
 """Seconds between two looks at runs that another sweep is making."""
 WAITING = "waiting for runs that another sweep is making"
 
 
-def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Failed]:
+def sweep(
+    jobs: Sequence[Job], video_set: VideoSet, machine: Machine, begin: Begin | None = None
+) -> list[Failed]:
     """Make every run, in the order given; returns those that failed.
+
+    `begin`: under torchrun, called when a run begins, for the other processes to make it too.
 
     A run that another sweep is making is left to it, and looked at again when it is done there.
 
@@ -57,7 +63,7 @@ def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Fa
         left.remove(job)
         label = label_of(job, len(jobs) - len(left), jobs)
         try:
-            failed = make(job, video_set, machine, label, runs_after=len(left))
+            failed = make(job, video_set, machine, label, len(left), begin)
         except BusyError:  # since we looked
             left.append(job)
             continue
@@ -67,7 +73,12 @@ def sweep(jobs: Sequence[Job], video_set: VideoSet, machine: Machine) -> list[Fa
 
 
 def make(
-    job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int
+    job: Job,
+    video_set: VideoSet,
+    machine: Machine,
+    label: str,
+    runs_after: int,
+    begin: Begin | None = None,
 ) -> Failed | None:
     """Make one run, alone in its folder; returns why it failed, if it did.
 
@@ -82,8 +93,8 @@ def make(
             machine.console.print(f"{label} · done by another sweep", markup=False)
             return None
         _clear(folder, job, machine, label)
-        if machine.begin is not None:
-            machine.begin(order_of(job, video_set, machine, label, runs_after))
+        if begin is not None:
+            begin(order_of(job, video_set, machine, label, runs_after))
         try:
             result = run(job, video_set, machine, label, runs_after)
         except Exception as error:

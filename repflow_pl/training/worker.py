@@ -41,8 +41,8 @@ def _make(path: Path) -> int:
     from rich.console import Console
 
     from repflow_pl.training.jobs import is_main_process
+    from repflow_pl.training.machine import Machine
     from repflow_pl.training.order import read_order, videos_of
-    from repflow_pl.training.run import Machine
     from repflow_pl.training.sweep import make
 
     order = read_order(path)

@@ -23,8 +23,8 @@ from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training import array
 from repflow_pl.training.array import logs_folder, run_arrays, slurm_executor, still_there
 from repflow_pl.training.jobs import Job, ordered, run_folder
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.result import read_result
-from repflow_pl.training.run import Machine
 from repflow_pl.training.slurm import Slurm
 from repflow_pl.training.sweep import sweep
 

@@ -25,7 +25,7 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.run import Machine
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.sweep import prepare, sweep
 
 CHECKOUT = Path(__file__).parents[2]

@@ -30,10 +30,11 @@ from repflow_pl.specs import (
     training_streams_of,
 )
 from repflow_pl.training.jobs import Job
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, parameter_groups, to_float
 from repflow_pl.training.result import RunResult
-from repflow_pl.training.run import Machine, run
+from repflow_pl.training.run import run
 from repflow_pl.training.sweep import check, prepare
 
 FLOWNET = ActionFlowNetSpec(width=8)

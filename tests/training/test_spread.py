@@ -22,10 +22,10 @@ from repflow_pl.errors import UserError
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
 from repflow_pl.training.jobs import Job, ordered, run_folder
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.order import Order, read_order, write_order
 from repflow_pl.training.outcome import MISTAKE
 from repflow_pl.training.overview import Overview
-from repflow_pl.training.run import Machine
 from repflow_pl.training.spread import Slot, share_out, spread
 
 PROFILE = build_profile("demo", "folder")

@@ -26,8 +26,8 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.jobs import Job, run_folder
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import prepare, sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))

@@ -20,9 +20,9 @@ from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
 from repflow_pl.training import torchrun
 from repflow_pl.training.jobs import Job, is_main_process
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.order import to_json
 from repflow_pl.training.ranks import world
-from repflow_pl.training.run import Machine
 from repflow_pl.training.sweep import order_of
 from repflow_pl.training.torchrun import END, follow
 
