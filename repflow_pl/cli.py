@@ -21,6 +21,7 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.ending import die_with_parent, ended_by_signals
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 from repflow_pl.files import check_writable
+from repflow_pl.launching.slurm import Slurm
 from repflow_pl.options import read
 from repflow_pl.profiles import ProfileName
 from repflow_pl.report.choose import Numbered, choose_rows
@@ -39,7 +40,6 @@ from repflow_pl.tables import (
 )
 from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
 from repflow_pl.training.ranks import check_machine
-from repflow_pl.training.slurm import Slurm
 
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
@@ -113,7 +113,7 @@ def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int
         with ended_by_signals():
             if under_torchrun():
                 die_with_parent(signal.SIGTERM)
-                from repflow_pl.training.torchrun import follow, leading
+                from repflow_pl.launching.torchrun import follow, leading
 
                 if not is_main_process():
                     return follow()
@@ -321,7 +321,7 @@ def _log(
 def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
-    from repflow_pl.training.launch import launch
+    from repflow_pl.launching.launch import launch
     from repflow_pl.training.machine import Machine
     from repflow_pl.training.tracking import wandb_mode
 

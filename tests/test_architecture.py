@@ -21,6 +21,7 @@ ORDER = (
     ("models",),
     ("data",),
     ("training",),
+    ("launching",),
     ("report",),
     ("profiles",),
     ("tables",),

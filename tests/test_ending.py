@@ -129,7 +129,7 @@ def test_what_is_ignored_stays_ignored(marked: Marked) -> None:
 
 HANGING = """
 import os, sys
-if any(name in sys.orig_argv for name in ("repflow_pl.training.worker", os.environ["SCRIPT"])):
+if any(name in sys.orig_argv for name in ("repflow_pl.launching.worker", os.environ["SCRIPT"])):
     import signal, time
     from pathlib import Path
     from repflow_pl.data import module

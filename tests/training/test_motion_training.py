@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.module import ClipModule
+from repflow_pl.launching.make import check, prepare
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import TVNetStack
 from repflow_pl.ops import flow_flops
@@ -35,7 +36,6 @@ from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, parameter_groups, to_float
 from repflow_pl.training.result import RunResult
 from repflow_pl.training.run import run
-from repflow_pl.training.sweep import check, prepare
 
 FLOWNET = ActionFlowNetSpec(width=8)
 MOTIONS = [TVNetSpec(2, 1, 2), OFFSpec(4, 2, 8), MotionFilterSpec(), FLOWNET]

@@ -14,12 +14,12 @@ from repflow_pl import cli
 from repflow_pl.data.index import open_set
 from repflow_pl.data.share import check_ranks
 from repflow_pl.errors import UserError
+from repflow_pl.launching.make import check
 from repflow_pl.profiles import Profile, build_profile
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.ranks import check_machine, chosen_gpus
-from repflow_pl.training.sweep import check
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching.make import prepare, sweep
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.predictions import PREDICTIONS, read_predictions
 from repflow_pl.training.result import Latency, RunResult, read_result
-from repflow_pl.training.sweep import prepare, sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")

@@ -24,11 +24,11 @@ from repflow_pl.data import module as data_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
+from repflow_pl.launching.make import prepare, sweep
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.sweep import prepare, sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 EPOCHS, BATCHES = 3, 8

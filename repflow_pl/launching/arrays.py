@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.training.jobs import Job, is_made, label_of, next_job
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.outcome import (
+from repflow_pl.launching.make import WAITING, order_of, record
+from repflow_pl.launching.outcome import (
     BUSY,
     DONE,
     FAILED,
@@ -23,10 +22,11 @@ from repflow_pl.training.outcome import (
     checkpoint_time,
     read_failure,
 )
-from repflow_pl.training.overview import Overview
-from repflow_pl.training.slurm import NO_GPU, Slurm
-from repflow_pl.training.sweep import WAITING, order_of, record
-from repflow_pl.training.task import Task
+from repflow_pl.launching.overview import Overview
+from repflow_pl.launching.slurm import NO_GPU, Slurm
+from repflow_pl.launching.task import Task
+from repflow_pl.training.jobs import Job, is_made, label_of, next_job
+from repflow_pl.training.machine import Machine
 
 if TYPE_CHECKING:
     import submitit

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 
 from repflow_pl.data.index import VideoSet
-from repflow_pl.training.array import run_arrays, slurm_executor
+from repflow_pl.launching.arrays import run_arrays, slurm_executor
+from repflow_pl.launching.make import check, prepare, sweep
+from repflow_pl.launching.outcome import Failed
+from repflow_pl.launching.processes import share_out, spread
+from repflow_pl.launching.slurm import Slurm
+from repflow_pl.launching.torchrun import leader
 from repflow_pl.training.jobs import Job, under_torchrun
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.outcome import Failed
 from repflow_pl.training.ranks import world
-from repflow_pl.training.slurm import Slurm
-from repflow_pl.training.spread import share_out, spread
-from repflow_pl.training.sweep import check, prepare, sweep
-from repflow_pl.training.torchrun import leader
 
 
 def launch(

@@ -1,7 +1,7 @@
-"""One run in a process of its own: `python -m repflow_pl.training.worker ORDER`, an order's file.
+"""One run in a process of its own: `python -m repflow_pl.launching.worker ORDER`, an order's file.
 
-Started by `repflow_pl.training.spread` for each run that is made at the same time, and by
-`repflow_pl.training.task` in a job of a cluster; Lightning starts the same command again for each
+Started by `repflow_pl.launching.processes` for each run that is made at the same time, and by
+`repflow_pl.launching.task` in a job of a cluster; Lightning starts the same command again for each
 further GPU of a run.
 """
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
+from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE
 from repflow_pl.training.lock import BusyError
-from repflow_pl.training.outcome import BUSY, DONE, FAILED, MISTAKE
 
 
 def main(path: Path) -> int:
@@ -40,10 +40,10 @@ def _make(path: Path) -> int:
     # To import a trainer takes seconds, in which the parent may end.
     from rich.console import Console
 
+    from repflow_pl.launching.make import make
+    from repflow_pl.launching.order import read_order, videos_of
     from repflow_pl.training.jobs import is_main_process
     from repflow_pl.training.machine import Machine
-    from repflow_pl.training.order import read_order, videos_of
-    from repflow_pl.training.sweep import make
 
     order = read_order(path)
     video_set = videos_of(order)

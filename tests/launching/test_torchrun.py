@@ -16,15 +16,15 @@ import pytest
 from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching import torchrun
+from repflow_pl.launching.make import order_of
+from repflow_pl.launching.order import to_json
+from repflow_pl.launching.torchrun import END, follow
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
-from repflow_pl.training import torchrun
 from repflow_pl.training.jobs import Job, is_main_process
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.order import to_json
 from repflow_pl.training.ranks import world
-from repflow_pl.training.sweep import order_of
-from repflow_pl.training.torchrun import END, follow
 
 CHECKOUT = Path(__file__).parents[2]
 

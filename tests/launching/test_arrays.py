@@ -18,15 +18,15 @@ from rich.console import Console
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching import arrays
+from repflow_pl.launching.arrays import logs_folder, run_arrays, slurm_executor, still_there
+from repflow_pl.launching.make import sweep
+from repflow_pl.launching.slurm import Slurm
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training import array
-from repflow_pl.training.array import logs_folder, run_arrays, slurm_executor, still_there
 from repflow_pl.training.jobs import Job, ordered, run_folder
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.result import read_result
-from repflow_pl.training.slurm import Slurm
-from repflow_pl.training.sweep import sweep
 
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ PROFILE = build_profile("demo", "folder")
 
 STAND_IN = """
 import sys
-if sys.orig_argv[1:3] == ["-m", "repflow_pl.training.worker"]:
+if sys.orig_argv[1:3] == ["-m", "repflow_pl.launching.worker"]:
     import json, os, signal, time
     from pathlib import Path
     from repflow_pl.specs import RunSpec, spec_hash
@@ -79,7 +79,7 @@ if sys.orig_argv[1:3] == ["-m", "repflow_pl.training.worker"]:
 def impatient(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     for name, seconds in (("POLL", 0.1), ("LOOK", 0.5), ("LATE", 0.5)):
-        monkeypatch.setattr(array, name, seconds)
+        monkeypatch.setattr(arrays, name, seconds)
 
 
 @pytest.fixture
@@ -186,8 +186,8 @@ def test_a_job_that_the_queue_misses_for_a_moment_is_not_lost(
         looks.append(len(tasks))
         return set() if len(looks) == 2 else still_there(tasks)
 
-    monkeypatch.setattr(array, "still_there", missed_once)
-    monkeypatch.setattr(array, "LATE", 0.1)
+    monkeypatch.setattr(arrays, "still_there", missed_once)
+    monkeypatch.setattr(arrays, "LATE", 0.1)
     failures, lines = make(stand_in, video_folder, rows("takes a while"))
     assert failures == [] and len(looks) > 2
     assert sum("· job" in line for line in lines) == 1

@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from torch.distributed import PrefixStore, Store, TCPStore
 
+from repflow_pl.launching.order import Order, from_json, to_json, videos_of
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.order import Order, from_json, to_json, videos_of
 from repflow_pl.training.ranks import world
 from repflow_pl.training.run import run
 

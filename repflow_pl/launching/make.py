@@ -15,6 +15,8 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.launching.order import Order
+from repflow_pl.launching.outcome import Failed
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import training_streams_of
 from repflow_pl.training.jobs import (
@@ -28,8 +30,6 @@ from repflow_pl.training.jobs import (
 )
 from repflow_pl.training.lock import BusyError, held
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.order import Order
-from repflow_pl.training.outcome import Failed
 from repflow_pl.training.run import run
 
 Begin = Callable[[Order], None]

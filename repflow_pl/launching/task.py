@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from repflow_pl.ending import LIMIT
-from repflow_pl.training.order import Order, share_of_cores, write_order
-from repflow_pl.training.outcome import BUSY, DONE, FAILED, MISTAKE, how_it_ended
+from repflow_pl.launching.order import Order, share_of_cores, write_order
+from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, how_it_ended
 
 POLL = 0.5
 """Seconds between two looks at the worker."""
@@ -46,7 +46,7 @@ class Task:
             path = Path(folder) / "order.json"
             write_order(path, self.order)
             self.worker = subprocess.Popen(
-                [sys.executable, "-m", "repflow_pl.training.worker", str(path)],
+                [sys.executable, "-m", "repflow_pl.launching.worker", str(path)],
                 env={**os.environ, **share_of_cores(self.cpus, self.order.devices)},
                 stdin=subprocess.PIPE,  # ends when this process does, however that ends
                 start_new_session=True,

@@ -23,10 +23,10 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching.make import prepare, sweep
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.sweep import prepare, sweep
 
 CHECKOUT = Path(__file__).parents[2]
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
@@ -235,7 +235,7 @@ def children(pid: int) -> list[int]:
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True
     )
-    lines = [line for line in listed.stdout.splitlines() if "training.worker" in line]
+    lines = [line for line in listed.stdout.splitlines() if "launching.worker" in line]
     return [int(line.split()[0]) for line in lines]
 
 

@@ -19,10 +19,9 @@ from typing import IO
 from repflow_pl.data.index import VideoSet
 from repflow_pl.ending import SAVING
 from repflow_pl.errors import UserError
-from repflow_pl.training.jobs import Job, label_of, next_job
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.order import share_of_cores, write_order
-from repflow_pl.training.outcome import (
+from repflow_pl.launching.make import WAIT, WAITING, order_of, record
+from repflow_pl.launching.order import share_of_cores, write_order
+from repflow_pl.launching.outcome import (
     BUSY,
     DONE,
     FAILED,
@@ -32,9 +31,10 @@ from repflow_pl.training.outcome import (
     how_it_ended,
     read_failure,
 )
-from repflow_pl.training.overview import Overview
+from repflow_pl.launching.overview import Overview
+from repflow_pl.training.jobs import Job, label_of, next_job
+from repflow_pl.training.machine import Machine
 from repflow_pl.training.ranks import chosen_gpus
-from repflow_pl.training.sweep import WAIT, WAITING, order_of, record
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class _Spread:
         checkpoint = checkpoint_time(self.machine.out, job)  # before there can be another one
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         process = subprocess.Popen(
-            [sys.executable, "-m", "repflow_pl.training.worker", str(path)],
+            [sys.executable, "-m", "repflow_pl.launching.worker", str(path)],
             env={**os.environ, **slot.environment},
             stdin=subprocess.PIPE,  # ends when this process does, however that ends
             stdout=subprocess.PIPE,

@@ -19,14 +19,14 @@ from rich.console import Console
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching.order import Order, read_order, write_order
+from repflow_pl.launching.outcome import MISTAKE
+from repflow_pl.launching.overview import Overview
+from repflow_pl.launching.processes import Slot, share_out, spread
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
 from repflow_pl.training.jobs import Job, ordered, run_folder
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.order import Order, read_order, write_order
-from repflow_pl.training.outcome import MISTAKE
-from repflow_pl.training.overview import Overview
-from repflow_pl.training.spread import Slot, share_out, spread
 
 PROFILE = build_profile("demo", "folder")
 
@@ -94,7 +94,7 @@ def test_videos_that_changed_since_are_a_mistake(
     write_order(tmp_path / "order", dataclasses.replace(order, data_root=str(video_folder)))
     alive, parent = os.pipe()  # a worker whose standard input has ended has no parent any more
     done = subprocess.run(
-        [sys.executable, "-m", "repflow_pl.training.worker", str(tmp_path / "order")],
+        [sys.executable, "-m", "repflow_pl.launching.worker", str(tmp_path / "order")],
         env={**os.environ, "REPFLOW_CACHE": str(shared_cache)},
         stdin=alive,
         capture_output=True,
@@ -176,7 +176,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video_folder: Path) ->
     def popen(command: list[str], **options: object) -> object:
         return start([sys.executable, str(script), command[-1]], **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("repflow_pl.training.spread.subprocess.Popen", popen)
+    monkeypatch.setattr("repflow_pl.launching.processes.subprocess.Popen", popen)
     return tmp_path
 
 

@@ -1,0 +1,1 @@
+"""Runs are started here: one loop over all that are to be made, and places that make them."""
