@@ -11,6 +11,8 @@ from repflow_pl.report.stats import SEED_FREEDOM, Estimate, Verdict
 from repflow_pl.report.wording import grid, points
 
 PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
+CLAIMS_MARKS = "<!-- claims:begin -->", "<!-- claims:end -->"
+"""What of a README the picture and the count stand between."""
 
 ClaimsBySet = Mapping[str, Sequence[Claim]]
 """By the folder of a data set's tables."""

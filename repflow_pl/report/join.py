@@ -10,14 +10,13 @@ from pathlib import Path
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.report.claims import find_claims
+from repflow_pl.report.claims_page import CLAIMS_MARKS, PICTURE, claims_excerpt, claims_page
 from repflow_pl.report.claims_page import PAGE as CLAIMS
-from repflow_pl.report.claims_page import PICTURE, claims_excerpt, claims_page
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.paper import in_papers_order
 from repflow_pl.report.plot_claims import plot_claims
 
 BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
-CLAIMS_MARKS = "<!-- claims:begin -->", "<!-- claims:end -->"
 README_TABLE = ("motion_shapes", "placement")
 
 INTRODUCTION = """\
@@ -44,8 +43,7 @@ class Page:
 
 def join_yours(out: Path) -> Path:
     """Write the page that joins a user's own tables below OUT; its path."""
-    (page,) = join(out / YOURS, introduction=YOUR_INTRODUCTION)
-    return page
+    return join(out / YOURS, introduction=YOUR_INTRODUCTION)[0]
 
 
 def join(

@@ -9,6 +9,7 @@ import pytest
 
 from repflow_pl.errors import UserError
 from repflow_pl.report.__main__ import main
+from repflow_pl.report.claims_page import PAGE
 from repflow_pl.report.join import BEGIN, END, join
 from repflow_pl.report.table import Context, Table, render
 
@@ -32,7 +33,7 @@ def targets(text: str) -> list[str]:
 
 
 def test_joined_page(tables: Path) -> None:
-    assert join(tables) == (tables / "README.md",)
+    assert join(tables) == (tables / "README.md", tables / PAGE)
     page = (tables / "README.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#+ .*$", page, flags=re.MULTILINE)
     assert [h for h in headings if h.startswith("## ")] == ["## motion_shapes", "## ut_interaction"]
@@ -59,9 +60,9 @@ def test_links_lead_to_files(tables: Path) -> None:
 def test_joining_again_changes_nothing(tables: Path) -> None:
     readme = tables.parent / "README.md"
     readme.write_text(f"a\n{BEGIN}\n{END}\nb\n")
-    assert join(tables, readme) == (tables / "README.md", readme)
+    assert join(tables, readme) == (tables / "README.md", tables / PAGE, readme)
     before = [path.read_bytes() for path in (tables / "README.md", readme)]
-    assert join(tables, readme) == (tables / "README.md",)
+    assert join(tables, readme) == (tables / "README.md", tables / PAGE)
     assert [path.read_bytes() for path in (tables / "README.md", readme)] == before
 
 
@@ -84,9 +85,9 @@ def test_readme_block(tables: Path) -> None:
 def test_readme_without_markers_is_left_alone(tables: Path) -> None:
     readme = tables.parent / "README.md"
     readme.write_text("no markers\n")
-    assert join(tables, readme) == (tables / "README.md",)
+    assert join(tables, readme) == (tables / "README.md", tables / PAGE)
     assert readme.read_text() == "no markers\n"
-    assert join(tables, tables.parent / "absent.md") == (tables / "README.md",)
+    assert join(tables, tables.parent / "absent.md") == (tables / "README.md", tables / PAGE)
 
 
 @pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
@@ -100,7 +101,7 @@ def test_markers_that_are_no_pair(tables: Path, text: str) -> None:
 
 def test_command_line(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([f"--tables={tables}", f"--readme={tmp_path / 'README.md'}"]) == 0
-    assert capsys.readouterr().out == f"wrote {tables / 'README.md'}\n"
+    assert capsys.readouterr().out == f"wrote {tables / 'README.md'}\nwrote {tables / PAGE}\n"
     assert main([f"--tables={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("no table in ") and error.count("\n") == 1

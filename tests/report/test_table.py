@@ -54,7 +54,9 @@ def test_places(rendered: Rendered, tmp_path: Path) -> None:
     assert rendered == Rendered(
         folder / "placement.md", folder / "placement.csv", folder / "placement.png"
     )
-    assert sorted(folder.iterdir()) == sorted([rendered.markdown, rendered.csv, rendered.png])
+    assert sorted(folder.iterdir()) == sorted(
+        [rendered.markdown, rendered.csv, rendered.png, folder / "placement_claims.csv"]
+    )
 
 
 def test_same_results_same_files(
