@@ -104,6 +104,9 @@ def representation_flow(
     too. A NaN stays in its own plane. Gradients reach the frames, the six kernels, theta,
     lam and tau; they are finite for constant and for equal frames.
 
+    On the CPU, a UserWarning tells once in a process when Numba has to compile first, or is not
+    there; ``warnings.filterwarnings("ignore", module="repflow_pl.ops")`` keeps it quiet.
+
     Raises:
         ValueError: shapes, dtypes or devices do not fit, ``n_iter`` is negative, or the backend is
             unknown or cannot run here.
@@ -346,7 +349,11 @@ def _is_exporting() -> bool:
 
 def _resolve(backend: str, frame: Tensor, *others: Tensor) -> str:
     if backend == "auto":
-        return chosen_backend(frame, *others)
+        chosen = chosen_backend(frame, *others)
+        on_cpu = frame.device.type == "cpu"
+        if chosen == "eager" and on_cpu and not torch.compiler.is_compiling():
+            flow_cpu.warn_if_missing()
+        return chosen
     if backend not in _BACKENDS:
         names = list(BACKENDS)
         close = difflib.get_close_matches(str(backend), names, n=2, cutoff=0.5)

@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -52,6 +53,18 @@ def _import_error() -> str | None:
     except ImportError as error:
         return f"numba cannot be imported ({error})"
     return None
+
+
+@functools.cache
+def warn_if_missing() -> None:
+    """Tell once in a process that without numba all is slow."""
+    reason = _import_error()
+    if reason is not None:
+        warnings.warn(
+            "The flow layer runs 9 to 15 times slower on the CPU than it could, because "
+            f"{reason}: pip install numba",
+            stacklevel=2,
+        )
 
 
 @functools.cache

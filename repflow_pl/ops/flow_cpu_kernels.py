@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from repflow_pl.ops.numba_code import jit, make_ready
 
 Array = NDArray[Any]  # float32 or float64, one of them in any one call
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -40,6 +41,11 @@ RUN = 1024
 
 LINE_BYTES = 64  # of a cache line, and of the widest vectors
 
+WHAT = (
+    "Numba compiles the flow layer for this processor, about 15 s in the first forward and 30 s in "
+    "the first backward pass"
+)
+
 _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -51,11 +57,18 @@ _OPTIONS: dict[str, Any] = {
 
 
 def _jit(function: _Function) -> _Function:
-    try:
-        compiled = numba.njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no folder that can be written: compile anew in every process
-        compiled = numba.njit(**_OPTIONS)(function)
-    return cast(_Function, compiled)
+    return jit(function, _OPTIONS)
+
+
+_ready: set[tuple[Any, Any]] = set()  # the kernels that have been made ready, and for which dtype
+
+
+def _call(kernel: Any, frame1: Planes, *others: Any) -> None:
+    """Call a kernel, whose arguments' types all follow from the dtype of the frames."""
+    if (kernel, frame1.pixels.dtype) not in _ready:
+        make_ready(kernel, (frame1, *others), WHAT)
+        _ready.add((kernel, frame1.pixels.dtype))
+    kernel(frame1, *others)
 
 
 class Planes(NamedTuple):
@@ -321,7 +334,10 @@ def forward(
     # allocated here, because np.zeros inside a compiled function doubles the compile time
     fixed, state = _rows(frame1, 5), _rows(frame1, 3, 2)
     coef = np.zeros(N_COEF, frame1.pixels.dtype)
-    _forward(frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y, fixed, state, coef)
+    _call(
+        _forward, frame1, frame2, taps, scalars, n_iter, first, last, flow_x, flow_y,
+        fixed, state, coef,
+    )  # fmt: skip
 
 
 def _rows(frames: Planes, *shape: int) -> Array:
@@ -688,8 +704,8 @@ def backward(
     checkpoints = _rows(frame1, n_segments, 3, 2)  # the first one stays zero
     adjoint, adj_d = _rows(frame1, 3, 2), _rows(frame1, 2)
     coef = np.zeros(N_COEF, frame1.pixels.dtype)
-    _backward(
-        frame1, frame2, taps, scalars, n_iter, segment, with_frames, first, last,
+    _call(
+        _backward, frame1, frame2, taps, scalars, n_iter, segment, with_frames, first, last,
         cot_x, cot_y, grad1, grad2, grad_parameters,
         fixed, adj_fixed, states, checkpoints, adjoint, adj_d, coef,
     )  # fmt: skip

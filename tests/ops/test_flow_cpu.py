@@ -218,14 +218,19 @@ def test_export_takes_the_eager_backend() -> None:
 
 
 WITHOUT_NUMBA = """
-import sys, torch
+import sys, torch, warnings
 from repflow_pl.ops import available_backends, central_kernels, representation_flow
 assert not {"numba", "llvmlite", "repflow_pl.ops.flow_cpu_kernels"} & set(sys.modules)
 sys.modules["numba"] = None  # an import of it fails
 frame = torch.rand(1, 2, 5, 5)
 rest = (central_kernels(2), torch.tensor(0.3), torch.tensor(0.15), torch.tensor(0.25), 3)
 assert available_backends(frame) == ("eager",)
-flow = representation_flow(frame, frame.flip(-1), *rest)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        flow = representation_flow(frame, frame.flip(-1), *rest)
+assert len(said) == 1 and "9 to 15 times slower" in str(said[0].message)
+assert str(said[0].message).endswith(": pip install numba")
 assert torch.equal(flow[0], representation_flow(frame, frame.flip(-1), *rest, "eager")[0])
 try:
     representation_flow(frame, frame, *rest, "cpu")
