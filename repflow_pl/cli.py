@@ -17,7 +17,7 @@ from rich.console import Console
 from repflow_pl.data.decode import Decoder, choose_decoder
 from repflow_pl.data.facts import DataFacts, facts_of, facts_path
 from repflow_pl.data.flow_files import fields_beside
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import VideoSet, known_set, open_set
 from repflow_pl.ending import die_with_parent, ended_by_signals
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 from repflow_pl.files import check_writable
@@ -220,11 +220,13 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
     check_writable(runs)
     if options.decoder is not None:
         choose_decoder(options.decoder)
-    if not options.list:
-        asked = jobs_for(split_tables(builders, setting, fingerprint=""), options)
-        batches = {job.spec.recipe.batch for job in asked}
-        on_cluster = options.launcher == "slurm"
-        check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
+    if options.list:
+        _list(builders, options, console)
+        return 0
+    asked = jobs_for(split_tables(builders, setting, fingerprint=""), options)
+    batches = {job.spec.recipe.batch for job in asked}
+    on_cluster = options.launcher == "slurm"
+    check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
     video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold, fields_beside(opened))
@@ -232,9 +234,6 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
     ]
     tables = averages(by_split)
     jobs_of = [jobs_for(split, options) for split in by_split]
-    if options.list:
-        show_list(console, choose_rows(tables, options.rows), options.seeds, runs)
-        return 0
     facts = [facts_of(video_set, runs) for video_set in video_sets]  # results need them to be shown
     failures = 0
     left_of = [left_to_do(options.out, jobs) for jobs in jobs_of]
@@ -341,14 +340,41 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
     return len(failures)
 
 
-def show_list(console: Console, rows: Sequence[Numbered], seeds: int, runs: Path) -> None:
-    """A line a row: its number and name, its run's folder, and which seeds are done."""
+def _list(builders: Sequence[TableBuilder], options: Options, console: Console) -> None:
+    """Show the rows; no video is decoded for it, so a run's name may not be known yet."""
+    setting = setting_of(options)
+    opened = [known_set(options.data, options.data_root, fold) for fold in setting.splits]
+    known = [video_set for video_set in opened if video_set is not None]
+    if len(known) == len(opened):
+        by_split = [
+            split_tables(builders, setting, each.fingerprint, each.fold, fields_beside(each))
+            for each in known
+        ]
+        rows = choose_rows(averages(by_split), options.rows)
+        show_list(console, rows, options.seeds, options.out / "runs")
+        return
+    rows = choose_rows(split_tables(builders, setting, fingerprint=""), options.rows)
+    show_list(console, rows, options.seeds, None)
+    console.print(
+        "Which runs are done is not known before the videos are checked, as the first run does.",
+        markup=False,
+    )
+
+
+def show_list(console: Console, rows: Sequence[Numbered], seeds: int, runs: Path | None) -> None:
+    """A line a row: its number and name, its run's folder, and which seeds are done.
+
+    `runs`: None where the runs' names are not known.
+    """
     tables = list(dict.fromkeys(table.name for _, table, _ in rows))
     for name in tables:
         shown = [each for each in rows if each[1].name == name]
         if len(tables) > 1:
             console.print(f"{name}: {shown[0][1].title}", markup=False)
         for number, _, row in shown:
+            if runs is None:
+                console.print(f"{number:3} {row.name}", markup=False)
+                continue
             folders = [runs / spec_hash(spec) for spec in (row.spec, *row.other_splits)]
             done = [
                 all((folder / f"seed{seed}" / "result.json").is_file() for folder in folders)

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from repflow_pl.cli import Options, main, parse
+from repflow_pl.data import manifest
+from repflow_pl.data.index import list_set
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
@@ -235,6 +237,13 @@ def test_splits_and_low_resolution(
 
     arguments = ["--data", "ucf101", "--data-root", str(tmp_path / "set"), "--list"]
     arguments += ["--out", str(tmp_path), "--low-res"]
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest, "isolated_map", lambda *_: pytest.fail("--list decodes"))
+        assert main(build, arguments=[*arguments, "--split", "all"]) == 0
+    shown = capsys.readouterr().out
+    assert "  1 RGB CNN\nWhich runs are done is not known before the videos are checked" in shown
+    list_set("ucf101", tmp_path / "set", workers=0)
+    specs.clear()
     assert main(build, arguments=[*arguments, "--split", "all"]) == 0
     assert [data.split for data in specs] == [1, 2, 3]
     assert len({data.fingerprint for data in specs}) == 3

@@ -7,8 +7,10 @@ Videos are found at any depth under their class; what starts with a dot is passe
 may be written in capitals. A hash of a video's path without suffix puts it into its part, so it
 stays there whatever comes or goes beside it and however it is re-encoded. Where ROOT/groups.csv
 (`path,group`, paths relative to ROOT) exists, the hash is of the group, whose videos (of a person,
-a scene, a source video) so never straddle the split. The clips are mirrored in training only where
-an empty file ROOT/mirror_safe says that left and right are no classes.
+a scene, a source video) so never straddle the split.
+
+Clips are mirrored where their spec says so, which is part of a run's name. That is refused unless
+an empty file ROOT/mirror_safe says that left and right are no classes; it changes nothing else.
 """
 
 from __future__ import annotations

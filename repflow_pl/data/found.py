@@ -16,6 +16,26 @@ SUFFIXES = frozenset(
     )
 )
 """Endings of containers that both decoders read."""
+OTHERS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("vob", "mts", "m2ts", "asf", "divx", "xvid", "rm", "rmvb", "f4v", "3g2", "ogm", "mxf"),
+        *("mpe", "m1v", "m2v", "qt", "dv", "wtv", "y4m", "h264", "264", "h265", "hevc", "ivf"),
+    )
+)
+"""Endings of other videos."""
+NO_VIDEOS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("txt", "csv", "tsv", "json", "jsonl", "md", "rst", "xml", "html", "yaml", "yml", "toml"),
+        *("pdf", "doc", "docx", "xls", "xlsx", "bib", "log", "ini", "db", "url", "py", "sh", "m"),
+        *("zip", "rar", "tar", "gz", "tgz", "bz2", "xz", "7z", "sha1", "sha256", "md5", "torrent"),
+        *("npy", "npz", "mat", "h5", "hdf5", "pkl", "pickle", "pt", "pth", "parquet", "lmdb"),
+        *("png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "srt", "vtt", "ass", "sub"),
+        *("wav", "mp3", "m4a", "aac", "flac", "ogg", "opus", "part", "tmp", "bak", "crdownload"),
+    )
+)
+"""Endings that are known to be none, of what lies among videos."""
 
 
 def videos_under(root: Path) -> Iterator[str]:
@@ -25,6 +45,27 @@ def videos_under(root: Path) -> Iterator[str]:
     one that holds `root`, so that links in a circle end.
     Errors: UserError where a folder cannot be read.
     """
+    for place, names in _walk(root):
+        yield from ((place / name).as_posix() for name in names if _ending(name) in SUFFIXES)
+
+
+def unread_under(root: Path) -> list[str]:
+    """The files under a folder that look like videos and are not read, paths as of `videos_under`:
+    by their endings, or as they lie among videos and nobody knows what they are."""
+    unread = []
+    for place, names in _walk(root):
+        among = any(_ending(name) in SUFFIXES for name in names)
+        known = NO_VIDEOS | SUFFIXES | {""}
+        unread += [
+            (place / name).as_posix()
+            for name in names
+            if _ending(name) in OTHERS or (among and _ending(name) not in known)
+        ]
+    return unread
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder once, relative to `root`, with the names of its files."""
     entered = {_identity(folder) for folder in root.resolve().parents}
     for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         identity = _identity(Path(folder))
@@ -33,10 +74,12 @@ def videos_under(root: Path) -> Iterator[str]:
             continue
         entered.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        place = Path(folder).relative_to(root)
-        for name in sorted(names):
-            if PurePath(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield (place / name).as_posix()
+        shown = sorted(name for name in names if not name.startswith("."))
+        yield Path(folder).relative_to(root), shown
+
+
+def _ending(name: str) -> str:
+    return PurePath(name).suffix.lower()
 
 
 def files_by_stem(root: Path, fold_case: bool = False) -> dict[str, str]:
@@ -49,6 +92,11 @@ def files_by_stem(root: Path, fold_case: bool = False) -> dict[str, str]:
         stem = PurePath(path).stem
         found.setdefault(stem.casefold() if fold_case else stem, path)
     return found
+
+
+def clip_name(listed: str) -> str:
+    """A clip as an official list names it, without `.avi`, in whatever case."""
+    return listed[:-4] if listed.lower().endswith(".avi") else listed
 
 
 def _identity(folder: Path) -> tuple[int, int]:

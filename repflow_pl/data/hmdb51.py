@@ -18,9 +18,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from repflow_pl.data.found import files_by_stem
+from repflow_pl.data.found import clip_name, files_by_stem
 from repflow_pl.data.index import Candidate, Split, data_set
-from repflow_pl.data.lists import read_rows
+from repflow_pl.data.lists import given_text, read_rows
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -78,10 +78,10 @@ def _authors_lists(root: Path) -> list[Listed]:
         match = AUTHORS_FILE.fullmatch(path.name)
         if match is None:
             continue
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in given_text(path).splitlines():
             clip, _, use = line.strip().rpartition(" ")
             if use in PART:
-                stem = clip.strip().removesuffix(".avi")
+                stem = clip_name(clip.strip())
                 listed.append((match["label"], stem, PART[use], int(match["fold"])))
     return listed
 
@@ -92,10 +92,10 @@ def _plain_lists(root: Path) -> list[Listed]:
     for fold in range(1, FOLDS + 1):
         for split in COUNTS:
             for path in sorted(root.rglob(f"hmdb51_split{fold}_{split}.txt"))[:1]:
-                for line in path.read_text(encoding="utf-8").splitlines():
+                for line in given_text(path).splitlines():
                     clip, _, label = line.strip().rpartition(" ")
                     if clip:
-                        listed.append((label, clip.removesuffix(".avi"), split, fold))
+                        listed.append((label, clip_name(clip.strip()), split, fold))
     return listed
 
 

@@ -7,6 +7,7 @@ for the next time, is the same for all of them and happens in `open_set`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterable
@@ -15,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from repflow_pl.data.decode_pyav import Access
-from repflow_pl.data.manifest import MISSING, Finding, digest, examine
+from repflow_pl.data.found import unread_under
+from repflow_pl.data.manifest import MISSING, Finding, digest, examine, known_findings
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.files import check_name
@@ -27,6 +29,8 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 SHOWN = 20
 """Broken files that are named one by one when a set is opened."""
+FEW = 3
+"""Files that are no videos for us and named then."""
 
 
 @dataclass(frozen=True)
@@ -291,21 +295,57 @@ class Listed:
 def list_set(name: str, root: Path | None = None, workers: int | None = None) -> Listed:
     """Decode what was not decoded yet of all splits, and say what is in every file.
 
-    Errors: UserError for an unknown name, a missing root, and a root without videos.
+    Errors: UserError for an unknown name, a missing root, a root without videos, and a video that
+    is trained on and evaluated as well.
     """
     entry = _entry(name)
     root = _root(entry, root)
+    _tell_unread(name, root)
+    candidates = _candidates(entry, root)
+    findings = examine(name, root, _files(candidates), manifest_path(name, root), workers)
+    return _listed(entry, root, candidates, findings)
+
+
+def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | None:
+    """What `open_set` would open without a video being decoded or made; None if one had to be."""
+    entry = _entry(name)
+    root = _root(entry, root)
+    manifest = manifest_path(name, root)
+    if not manifest.is_file() or not root.is_dir():
+        return None
+    candidates = _candidates(entry, root)
+    findings = known_findings(root, _files(candidates), manifest)
+    return None if findings is None else _listed(entry, root, candidates, findings).fold(fold)
+
+
+def _candidates(entry: _Entry, root: Path) -> tuple[Candidate, ...]:
     candidates = tuple(entry.candidates(root))
     if not candidates:
-        raise UserError(f"{name}: there are no videos under {root}; {entry.hint}.")
-    manifest = manifest_path(name, root)
-    files = sorted({(candidate.path, candidate.label) for candidate in candidates})
-    findings = examine(name, root, files, manifest, workers)
+        raise UserError(f"{entry.name}: there are no videos under {root}; {entry.hint}.")
+    trained = {(c.fold, c.path) for c in candidates if c.split == "train"}
+    both = [c for c in candidates if c.split != "train" and (c.fold, c.path) in trained]
+    if both:
+        raise UserError(
+            f"{entry.name}: {len(both)} of {len(candidates)} entries of its lists, as "
+            f"{both[0].path}, are for {both[0].split} and for train; take them out of one of both."
+        )
+    return candidates
+
+
+def _files(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
+    return sorted({(candidate.path, candidate.label) for candidate in candidates})
+
+
+def _listed(
+    entry: _Entry, root: Path, candidates: tuple[Candidate, ...], findings: dict[str, Finding]
+) -> Listed:
+    name = entry.name
     if all(finding.error == MISSING for finding in findings.values()):
         raise UserError(f"{name}: there are no videos of its lists under {root}; {entry.hint}.")
     mirror_safe = entry.mirror_safe
     if mirror_safe is None:
         mirror_safe = (root / MIRROR_MARKER).is_file()
+    manifest = manifest_path(name, root)
     return Listed(name, root, entry.folds, candidates, findings, manifest, mirror_safe)
 
 
@@ -369,6 +409,19 @@ def _tell_left_out(opened: VideoSet) -> None:
         console.print(
             f"{name}: {len(missing)} of {total} videos are not there and are left out; "
             f"python -m repflow_pl.data verify {name} ROOT names them.",
+            markup=False,
+        )
+
+
+@functools.cache  # a set is opened once for each of its splits
+def _tell_unread(name: str, root: Path) -> None:
+    unread = unread_under(root)
+    if unread:
+        more = f" and {len(unread) - FEW} more" if len(unread) > FEW else ""
+        console.print(
+            f"{name}: {len(unread)} files look like videos and are not read: "
+            f"{', '.join(unread[:FEW])}{more}; convert them (ffmpeg -i FILE FILE.mp4) or move them "
+            "away.",
             markup=False,
         )
 

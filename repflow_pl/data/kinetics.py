@@ -18,6 +18,7 @@ Left and right carry no class.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from repflow_pl.data.found import files_by_stem
 from repflow_pl.data.index import Candidate, Split, data_set
-from repflow_pl.data.lists import read_lines, read_rows
+from repflow_pl.data.lists import given_text, read_lines, read_rows
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.specs import ClipSpec
 
@@ -127,24 +128,23 @@ def _annotated(
     annotation: list[tuple[str, Path]], files: dict[ClipKey, str]
 ) -> Iterator[Candidate]:
     for part, path in annotation:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            if not set(rows.fieldnames or ()) >= COLUMNS:
+        rows = csv.DictReader(io.StringIO(given_text(path), newline=""))
+        if not set(rows.fieldnames or ()) >= COLUMNS:
+            raise UserError(
+                f"kinetics400: {path} needs the columns {', '.join(sorted(COLUMNS))}; "
+                "fetch the annotation again."
+            )
+        for row in rows:
+            label, name = row["label"].strip('"'), row["youtube_id"]
+            try:
+                start, end = int(row["time_start"]), int(row["time_end"])
+            except (ValueError, TypeError) as error:
                 raise UserError(
-                    f"kinetics400: {path} needs the columns {', '.join(sorted(COLUMNS))}; "
-                    "fetch the annotation again."
-                )
-            for row in rows:
-                label, name = row["label"].strip('"'), row["youtube_id"]
-                try:
-                    start, end = int(row["time_start"]), int(row["time_end"])
-                except (ValueError, TypeError) as error:
-                    raise UserError(
-                        f"kinetics400: line {rows.line_num} of {path} has no times; fetch the "
-                        "annotation again."
-                    ) from error
-                nominal = f"{part}/{label}/{file_stem(name, start, end)}.mp4"
-                yield Candidate(files.get((name, start), nominal), label, PARTS[part])
+                    f"kinetics400: line {rows.line_num} of {path} has no times; fetch the "
+                    "annotation again."
+                ) from error
+            nominal = f"{part}/{label}/{file_stem(name, start, end)}.mp4"
+            yield Candidate(files.get((name, start), nominal), label, PARTS[part])
 
 
 def _in_class_folders(root: Path) -> Iterator[Candidate]:
@@ -172,12 +172,9 @@ def _tiny_lists(root: Path) -> Iterator[tuple[str, str, str, int]]:
             f"tiny_kinetics: {root} has some of minikinetics_train.json, minikinetics_val.json and "
             "minikinetics_cls.json; add the others, or remove them to use the package's own lists."
         )
-    labels = {
-        number: label.strip('"')
-        for label, number in json.loads(classes[0].read_text(encoding="utf-8")).items()
-    }
+    labels = {number: label.strip('"') for label, number in _numbers(classes[0]).items()}
     for part, paths in given.items():
-        for file, number in json.loads(paths[0].read_text(encoding="utf-8")).items():
+        for file, number in _numbers(paths[0]).items():
             match = CLIP_NAME.fullmatch(Path(file).stem)
             if match is None or number not in labels:
                 raise UserError(
@@ -185,3 +182,18 @@ def _tiny_lists(root: Path) -> Iterator[tuple[str, str, str, int]]:
                     "rgb_<id>_<start>_<end>.mp4 with a class; fetch the list again."
                 )
             yield part, labels[number], match["id"], int(match["start"])
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """A JSON object of whole numbers. Errors: UserError where the file is something else."""
+    text = given_text(path)
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(n, int) for n in found.values()):
+        raise UserError(
+            f"tiny_kinetics: {path} is damaged or cut off, it is no JSON object of numbers; fetch "
+            "the list again."
+        )
+    return found

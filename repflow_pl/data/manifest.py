@@ -65,17 +65,7 @@ def examine(
     """
     known = read_manifest(manifest)
     decoder = chosen_decoder()
-    findings: dict[str, Finding] = {}
-    todo = []
-    for path, label in files:
-        now = _look(root, path, label, decoder)
-        before = known.get(path)
-        if now.error:
-            findings[path] = now
-        elif before is not None and _unchanged(before, now):
-            findings[path] = before
-        else:
-            todo.append((root, path, label))
+    findings, todo = _compare(root, files, known, decoder)
     if not todo and findings == known:
         return findings
     saved = time.monotonic()
@@ -91,6 +81,14 @@ def examine(
     finally:  # an interrupted pass goes on where it was
         write_manifest(manifest, findings)
     return findings
+
+
+def known_findings(
+    root: Path, files: Sequence[tuple[str, str]], manifest: Path
+) -> dict[str, Finding] | None:
+    """What `examine` would return, if it had nothing to decode; None if it had."""
+    findings, todo = _compare(root, files, read_manifest(manifest), chosen_decoder())
+    return None if todo else findings
 
 
 def decode(job: tuple[Path, str, str]) -> Finding:
@@ -170,6 +168,24 @@ def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
 def digest(lines: Sequence[str]) -> str:
     """12 hexadecimal digits that stand for a set of lines, in whatever order they come."""
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
+
+
+def _compare(
+    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding], decoder: Decoder
+) -> tuple[dict[str, Finding], list[tuple[Path, str, str]]]:
+    """What is known of the files, and those (root, path, class) that have to be decoded."""
+    findings: dict[str, Finding] = {}
+    todo = []
+    for path, label in files:
+        now = _look(root, path, label, decoder)
+        before = known.get(path)
+        if now.error:
+            findings[path] = now
+        elif before is not None and _unchanged(before, now):
+            findings[path] = before
+        else:
+            todo.append((root, path, label))
+    return findings, todo
 
 
 def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:

@@ -20,8 +20,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from repflow_pl.data.found import files_by_stem
+from repflow_pl.data.found import clip_name, files_by_stem
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
+from repflow_pl.data.lists import given_text
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -63,7 +64,7 @@ def _lists(root: Path) -> dict[tuple[int, Split], list[str]]:
     for fold, counts in enumerate(COUNTS, start=1):
         for split, expected in counts.items():
             for path in sorted(root.rglob(f"{split}list0{fold}.txt"))[:1]:
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = given_text(path).splitlines()
                 clips = [line.split()[0] for line in lines if line.strip()]
                 if len(set(clips)) != expected:
                     raise UserError(
@@ -90,8 +91,8 @@ def _listed(
                     f"{NAME}: a list names {clip!r}, which is no <Class>/<clip>.avi; fetch the "
                     "official lists again."
                 )
-            path = files.get(name.removesuffix(".avi").casefold(), clip)
-            match = FILE_NAME.fullmatch(name.removesuffix(".avi"))
+            path = files.get(clip_name(name).casefold(), clip)
+            match = FILE_NAME.fullmatch(clip_name(name))
             yield Candidate(path, label, split, fold, _group(label, match))
 
 

@@ -79,7 +79,8 @@ def ucf101_lists(root: Path, counts: tuple[dict[str, int], ...], real: list[str]
                 tested = (int(name.split("_g")[1][:2]) - 1) // 7 + 1 == fold
                 if tested == (part == "test"):
                     clips.append(f"{label}/{name}")
-            filler = [f"YoYo/v_YoYo_g{90 + fold}_c{k:05d}.avi" for k in range(count - len(clips))]
+            names = f"YoYo/v_YoYo_g{90 + fold}_c{int(part == 'test')}"
+            filler = [f"{names}{k:04d}.avi" for k in range(count - len(clips))]
             number = " 1" if part == "train" else ""
             lines = [f"{clip}{number}\n" for clip in clips + filler]
             (folder / f"{part}list0{fold}.txt").write_text("".join(lines))

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data import index, manifest
+from repflow_pl.data.clips import check_clip
 from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
 
 from .conftest import one_sentence, write_video
 from .test_decode import broken_files
@@ -159,6 +162,63 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     for path in (root / "train" / "run").iterdir():
         path.write_bytes(b"")
     assert "'run' has no readable video" in message("folder", root)
+
+
+def test_what_looks_like_a_video_and_is_not_read_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "set", clips=2)
+    for name in ("train/run/a.vob", "train/run/b.cam", "train/run/C.RMVB", "test/run/d.cam"):
+        (root / name).write_bytes(b"x")
+    for name in ("notes.txt", ".hidden.vob", "LICENSE", "list.csv", "thumb.JPG", "facts.json"):
+        (root / "train" / "run" / name).write_bytes(b"x")
+    (root / "more").mkdir()
+    (root / "more" / "weights.bin").write_bytes(b"x")  # not among videos
+    open_set("folder", root, workers=0)
+    told = "4 files look like videos and are not read: test/run/d.cam, train/run/C.RMVB, "
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"folder: {told}train/run/a.vob and 1 more; convert them (ffmpeg -i FILE" in shown
+    open_set("folder", root, workers=0)
+    assert "look like videos" not in capsys.readouterr().err
+
+
+def test_a_set_is_known_without_a_decoder_once_it_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "set", clips=2)
+    assert index.known_set("folder", root) is None
+    opened = open_set("folder", root, workers=0)
+    monkeypatch.setattr(manifest, "isolated_map", lambda *_: pytest.fail("it decodes"))
+    assert index.known_set("folder", root) == opened
+    os.utime(root / "train" / "run" / "0.mp4", (1, 1))
+    assert index.known_set("folder", root) is None
+    assert index.known_set("motion_shapes") is None
+    assert not (cache_dir() / "motion_shapes-v4").exists()
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_no_video_is_trained_on_and_evaluated(
+    tmp_path: Path, split: index.Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder(tmp_path / "set", clips=2)
+    twice = [Candidate("train/run/0.mp4", "run", part) for part in ("train", split)]
+    entry = dataclasses.replace(index._registry["folder"], candidates=lambda _: twice)
+    monkeypatch.setitem(index._registry, "folder", entry)
+    with pytest.raises(UserError, match=f"0.mp4, are for {split} and for train") as error:
+        open_set("folder", root, workers=0)
+    one_sentence(error)
+
+
+def test_the_marker_allows_mirrored_clips_and_changes_no_run(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", clips=2)
+    before = open_set("folder", root, workers=0)
+    with pytest.raises(UserError, match="mirrored clips may change their class"):
+        check_clip(before, ClipSpec(frames=2, size=48, crop=(48, 48), flip=True))
+    (root / "mirror_safe").touch()
+    after = open_set("folder", root, workers=0)
+    check_clip(after, ClipSpec(frames=2, size=48, crop=(48, 48), flip=True))
+    assert dataclasses.replace(after, mirror_safe=False) == before
+    assert index.default_clip("folder").flip is False
 
 
 def test_a_name_is_registered_once() -> None:

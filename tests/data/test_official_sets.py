@@ -52,6 +52,40 @@ def test_hmdb51s_lists_must_have_the_official_counts(tmp_path: Path) -> None:
     one_sentence(error)
 
 
+def test_endings_in_capitals_are_endings(tmp_path: Path) -> None:
+    own = read_lists(tmp_path)
+    for make in (layouts.hmdb51_authors_lists, layouts.hmdb51_plain_lists):
+        root = tmp_path / make.__name__
+        root.mkdir()
+        make(root, own)
+        for path in root.rglob("*.txt"):
+            path.write_text(path.read_text().replace(".avi", ".AVI"))
+        assert sorted(read_lists(root)) == sorted(own)
+    root = tmp_path / "ucf" / "set"
+    layouts.ucf101_lists(root, ucf101.COUNTS, layouts.ucf101_files(root, ("YoYo",), (1, 8)))
+    for path in root.rglob("*.txt"):
+        path.write_text(path.read_text().replace(".avi", ".Avi"))
+    opened = open_set("ucf101", root, workers=0)
+    assert (len(opened.part("train")), len(opened.part("test"))) == (1, 1)
+
+
+def test_lists_in_another_encoding_get_one_sentence(tmp_path: Path) -> None:
+    for name, file in (
+        ("hmdb51", "wave_test_split1.txt"),
+        ("hmdb51", "hmdb51_split1_train.txt"),
+        ("ucf101", "trainlist01.txt"),
+        ("kinetics400", "train.csv"),
+    ):
+        root = tmp_path / file
+        root.mkdir()
+        (root / file).write_bytes(b"caf\xe9.avi 1\n")
+        if name == "kinetics400":
+            (root / "val.csv").touch()
+        with pytest.raises(UserError, match=f"{file} is no text in UTF-8") as error:
+            open_set(name, root, workers=0)
+        one_sentence(error)
+
+
 @pytest.mark.parametrize("nested", ["", "videos/hmdb51_org"])
 def test_hmdb51_on_disk(tmp_path: Path, nested: str) -> None:
     root = tmp_path / "set"
@@ -214,7 +248,13 @@ def test_tiny_kinetics_on_disk(tmp_path: Path) -> None:
     assert len(opened.part("train")) == len(opened.part("test")) == 4
     assert len(opened.missing) == 2
     assert {v.label for v in opened.videos if IDS[0] in v.path} == {0}
-    (root / "minikinetics_val.json").unlink()
+    val = root / "minikinetics_val.json"
+    for content in (val.read_text()[:-9], "[1, 2]", '{"a": [1]}'):
+        val.write_text(content)
+        with pytest.raises(UserError, match=r"minikinetics_val\.json is damaged") as error:
+            open_set("tiny_kinetics", root, workers=0)
+        one_sentence(error)
+    val.unlink()
     with pytest.raises(UserError, match="add the others") as error:
         open_set("tiny_kinetics", root, workers=0)
     one_sentence(error)

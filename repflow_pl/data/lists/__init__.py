@@ -1,9 +1,12 @@
-"""The official lists of clips that come with the package; README.md says whose they are."""
+"""The official lists of clips: those of the package, of which README.md says whose they are, and
+those that a user has."""
 
 from __future__ import annotations
 
 import lzma
 from pathlib import Path
+
+from repflow_pl.errors import UserError
 
 HERE = Path(__file__).parent
 
@@ -17,3 +20,13 @@ def read_rows(name: str) -> list[tuple[str, ...]]:
 def read_lines(name: str) -> list[str]:
     """The lines of a plain text file."""
     return (HERE / name).read_text(encoding="utf-8").splitlines()
+
+
+def given_text(path: Path) -> str:
+    """A list beside the videos. Errors: UserError where it is no text in UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"the list {path} is no text in UTF-8; save it as such, or fetch it again."
+        ) from error
