@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
@@ -13,10 +14,10 @@ T = TypeVar("T")
 def parse(kind: type[T], plain: Any) -> T:
     """The value of type `kind` that `plain`, as `json.load` gives it, stands for.
 
-    Known are dataclasses, their unions, tuples, Literal, None, bool, int, float and str. A field
-    with a default may be absent, since a file may be older than an option; `kind` may not, where
-    it tells the members of a union apart. An integer will do for a float and stays one, so that a
-    spec keeps its hash.
+    Known are dataclasses, their unions, tuples, Mapping[str, ...], Literal, None, bool, int, float
+    and str. A field with a default may be absent, since a file may be older than an option; `kind`
+    may not, where it tells the members of a union apart. An integer will do for a float and stays
+    one, so that a spec keeps its hash.
 
     >>> parse(tuple[int, ...], [1, 2])
     (1, 2)
@@ -38,6 +39,8 @@ def _parse(kind: Any, plain: Any, place: str) -> Any:
         return plain
     if origin is tuple:
         return _parse_tuple(typing.get_args(kind), plain, place)
+    if origin is Mapping:
+        return _parse_mapping(typing.get_args(kind), plain, place)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _parse_fields(kind, plain, place)
     accepted = (int, float) if kind is float else (kind,)
@@ -102,6 +105,12 @@ def _parse_tuple(members: tuple[Any, ...], plain: Any, place: str) -> Any:
         _parse(member, item, f"{place}[{k}]")
         for k, (member, item) in enumerate(zip(members, plain, strict=True))
     )
+
+
+def _parse_mapping(kinds: tuple[Any, ...], plain: Any, place: str) -> Any:
+    if not isinstance(plain, dict):
+        raise _wrong(place, plain, "named values")
+    return {name: _parse(kinds[1], value, f"{place}[{name!r}]") for name, value in plain.items()}
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

@@ -201,6 +201,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         notes=notes,
         backbone=setting.backbone,
         folder=setting.folder(facts.fingerprint),
+        classes=facts.classes,
     )
 
 

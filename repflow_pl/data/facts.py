@@ -16,6 +16,7 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.metadata import metadata_baseline
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.strict import parse
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class DataFacts:
     """Which of the set's official splits."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """How the fields beside the videos were made, by `stride<k>`, when a run last began."""
+    classes: tuple[str, ...] = ()
+    """Their names, by label; facts of older versions have none."""
 
 
 def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
@@ -47,9 +50,9 @@ def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
     fields = fields_beside(video_set)
     if path.is_file():
         known = read_facts(path)
-        if known.fields == fields:
+        facts = replace(known, fields=fields, classes=video_set.classes)
+        if facts == known:
             return known
-        facts = replace(known, fields=fields)
     else:
         baseline = metadata_baseline(video_set)
         facts = DataFacts(
@@ -60,6 +63,7 @@ def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
             metadata_half_width=baseline.half_width,
             split=video_set.fold,
             fields=fields,
+            classes=video_set.classes,
         )
     with atomic_write(path) as stream:
         json.dump(asdict(facts), stream, indent=1)
@@ -70,8 +74,8 @@ def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
 def read_facts(path: Path) -> DataFacts:
     """Read them strictly. Errors: UserError where the file is damaged or of another version."""
     try:
-        return DataFacts(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return parse(DataFacts, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
         raise UserError(
             f"{path} is not what this version knows of a data set ({error}): remove it and run a "
             "table on that data set again."

@@ -12,7 +12,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.report.claims import find_claims
 from repflow_pl.report.claims_page import CLAIMS_MARKS, PICTURE, claims_excerpt, claims_page
 from repflow_pl.report.claims_page import PAGE as CLAIMS
-from repflow_pl.report.page import YOURS
+from repflow_pl.report.page import YOURS, is_beside
 from repflow_pl.report.paper import in_papers_order
 from repflow_pl.report.plot_claims import plot_claims
 
@@ -84,8 +84,12 @@ def join(
 
 
 def find_pages(tables: Path) -> tuple[Page, ...]:
-    """All rendered tables, by data set, in the paper's order."""
-    files = [f for f in tables.glob("*/*.md") if f.parent.name != "paper" and f.name != "README.md"]
+    """All rendered tables, by data set, in the paper's order; without the pages beside them."""
+    files = [
+        file
+        for file in tables.glob("*/*.md")
+        if file.parent.name != "paper" and file.name != "README.md" and not is_beside(file.stem)
+    ]
     order = in_papers_order({f.stem for f in files})
     files.sort(key=lambda f: (f.parent.name, order.index(f.stem)))
     return tuple(Page(f.parent.name, f.stem, f.read_text(encoding="utf-8")) for f in files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from repflow_pl.report.collect import Collected
+from repflow_pl.report.page import Beside
 from repflow_pl.report.paper import (
     NOT_KNOWN,
     UNVERIFIED_MARK,
@@ -59,7 +60,11 @@ _MEASURED = (
 
 
 def markdown(
-    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+    table: Table,
+    context: Context,
+    collected: Sequence[Collected],
+    paper: PaperTable | None,
+    beside: Sequence[Beside] = (),
 ) -> str:
     """The whole page. What stands before its first `##` can be shown alone."""
     main = [entry for entry in collected if not entry.row.control]
@@ -74,7 +79,7 @@ def markdown(
         *_best(main, paper),
         _main_table(table, main, paper),
         *_absences(collected),
-        _legend(table, main, paper),
+        _legend(table, main, paper, beside),
         *_controls(context, [entry for entry in collected if entry.row.control]),
         *_orderings(table, collected),
         "## How it was measured",
@@ -141,7 +146,12 @@ def _absences(collected: Sequence[Collected]) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _legend(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> str:
+def _legend(
+    table: Table,
+    main: Sequence[Collected],
+    paper: PaperTable | None,
+    beside: Sequence[Beside],
+) -> str:
     kept = all(entry.predictions for entry in main if entry.results)
     sentences = [
         "Accuracies are per cent of the test videos, with 95 % intervals over "
@@ -165,7 +175,10 @@ def _legend(table: Table, main: Sequence[Collected], paper: PaperTable | None) -
                 f"{UNVERIFIED_MARK} unverified: written down from memory, not checked against "
                 "the paper's table."
             )
-    return " ".join(sentences) + f" All figures: [{table.name}.csv]({table.name}.csv)."
+    sentences.append(f"All figures: [{table.name}.csv]({table.name}.csv).")
+    links = [f"[{page.link}]({table.name}_{page.kind}.md)" for page in beside]
+    sentences += [f"More of the same runs: {', '.join(links)}."] if links else []
+    return " ".join(sentences)
 
 
 def _best(main: Sequence[Collected], paper: PaperTable | None) -> list[str]:

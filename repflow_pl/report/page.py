@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from csv import DictReader
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "tables"
 """What the maintainers publish; only `experiments/publish.py` writes there."""
 YOURS = Path("tables") / "yours"
 """Below OUT: the tables of a user's own runs, which git ignores."""
+BESIDE = ("classes", "curves")
+"""Kinds of pages beside a table's."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,43 @@ class Rendered:
         if published.is_file() and published != self.markdown.resolve():
             text += f"\npublished, to compare with: {os.path.relpath(published)}"
         return text
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A page beside a table's, which shows more of the same results: `<table>_<kind>.{md,png}`."""
+
+    kind: str
+    link: str
+    """What the table's page calls it."""
+    markdown: str
+    png: bytes
+
+
+def write_beside(stem: Path, pages: Sequence[Beside]) -> None:
+    """Write the pages beside a table's, and remove those that its results no longer have.
+
+    Errors: UserError for a place that cannot be written.
+    """
+    for kind in BESIDE:
+        contents = {
+            ending: content
+            for page in pages
+            if page.kind == kind
+            for ending, content in ((".png", page.png), (".md", page.markdown.encode()))
+        }
+        for ending in (".md", ".png"):
+            path = stem.with_name(f"{stem.name}_{kind}{ending}")
+            if ending not in contents:
+                path.unlink(missing_ok=True)
+                continue
+            with atomic_write(path, "wb") as stream:
+                stream.write(contents[ending])
+
+
+def is_beside(name: str) -> bool:
+    """Whether a page is one beside a table's, by its name."""
+    return name.endswith(tuple(f"_{kind}" for kind in BESIDE))
 
 
 def write_page(stem: Path, markdown: str, csv: str, png: bytes, replace: bool = False) -> Rendered:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-
-from matplotlib import rc_context
 
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.paper import PaperTable
 from repflow_pl.report.plot_bars import bars
 from repflow_pl.report.plot_curve import curve
 from repflow_pl.report.plot_scatter import scatter
-from repflow_pl.report.plot_style import STYLE
+from repflow_pl.report.plot_style import drawn
 from repflow_pl.report.rows import Context, Table
 
 _KINDS = {"bars": bars, "curve": curve, "scatter": scatter}
@@ -22,9 +19,4 @@ def plot(
     table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
 ) -> bytes:
     """A PNG. The paper's figures stand in panels of their own, because they are of other data."""
-    with rc_context(STYLE):
-        figure = _KINDS[table.plot](table, context, collected, paper)
-        stream = io.BytesIO()
-        # Without the version of matplotlib in it, the same table is the same file.
-        figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return drawn(lambda: _KINDS[table.plot](table, context, collected, paper))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,9 +16,9 @@ from repflow_pl.report.plot_style import (
     FAINT,
     INK,
     KINDS,
-    STYLE,
     WIDTH_INCHES,
     bare,
+    drawn,
     write_title,
 )
 from repflow_pl.report.runtime_rows import RuntimeRow
@@ -34,11 +32,7 @@ _COLUMNS = ((0.55, "here"), (1.2, "paper"), (1.95, "ms here"))
 
 def plot_runtime(rows: Sequence[RuntimeRow], title: str) -> bytes:
     """A PNG: a bar from 1, the RGB row's time, to each row's ratio to it, with quartiles."""
-    with rc_context(STYLE):
-        stream = io.BytesIO()
-        # Without the version of matplotlib in it, the same table is the same file.
-        runtime_figure(rows, title).savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return drawn(lambda: runtime_figure(rows, title))
 
 
 def runtime_figure(rows: Sequence[RuntimeRow], title: str) -> Figure:

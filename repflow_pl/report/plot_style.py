@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,10 +26,24 @@ CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 """A background that keeps grid and bounds out of a label."""
 
 
+def drawn(draw: Callable[[], Figure]) -> bytes:
+    """A PNG of the figure; the same one is always the same file."""
+    with rc_context(STYLE):
+        stream = io.BytesIO()
+        # Without the version of matplotlib in it.
+        draw().savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
 def heading(figure: Figure, table: Table, context: Context) -> None:
     """The title of a table's picture."""
+    write_title(figure, headline(table, context))
+
+
+def headline(table: Table, context: Context) -> str:
+    """What a table is and where it was measured, in short."""
     profile = " ".join(filter(None, (context.profile, "profile", context.backbone)))
-    write_title(figure, f"{table.title}: {context.data}, {profile}")
+    return f"{table.title}: {context.data}, {profile}"
 
 
 def write_title(figure: Figure, title: str) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repflow_pl.report.claims import claims_of, write_claims
+from repflow_pl.report.classes import class_page
 from repflow_pl.report.collect import Collected, Failure, collect
+from repflow_pl.report.curves import curve_page
 from repflow_pl.report.markdown import markdown
-from repflow_pl.report.page import Rendered, write_page
+from repflow_pl.report.page import Rendered, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
@@ -39,18 +41,29 @@ def render(
 ) -> Rendered:
     """Write `<out>/<folder>/<table>.{md,csv,png}` from the results in `runs`.
 
+    Where there are predictions or curves, so are `<table>_classes` and `<table>_curves.{md,png}`.
     Rows without results are printed as missing or FAILED; see `write_page` for what stays.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
     collected = [collect(runs, row, seeds) for row in table.rows]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
     # Everything is made before anything is written: a mistake leaves the old three files in step.
-    page = markdown(table, context, collected, paper)
+    beside = [
+        page
+        for page in (
+            class_page(table, context, collected),
+            curve_page(table, context, collected, runs),
+        )
+        if page is not None
+    ]
+    page = markdown(table, context, collected, paper, beside)
     lines = tidy(table, context, collected, paper).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)
     stem = out / (context.folder or context.data) / table.name
     files = write_page(stem, page, lines, picture, replace)
     claims = claims_of(table, collected, paper)
-    if claims and not files.kept:
-        write_claims(stem, claims)
+    if not files.kept:
+        write_beside(stem, beside)
+        if claims:
+            write_claims(stem, claims)
     return files

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.strict import parse
 
 CURVE = "curve.csv"
 
@@ -34,6 +36,26 @@ def write_curve(path: Path, curve: Sequence[Epoch]) -> None:
             [value if isinstance(value, int) else _short(value) for value in astuple(epoch)]
             for epoch in curve
         )
+
+
+def read_curve(path: Path) -> tuple[Epoch, ...]:
+    """Read it. Errors: UserError where the file is damaged; FileNotFoundError without one."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            curve = tuple(_epoch(line) for line in csv.DictReader(stream))
+        if not curve:
+            raise ValueError("it has no epoch")
+        return curve
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): remove it and the result beside it, and run the table "
+            "again."
+        ) from error
+
+
+def _epoch(line: dict[str, str]) -> Epoch:
+    figures = {name: float(text) if text else None for name, text in line.items()}
+    return parse(Epoch, {**figures, "epoch": int(line["epoch"])})
 
 
 def _short(value: float | None) -> str:

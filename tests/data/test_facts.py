@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_kept_facts_are_not_found_out_again(
     fewer = dataclasses.replace(shapes, videos=shapes.videos[1:])
     with pytest.raises(TypeError):
         facts_of(fewer, tmp_path)
+
+
+def test_names_of_classes_are_kept_and_added_to_older_facts(
+    shapes: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = facts_of(shapes, tmp_path)
+    assert facts.classes == shapes.classes and len(set(facts.classes)) > 1
+    path = facts_path(tmp_path, shapes.name, shapes.fingerprint)
+    old = json.loads(path.read_text())
+    del old["classes"]
+    path.write_text(json.dumps(old))
+    assert read_facts(path) == dataclasses.replace(facts, classes=())
+    monkeypatch.setattr("repflow_pl.data.facts.metadata_baseline", None)
+    assert facts_of(shapes, tmp_path) == facts == read_facts(path)
 
 
 def test_no_facts_is_one_sentence(tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ def put(runs: Path, seed: int, top1: float, *extras: str) -> None:
     folder = runs / RUN / f"seed{seed}"
     files = {facts: json.dumps(dataclasses.asdict(FACTS))}
     files |= {folder / "result.json": json.dumps(result), folder / "spec.json": "{}"}
-    files |= {folder / name: "extra" for name in (*extras, "last.ckpt")}
+    files |= {
+        folder / name: "epoch,train_loss,train_top1\n1,1,1\n" for name in (*extras, "last.ckpt")
+    }
     for path, text in files.items():
         with atomic_write(path) as stream:
             stream.write(text)

@@ -77,7 +77,7 @@ def logged(folder: Path, name: str | None = None, **options: Any) -> Run:
 def facts_of(tmp_path: Path, stem: str, text: str) -> Run:
     """A table's run with the facts of its data set."""
     folder = tmp_path / "logged"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "facts.json").write_text(text)
     return Run([Artifact(folder, f"data-{stem}:v0", "data")])
 
@@ -149,6 +149,21 @@ def test_facts_of_data_sets_come_too_and_tables_need_no_more(tmp_path: Path) -> 
     command = [sys.executable, str(script), "--from-results", str(runs), "--out", str(tmp_path)]
     subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
     assert "81." in (tmp_path / YOURS / "motion_shapes" / "placement.md").read_text()
+
+
+def test_facts_with_fields_and_names_are_those_of_older_ones_without_names(tmp_path: Path) -> None:
+    (path,) = (PUBLISHED / "data").glob("motion_shapes-*.json")
+    older = {**json.loads(path.read_text()), "fields": {"stride1": "how"}}
+    newer = {**older, "classes": ["a", "b"]}
+    for k, (first, second) in enumerate([(older, newer), (newer, older)]):
+        runs = [
+            facts_of(tmp_path / f"{k}{name}", path.stem, json.dumps(facts))
+            for name, facts in (("a", first), ("b", second))
+        ]
+        states = [outcomes(tmp_path / str(k), run)[0].state for run in runs]
+        assert states == ["new", "there"]
+    other = facts_of(tmp_path, path.stem, json.dumps({**newer, "chance": 0.5}))
+    assert outcomes(tmp_path / "0", other)[0].state == "refused"
 
 
 @pytest.mark.parametrize(
