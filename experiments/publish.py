@@ -68,7 +68,7 @@ def publish(options: Options, checkout: Path) -> None:
     facts, found = kept_tables(builders, setting, tables / "runs")
     for table in found:
         print(write_table(table, facts, setting, tables / "runs", 1, tables).said)
-    for page in (*made.glob(f"{setting.folder(facts[0].fingerprint)}/runtime.md"),
+    for page in (*made.glob(f"{setting.folder(facts[0].fingerprint)}/runtime*.md"),
                  *sorted(made.glob("bench/*.md"))):  # fmt: skip
         text, csv = (page.with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".csv"))
         png = page.with_suffix(".png").read_bytes()

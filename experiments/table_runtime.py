@@ -37,7 +37,7 @@ SAY_EVERY = 10.0
 @dataclass(frozen=True)
 class Options:
     """Time one clip in every row of the state-of-the-art table, then write
-    tables/yours/<data>/runtime.{md,csv,png}. Nothing is trained."""
+    tables/yours/<data>/runtime.{md,csv,png}, of a GPU runtime_<its name>. Nothing is trained."""
 
     data: str = "motion_shapes"
     """Data set: motion_shapes (embedded), ut_interaction, or folder."""

@@ -90,9 +90,10 @@ class PaperTable:
 
 
 def in_papers_order(names: Iterable[str]) -> list[str]:
-    """Names of tables as the paper orders them; any others after them, by name."""
+    """Names of tables as the paper orders them; any others after them, by name. `runtime_<GPU>`
+    stands with `runtime`."""
     rank = {name: index for index, name in enumerate(PAPER_ORDER)}
-    return sorted(names, key=lambda name: (rank.get(name, len(rank)), name))
+    return sorted(names, key=lambda name: (rank.get(name.split("_")[0], len(rank)), name))
 
 
 def column_title(column: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,17 @@ class RuntimeContext:
     """How TV-L1 was computed."""
     versions: Versions
 
+    @property
+    def name(self) -> str:
+        """Of its files: a GPU's times stand beside a CPU's, not in their place."""
+        card = re.sub("[^a-z0-9]+", "_", self.device.lower()).strip("_").removeprefix("nvidia_")
+        return f"{NAME}_{card}" if self.on_gpu else NAME
+
+    @property
+    def title(self) -> str:
+        """With the GPU, where it is one."""
+        return f"{TITLE} on {self.device}" if self.on_gpu else TITLE
+
 
 def runtime_rows(
     rows: Sequence[Row], timed: Sequence[ModelTimes], paper: PaperTable, reference: str
@@ -82,20 +94,20 @@ def runtime_rows(
 
 
 def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Path) -> Rendered:
-    """Write `<out>/<folder>/runtime.{md,csv,png}`, as `write_page` does."""
+    """Write `<out>/<folder>/runtime[_<GPU>].{md,csv,png}`, as `write_page` does."""
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown_runtime(rows, context)
     lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
-    picture = plot_runtime(rows, f"{TITLE}: {context.data}, {context.profile} profile")
-    return write_page(out / context.folder / NAME, page, lines, picture)
+    picture = plot_runtime(rows, f"{context.title}: {context.data}, {context.profile} profile")
+    return write_page(out / context.folder / context.name, page, lines, picture)
 
 
 def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str:
     """The whole page. What stands before its first `##` can be shown alone."""
     profile = PROFILES.get(context.profile, f"{context.profile} profile")
     parts = [
-        f"# {TITLE}: {context.data} ({profile})",
-        f"![Time of each row over that of the RGB row, with quartiles]({NAME}.png)",
+        f"# {context.title}: {context.data} ({profile})",
+        f"![Time of each row over that of the RGB row, with quartiles]({context.name}.png)",
         *_agreement(rows),
         _main_table(rows),
         *_unverified(rows),
@@ -103,7 +115,7 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         "it; its share is the median over rounds. × RGB is the median over rounds of the time over "
         "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of "
         "another machine and other clips, so its ratio is what compares. "
-        f"All figures: [{NAME}.csv]({NAME}.csv).",
+        f"All figures: [{context.name}.csv]({context.name}.csv).",
         "## How it was measured",
         "\n".join(f"- {sentence}" for sentence in _measured(rows, context)),
     ]

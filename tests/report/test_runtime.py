@@ -123,6 +123,25 @@ def test_the_files_and_the_page_of_all_tables(tmp_path: Path) -> None:
         assert (tmp_path / target).is_file()
 
 
+def test_a_gpus_page_stands_beside_a_cpus(tmp_path: Path) -> None:
+    card = dataclasses.replace(CONTEXT, device="NVIDIA H100 80GB HBM3", on_gpu=True)
+    render_runtime(FOUND, CONTEXT, tmp_path)
+    files = render_runtime(FOUND, card, tmp_path)
+    assert files.markdown.name == "runtime_h100_80gb_hbm3.md"
+    assert len(list(files.markdown.parent.iterdir())) == 6
+    page = files.markdown.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (files.markdown.parent / link).is_file()
+    (tmp_path / "motion_shapes" / "sota.md").write_text("# sota\n")
+    join(tmp_path)
+    headings = re.findall("^### .*", (tmp_path / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert [h.split(":")[0] for h in headings] == [
+        "### Run time per clip",
+        "### Run time per clip on NVIDIA H100 80GB HBM3",
+        "### sota",
+    ]
+
+
 def test_the_picture_has_a_bar_a_row_and_the_papers_marks() -> None:
     (axis,) = runtime_figure(FOUND, "a title").axes
     assert axis.get_xscale() == "log"
