@@ -38,8 +38,8 @@ from repflow_pl.tables import (
     split_tables,
     write_table,
 )
-from repflow_pl.training.jobs import Job, is_main_process, left_to_do, ordered, under_torchrun
-from repflow_pl.training.ranks import check_machine
+from repflow_pl.training.jobs import Job, left_to_do, ordered
+from repflow_pl.training.ranks import check_machine, is_main_process, under_torchrun
 
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
@@ -109,18 +109,18 @@ class Options:
 def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
     """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
+
+    def work() -> int:
+        return run_tables(builders, parse(arguments), console)
+
     try:
         with ended_by_signals():
-            if under_torchrun():
-                die_with_parent(signal.SIGTERM)
-                from repflow_pl.launching.torchrun import follow, leading
+            if not under_torchrun():
+                return work()
+            die_with_parent(signal.SIGTERM)
+            from repflow_pl.launching.torchrun import together
 
-                if not is_main_process():
-                    return follow()
-                with leading() as ended:
-                    ended.status = run_tables(builders, parse(arguments), console)
-                return ended.status
-            return run_tables(builders, parse(arguments), console)
+            return together(work)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,31 +1,20 @@
-"""Many runs as job arrays of a Slurm cluster, through submitit; a failed one fails alone."""
+"""Many runs as job arrays of a Slurm cluster, through submitit."""
 
 from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.launching.make import WAITING, order_of, record
-from repflow_pl.launching.outcome import (
-    BUSY,
-    DONE,
-    FAILED,
-    MISTAKE,
-    Failed,
-    checkpoint_time,
-    read_failure,
-)
-from repflow_pl.launching.overview import Overview
+from repflow_pl.launching.order import Order
+from repflow_pl.launching.outcome import Ended
 from repflow_pl.launching.slurm import NO_GPU, Slurm
 from repflow_pl.launching.task import Task
-from repflow_pl.training.jobs import Job, is_made, label_of, next_job
 from repflow_pl.training.machine import Machine
 
 if TYPE_CHECKING:
@@ -80,35 +69,12 @@ def logs_folder(out: Path) -> Path:
     return (out / "runs" / "slurm").absolute()
 
 
-def run_arrays(
-    jobs: Sequence[Job],
-    video_set: VideoSet,
-    machine: Machine,
-    executor: submitit.Executor,
-    cpus: int,
-) -> list[Failed]:
-    """Make every run in a job of its own, and wait for them; returns those that failed.
-
-    All that can be started is submitted as one array, and what builds on it when it is there. A job
-    that ended without a result is submitted again as long as its run gets on.
-
-    Errors: KeyboardInterrupt on Ctrl-C, once all jobs are cancelled; UserError where nothing can be
-    written, and where the cluster refuses a job.
-    """
-    return _Arrays(jobs, video_set, machine, executor, cpus).run()
-
-
 @dataclass
 class Submitted:
     """A run that waits in the queue or is being made."""
 
-    job: Job
-    number: int
-    """From 1, of all the runs."""
-    label: str
+    order: Order
     task: submitit.Job[int]
-    checkpoint: int
-    """Time of the checkpoint that it started from, see `checkpoint_time`."""
     shown: int = 0
     """How many bytes of its log were looked at."""
     gone: float | None = None
@@ -120,82 +86,44 @@ class Submitted:
         return self.lost or self.task.paths.result_pickle.exists()
 
 
-class _Arrays:
-    """The runs that are left, submitted and failed."""
+class Arrays:
+    """Each run a job of its own; all that can be started is submitted as one array. A
+    `pool.Place`."""
 
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        video_set: VideoSet,
-        machine: Machine,
-        executor: submitit.Executor,
-        cpus: int,
-    ) -> None:
-        self.jobs = jobs
-        self.video_set = video_set
-        self.machine = machine
-        self.executor = executor
-        self.cpus = cpus
-        self.left = list(jobs)
+    def __init__(self, machine: Machine, executor: submitit.Executor, cpus: int) -> None:
+        self.console, self.executor, self.cpus = machine.console, executor, cpus
         self.submitted: list[Submitted] = []
-        self.failures: list[Failed] = []
+        self.look = LOOK
+        self.looked = time.monotonic()
+        self._say(f"the jobs' logs are in {logs_folder(machine.out)}")
 
-    def run(self) -> list[Failed]:
-        print_ = self.machine.console.print
-        print_(f"the jobs' logs are in {logs_folder(self.machine.out)}", markup=False)
-        with Overview(self.machine.console, len(self.jobs)) as overview, self._no_job_stays():
-            looked, waiting = float("-inf"), False
-            while self.left or self.submitted:
-                if time.monotonic() - looked > LOOK:
-                    self._submit_what_can_be()
-                    self._look_at_the_queue()
-                    looked = time.monotonic()
-                    if not self.submitted and not waiting:
-                        print_(WAITING)
-                        waiting = True
-                for each in list(self.submitted):
-                    ended = each.ended()
-                    self._tell(each, overview)
-                    if ended:
-                        self._end(each, overview)
-                        looked = float("-inf")
-                time.sleep(POLL)
-        return self.failures
+    def room(self) -> int:
+        return LARGEST  # how many of them run is the cluster's affair
 
-    def _submit_what_can_be(self) -> None:
-        ready: list[Job] = []
-        running = [each.job for each in self.submitted]
-        while len(ready) < LARGEST and (
-            job := next_job(self.left, [*running, *ready], self.machine.out)
-        ):
-            self.left.remove(job)
-            ready.append(job)
-        if not ready:
-            return
+    def start(self, orders: Sequence[Order]) -> None:
         import submitit
 
-        numbers = [self.jobs.index(job) + 1 for job in ready]
-        labels = [
-            label_of(job, number, self.jobs) for job, number in zip(ready, numbers, strict=True)
-        ]
-        checkpoints = [checkpoint_time(self.machine.out, job) for job in ready]
-        # How many will run side by side, and thus how long all take, is the cluster's affair.
-        tasks = [
-            Task(order_of(job, self.video_set, self.machine, label, runs_after=0), self.cpus)
-            for job, label in zip(ready, labels, strict=True)
-        ]
         try:
-            submitted = self.executor.submit_array(tasks)
+            tasks = self.executor.submit_array([Task(order, self.cpus) for order in orders])
         except submitit.core.utils.FailedJobError as error:
             said = " ".join(str(error).split()) or "sbatch failed"
             raise UserError(
                 f"the cluster refused the jobs ({said}): see the options --slurm.* in --help."
             ) from error
-        for job, number, label, checkpoint, task in zip(
-            ready, numbers, labels, checkpoints, submitted, strict=True
-        ):
-            self.submitted.append(Submitted(job, number, label, task, checkpoint))
-            self.machine.console.print(f"{label} · job {task.job_id}", markup=False)
+        for order, task in zip(orders, tasks, strict=True):
+            self.submitted.append(Submitted(order, task))
+            self._say(f"{order.label} · job {task.job_id}")
+
+    def watch(self, tell: Callable[[int, str], None]) -> list[Ended]:
+        time.sleep(POLL)
+        if time.monotonic() - self.looked > LOOK:
+            self._look_at_the_queue()
+            self.looked = time.monotonic()
+        ended = [each for each in self.submitted if each.ended()]
+        for each in self.submitted:
+            _tell_new_lines(each, tell)
+        self.submitted = [each for each in self.submitted if each not in ended]
+        return [_leave(each) for each in ended]
 
     def _look_at_the_queue(self) -> None:
         there = still_there([each.task for each in self.submitted])
@@ -208,78 +136,42 @@ class _Arrays:
             else:
                 each.lost = now - each.gone > LATE
 
-    def _tell(self, each: Submitted, overview: Overview) -> None:
-        """Show what the worker printed since the last time; whole lines, and none of submitit's."""
-        path = each.task.paths.stdout
-        if not path.exists():
-            return
-        with path.open("rb") as stream:
-            stream.seek(each.shown)
-            new = stream.read().rpartition(b"\n")
-        each.shown += len(new[0]) + len(new[1])
-        for line in new[0].decode(errors="replace").splitlines():
-            if line.startswith(each.label):
-                overview.tell(each.number, line)
+    def stop(self) -> None:
+        """Cancel the jobs, by one call: a thousand take minutes. A lost connection, which ends the
+        sweep at once, cancels none."""
+        if self.submitted:
+            subprocess.run(["scancel", *(each.task.job_id for each in self.submitted)], check=False)
+            self._say(f"{len(self.submitted)} jobs are cancelled.")
 
-    def _end(self, each: Submitted, overview: Overview) -> None:
-        """Take leave of a job that has ended."""
-        import submitit
-
-        self.submitted.remove(each)
-        status = None
-        if each.task.paths.result_pickle.exists():
-            try:
-                status = each.task.result()
-            except submitit.core.utils.UncompletedJobError:  # what was called failed by itself
-                status = None
-        said = (each.task.stderr() or "").strip()
-        if status == MISTAKE:
-            raise UserError(said.splitlines()[-1] if said else f"{each.label} could not be made.")
-        if status == BUSY:
-            self.left.append(each.job)
-        elif status == FAILED and (failed := read_failure(self.machine.out, each.job)):
-            self.failures.append(failed)
-        elif status != DONE and not is_made(self.machine.out, each.job):
-            self._after_a_crash(each, said)
-        ended = len(self.jobs) - len(self.left) - len(self.submitted)
-        overview.free(each.number, ended, len(self.failures))
-
-    def _after_a_crash(self, each: Submitted, said: str) -> None:
-        last = said.splitlines()[-1] if said else "it said nothing"
-        if checkpoint_time(self.machine.out, each.job) != each.checkpoint:
-            self.machine.console.print(
-                f"{each.label} · job {each.task.job_id} ended ({last}): "
-                "it goes on from its checkpoint",
-                markup=False,
-            )
-            self.left.insert(0, each.job)
-            return
-        reason = f"job {each.task.job_id} ended before it got any further ({last})"
-        details = f"{each.task.paths.stderr}:\n{said}"
-        self.failures.append(record(each.job, reason, details, self.machine, each.label))
-
-    @contextmanager
-    def _no_job_stays(self) -> Iterator[None]:
-        """Whatever ends the sweep cancels its jobs; a lost connection, which ends it at once, does
-        not."""
-        try:
-            yield
-        finally:
-            cancel([each.task for each in self.submitted])
-            if self.submitted:
-                self.machine.console.print(f"{len(self.submitted)} jobs are cancelled.")
+    def _say(self, line: str) -> None:
+        self.console.print(line, markup=False)
 
 
-def cancel(tasks: Sequence[submitit.Job[int]]) -> None:
-    """Take them from the cluster, by one call: a thousand take minutes."""
+def _tell_new_lines(each: Submitted, tell: Callable[[int, str], None]) -> None:
+    """What the worker printed since the last time; whole lines, and none of submitit's."""
+    path = each.task.paths.stdout
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        stream.seek(each.shown)
+        lines, newline, _ = stream.read().rpartition(b"\n")
+    each.shown += len(lines) + len(newline)
+    for line in lines.decode(errors="replace").splitlines():
+        if line.startswith(each.order.label):
+            tell(each.order.number, line)
+
+
+def _leave(each: Submitted) -> Ended:
+    """Take leave of a job that has ended."""
     import submitit
 
-    slurm = [task.job_id for task in tasks if isinstance(task, submitit.SlurmJob)]
-    if slurm:
-        subprocess.run(["scancel", *slurm], check=False)
-    for task in tasks:
-        if not isinstance(task, submitit.SlurmJob):
-            task.cancel(check=False)
+    said = (each.task.stderr() or "").strip()
+    if each.task.paths.result_pickle.exists():
+        with suppress(submitit.core.utils.UncompletedJobError):  # what was called failed by itself
+            return Ended(each.order, each.task.result(), said)
+    last = said.splitlines()[-1] if said else "it said nothing"
+    how = f"job {each.task.job_id} ended ({last})"
+    return Ended(each.order, None, f"{each.task.paths.stderr}:\n{said}", how)
 
 
 def still_there(tasks: Sequence[submitit.Job[int]]) -> set[str]:
@@ -288,15 +180,8 @@ def still_there(tasks: Sequence[submitit.Job[int]]) -> set[str]:
     Asked of squeue: sacct, which submitit asks, needs an accounting data base that small clusters
     do not have.
     """
-    import submitit
-
-    slurm = [task.job_id for task in tasks if isinstance(task, submitit.SlurmJob)]
-    there = {
-        task.job_id for task in tasks if not isinstance(task, submitit.SlurmJob) and not task.done()
-    }
-    if slurm:
-        command = ["squeue", "--me", "--array", "--noheader", "--format=%i"]
-        listed = subprocess.run(command, capture_output=True, text=True)
-        # a queue that does not answer just now says nothing about the jobs
-        there |= set(listed.stdout.split()) if listed.returncode == 0 else set(slurm)
-    return there
+    command = ["squeue", "--me", "--array", "--noheader", "--format=%i"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode:  # which says nothing about the jobs
+        return {task.job_id for task in tasks}
+    return set(listed.stdout.split())

@@ -1,28 +1,35 @@
-"""Who makes the runs: this process, others beside it, jobs of a cluster, or all of torchrun's."""
+"""Where the runs are made: in this process, beside it, on a cluster, or by all of torchrun's."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
+import torch
+
+from repflow_pl.data.clips import ClipDataset, check_clip
 from repflow_pl.data.index import VideoSet
-from repflow_pl.launching.arrays import run_arrays, slurm_executor
-from repflow_pl.launching.make import check, prepare, sweep
+from repflow_pl.data.module import check_batch
+from repflow_pl.launching.arrays import Arrays, slurm_executor
+from repflow_pl.launching.make import Here
 from repflow_pl.launching.outcome import Failed
-from repflow_pl.launching.processes import share_out, spread
+from repflow_pl.launching.pool import Place, make_all
+from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
-from repflow_pl.training.jobs import Job, under_torchrun
+from repflow_pl.models.build import build_model
+from repflow_pl.specs import training_streams_of
+from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import world
+from repflow_pl.training.ranks import under_torchrun, world
 
 
 def launch(
     jobs: Sequence[Job],
     video_set: VideoSet,
     machine: Machine,
-    devices: int | None,
-    slurm: Slurm | None,
+    devices: int | None = None,
+    slurm: Slurm | None = None,
 ) -> list[Failed]:
     """Make every run, on `machine.devices` each; returns those that failed.
 
@@ -31,23 +38,39 @@ def launch(
 
     Errors: UserError for what cannot be made here or at all; KeyboardInterrupt on Ctrl-C.
     """
+    place: Place
     if under_torchrun():
         here, machines = world()
-        _check_and_prepare(jobs, video_set)
-        together = dataclasses.replace(machine, devices=here, machines=machines)
-        return sweep(jobs, video_set, together, leader().begin)
-    if slurm is not None:
+        machine = dataclasses.replace(machine, devices=here, machines=machines)
+        place = Here(video_set, machine, leader().begin)
+    elif slurm is not None:
         at_once = devices // machine.devices if devices else None
         executor = slurm_executor(machine.out, slurm, machine.devices, at_once)
-        _check_and_prepare(jobs, video_set)
-        return run_arrays(jobs, video_set, machine, executor, slurm.cpus)
-    slots = share_out(devices, machine.devices)
-    _check_and_prepare(jobs, video_set)
-    if (devices or machine.devices) == 1:
-        return sweep(jobs, video_set, machine)
-    return spread(jobs, video_set, machine, slots)
-
-
-def _check_and_prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
+        place = Arrays(machine, executor, slurm.cpus)
+    elif (devices or machine.devices) == 1:
+        place = Here(video_set, machine)
+    else:
+        place = Processes(share_out(devices, machine.devices))
     check(jobs, video_set)
     prepare(jobs, video_set)
+    return make_all(jobs, video_set, machine, place)
+
+
+def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
+    """Refuse what no run could be made of, before the first one starts.
+
+    Errors: UserError for an unknown backbone, block or flow parameter, for videos shorter than a
+    clip, and for fewer of them than a batch has.
+    """
+    for job in jobs:
+        check_batch(video_set, job.spec.recipe.batch)
+        with torch.device("meta"):
+            build_model(job.spec.model, len(video_set.classes))
+        check_clip(video_set, job.spec.data.clip, training_streams_of(job.spec.model))
+
+
+def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
+    """Decode, and compute TV-L1 where a run needs it, once and before any training."""
+    wanted = {(job.spec.data.clip, training_streams_of(job.spec.model)): None for job in jobs}
+    for clip, streams in wanted:
+        ClipDataset(video_set, "test", clip, streams)

@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repflow_pl.data.decode import Decoder, choose_decoder
+from repflow_pl.data.decode import Decoder, choose_decoder, chosen_decoder
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
 from repflow_pl.strict import parse
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.machine import WandbMode
+from repflow_pl.training.jobs import Job, label_of
+from repflow_pl.training.machine import Machine, WandbMode
 
 
 @dataclass(frozen=True)
 class Order:
-    """All that a worker must know. It names folders of the user, so it is no part of a result."""
+    """A run to be made. It names folders of the user, so it is no part of a result."""
 
     job: Job
+    number: int
+    """From 1, of all the runs."""
+    label: str
+    runs_after: int
     data: str
     data_root: str
     decoder: Decoder
     out: str
     devices: int
     wandb: WandbMode
-    label: str
-    runs_after: int
+
+
+def order_of(
+    job: Job, jobs: Sequence[Job], video_set: VideoSet, machine: Machine, runs_after: int
+) -> Order:
+    """The order to make one of the jobs as it would be made here."""
+    number = jobs.index(job) + 1
+    return Order(
+        job,
+        number,
+        label_of(job, number, jobs),
+        runs_after,
+        video_set.name,
+        str(video_set.root.absolute()),
+        chosen_decoder(),
+        str(machine.out.absolute()),
+        machine.devices,
+        machine.wandb,
+    )
 
 
 def to_json(order: Order) -> str:
@@ -40,17 +60,6 @@ def to_json(order: Order) -> str:
 def from_json(text: str) -> Order:
     """Read an order strictly. Errors: ValueError for anything else."""
     return parse(Order, json.loads(text))
-
-
-def write_order(path: Path, order: Order) -> None:
-    """Write an order's file."""
-    with atomic_write(path) as stream:
-        stream.write(to_json(order))
-
-
-def read_order(path: Path) -> Order:
-    """Read an order's file strictly. Errors: ValueError for anything else."""
-    return from_json(path.read_text(encoding="utf-8"))
 
 
 def videos_of(order: Order) -> VideoSet:
@@ -66,14 +75,3 @@ def videos_of(order: Order) -> VideoSet:
             "run the same command again."
         )
     return video_set
-
-
-def share_of_cores(threads: int, processes: int) -> dict[str, str]:
-    """The environment that tells PyTorch, numba, and joblib and the loaders their share of the
-    cores: `threads` for each process of a run. A smaller $OMP_NUM_THREADS of the user's is kept."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return {
-        "OMP_NUM_THREADS": str(min(threads, int(wanted)) if wanted.isdigit() else threads),
-        "NUMBA_NUM_THREADS": str(threads),
-        "LOKY_MAX_CPU_COUNT": str(threads * processes),
-    }

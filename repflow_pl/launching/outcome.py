@@ -1,4 +1,4 @@
-"""How the process that makes a run ended, and what is left of it. Imports no trainer."""
+"""How the making of a run ended, and what is left of it. Imports no trainer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.errors import INTERRUPTED
+from repflow_pl.files import atomic_write
+from repflow_pl.launching.order import Order
 from repflow_pl.training.jobs import Job, run_folder
 
 DONE, FAILED, MISTAKE, BUSY = 0, 1, 2, 75
 """Exit status: made; failed, as error.txt says; cannot be made, as the last line says; another
 process has the folder. INTERRUPTED: ended by a signal, to be gone on with."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process that was to make a run ended."""
+
+    order: Order
+    status: int | None
+    """One of the above; another one, or None, where something ended the process."""
+    said: str = ""
+    """Its standard error."""
+    how: str = ""
+    """In words, for where something ended it."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +45,22 @@ def how_it_ended(status: int) -> str:
     return "was ended by a signal" if status == INTERRUPTED else f"ended with status {status}"
 
 
+def error_file(out: Path, job: Job) -> Path:
+    """Where it is kept why a run failed: the reason in the first line."""
+    return run_folder(out, job.spec, job.seed) / "error.txt"
+
+
+def write_failure(out: Path, job: Job, reason: str, details: str) -> Failed:
+    """Keep why a run failed. Errors: UserError where nothing can be written."""
+    log = error_file(out, job)
+    with atomic_write(log) as stream:
+        stream.write(f"{reason}\n\n{details}")
+    return Failed(job, reason.splitlines()[0], log)
+
+
 def read_failure(out: Path, job: Job) -> Failed | None:
-    """What a worker wrote on why the run failed, if it did."""
-    log = run_folder(out, job.spec, job.seed) / "error.txt"
+    """Why the run failed, if it did."""
+    log = error_file(out, job)
     if not log.is_file():
         return None
     return Failed(job, log.read_text(encoding="utf-8").partition("\n")[0], log)

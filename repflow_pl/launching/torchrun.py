@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from itertools import count
@@ -22,8 +21,9 @@ from rich.console import Console
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from repflow_pl.launching.order import Order, from_json, to_json, videos_of
+from repflow_pl.launching.outcome import MISTAKE
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import world
+from repflow_pl.training.ranks import is_main_process, world
 from repflow_pl.training.run import run
 
 END = "end"
@@ -61,21 +61,16 @@ def leader() -> Leader:
     return Leader()
 
 
-@dataclass
-class Ended:
-    """How the first process ended."""
-
-    status: int = 2
-
-
-@contextmanager
-def leading() -> Iterator[Ended]:
-    """Around all that the first process does; tells the others when it has ended."""
-    ended = Ended()
+def together(work: Callable[[], int]) -> int:
+    """Have the first process do its work, and the others train along; returns the exit status."""
+    if not is_main_process():
+        return follow()
+    status = MISTAKE
     try:
-        yield ended
+        status = work()
     finally:
-        leader().end(ended.status)
+        leader().end(status)
+    return status
 
 
 def follow() -> int:

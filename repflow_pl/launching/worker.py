@@ -1,34 +1,72 @@
-"""One run in a process of its own: `python -m repflow_pl.launching.worker ORDER`, an order's file.
+"""One run in a process of its own: `python -m repflow_pl.launching.worker ORDER`, in JSON.
 
-Started by `repflow_pl.launching.processes` for each run that is made at the same time, and by
-`repflow_pl.launching.task` in a job of a cluster; Lightning starts the same command again for each
-further GPU of a run.
+Started for each run that is made beside others, and in each job of a cluster; Lightning starts the
+same command again for each further GPU of a run.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
-from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE
-from repflow_pl.training.lock import BusyError
+from repflow_pl.launching.order import Order, from_json, to_json, videos_of
+from repflow_pl.launching.outcome import MISTAKE
 
 
-def main(path: Path) -> int:
+def start(
+    order: Order,
+    environment: Mapping[str, str],
+    stdout: int | None = None,
+    stderr: IO[bytes] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a process that makes the run; it ends with a status of `outcome`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "repflow_pl.launching.worker", to_json(order)],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,  # ends when this process does, however that ends
+        stdout=stdout,
+        stderr=stderr,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # a terminal's Ctrl-C goes to this process alone
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End it and all that it started, also what it left behind when it ended."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def share_of_cores(threads: int, processes: int) -> dict[str, str]:
+    """The environment that tells PyTorch, numba, and joblib and the loaders their share of the
+    cores: `threads` for each process of a run. A smaller $OMP_NUM_THREADS of the user's is kept."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return {
+        "OMP_NUM_THREADS": str(min(threads, int(wanted)) if wanted.isdigit() else threads),
+        "NUMBA_NUM_THREADS": str(threads),
+        "LOKY_MAX_CPU_COUNT": str(threads * processes),
+    }
+
+
+def main(order: str) -> int:
     """Make the run of an order; returns a status of `outcome`."""
     # A shell's background jobs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with ended_by_signals():
             threading.Thread(target=_end_with_parent, daemon=True).start()
-            return _make(path)
-    except BusyError:
-        return BUSY
+            return _make(from_json(order))
     except (KeyboardInterrupt, BrokenPipeError):  # nobody reads the lines: the parent has ended
         return INTERRUPTED
     except UserError as error:
@@ -36,21 +74,17 @@ def main(path: Path) -> int:
         return MISTAKE
 
 
-def _make(path: Path) -> int:
+def _make(order: Order) -> int:
     # To import a trainer takes seconds, in which the parent may end.
     from rich.console import Console
 
     from repflow_pl.launching.make import make
-    from repflow_pl.launching.order import read_order, videos_of
-    from repflow_pl.training.jobs import is_main_process
     from repflow_pl.training.machine import Machine
+    from repflow_pl.training.ranks import is_main_process
 
-    order = read_order(path)
-    video_set = videos_of(order)
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     machine = Machine(Path(order.out), order.devices, order.wandb, console)
-    failed = make(order.job, video_set, machine, order.label, order.runs_after)
-    return FAILED if failed else DONE
+    return make(order, videos_of(order), machine)
 
 
 def _end_with_parent() -> None:
@@ -61,4 +95,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,17 +62,6 @@ def has_weights(out: Path, job: Job) -> bool:
         return True
 
 
-def under_torchrun() -> bool:
-    """Whether torchrun started this process; it may have others, here and on other machines."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-def is_main_process() -> bool:
-    """False in the processes that torchrun, or Lightning, starts beside the first, with the same
-    command."""
-    return os.environ.get("RANK" if under_torchrun() else "LOCAL_RANK", "0") == "0"
-
-
 def member_runs(job: Job) -> tuple[Job, ...]:
     """The runs whose probabilities a late-fusion job averages; none for any other job."""
     if not isinstance(job.spec.model, LateSpec):
@@ -120,15 +108,14 @@ def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
     ]
 
 
-def next_job(left: Sequence[Job], running: Sequence[Job], out: Path) -> Job | None:
-    """The first that can be started: its parts are neither left nor running, and no other process
-    makes it."""
+def ready(left: Sequence[Job], running: Sequence[Job], out: Path) -> Iterator[Job]:
+    """Those that can be started: their parts are neither left nor running, and no other process
+    makes them."""
     unmade = {run_folder(out, job.spec, job.seed) for job in (*left, *running)}
     for job in left:
         parts = {run_folder(out, part.spec, part.seed) for part in member_runs(job)}
         if not parts & unmade and not is_held(run_folder(out, job.spec, job.seed)):
-            return job
-    return None
+            yield job
 
 
 def label_of(job: Job, number: int, jobs: Sequence[Job]) -> str:

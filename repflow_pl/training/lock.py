@@ -16,7 +16,7 @@ class BusyError(Exception):
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> Iterator[Path]:
     """Have a run's folder for oneself; the system gives it back when the process dies.
 
     The file `lock` stays where it is: removed, it could be locked twice.
@@ -32,7 +32,7 @@ def held(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise unwritable(folder / "lock", error) from error
     try:
-        yield
+        yield folder
     finally:
         lock.release()
 

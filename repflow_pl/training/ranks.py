@@ -7,7 +7,17 @@ from collections.abc import Collection
 
 from repflow_pl.data.share import check_ranks
 from repflow_pl.errors import UserError
-from repflow_pl.training.jobs import under_torchrun
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun started this process; it may have others, here and on other machines."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def is_main_process() -> bool:
+    """False in the processes that torchrun, or Lightning, starts beside the first, with the same
+    command."""
+    return os.environ.get("RANK" if under_torchrun() else "LOCAL_RANK", "0") == "0"
 
 
 def check_machine(

@@ -44,7 +44,6 @@ from repflow_pl.training.jobs import (
     is_made,
     member_runs,
     run_folder,
-    under_torchrun,
 )
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.measure import count_flops, measure_latency
@@ -53,6 +52,7 @@ from repflow_pl.training.module import VideoClassifier, to_float
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.predictions import PREDICTIONS, Predictions, numbered, write_predictions
 from repflow_pl.training.progress import EpochLines
+from repflow_pl.training.ranks import under_torchrun
 from repflow_pl.training.result import Latency, RunResult, write_result
 from repflow_pl.training.stopping import RunCheckpoint
 from repflow_pl.training.tracking import log_result, tracked

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repflow_pl.specs import spec_hash, to_dict
-from repflow_pl.training.jobs import Job, is_main_process
+from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import WandbMode
+from repflow_pl.training.ranks import is_main_process
 from repflow_pl.training.result import EXTRAS, FILES
 
 if TYPE_CHECKING:

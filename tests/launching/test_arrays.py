@@ -19,8 +19,9 @@ from rich.console import Console
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import arrays
-from repflow_pl.launching.arrays import logs_folder, run_arrays, slurm_executor, still_there
-from repflow_pl.launching.make import sweep
+from repflow_pl.launching.arrays import Arrays, logs_folder, slurm_executor, still_there
+from repflow_pl.launching.launch import launch
+from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
@@ -39,7 +40,7 @@ if sys.orig_argv[1:3] == ["-m", "repflow_pl.launching.worker"]:
     from pathlib import Path
     from repflow_pl.specs import RunSpec, spec_hash
     from repflow_pl.strict import parse
-    order = json.loads(Path(sys.orig_argv[-1]).read_text())
+    order = json.loads(sys.orig_argv[-1])
     spec = parse(RunSpec, order["job"]["spec"])
     folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,28 @@ def impatient(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Put a shell script on the path, which has nothing else of Slurm."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    def write(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
+def queue(programs: Callable[[str, str], None]) -> None:
+    """Of all processes of this machine."""
+    programs("squeue", "ps -eo pid=,stat= | awk '$2 !~ /Z/ {print $1}'")
+    programs("scancel", 'kill -INT "$@"')
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: None) -> Path:
     """Workers that do what the row's name says, in a moment."""
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(STAND_IN)
@@ -103,7 +125,7 @@ def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]
     console = Console(file=io.StringIO(), width=200)
     machine = Machine(out, devices=2, console=console)
     video_set = open_set("folder", videos)
-    failures = run_arrays(jobs, video_set, machine, on_this_machine(out), cpus=3)
+    failures = make_all(jobs, video_set, machine, Arrays(machine, on_this_machine(out), cpus=3))
     lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return [(failed.job.row, failed.reason) for failed in failures], lines
 
@@ -220,20 +242,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 # --- what is said to Slurm; its programs are stand-ins
 
 
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Put a shell script on the path, which has nothing else of Slurm."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
-
-    def write(name: str, script: str) -> None:
-        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return write
-
-
 def test_a_job_asks_for_what_a_run_takes(
     programs: Callable[[str, str], None], tmp_path: Path
 ) -> None:
@@ -254,8 +262,9 @@ def test_a_refused_job_is_one_sentence(
     programs("sbatch", "echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1")
     executor = slurm_executor(tmp_path, Slurm("nowhere"), per_run=1, at_once=None)
     machine = Machine(tmp_path, console=Console(file=io.StringIO()))
+    videos = open_set("folder", video_folder)
     with pytest.raises(UserError, match=r"invalid partition specified: nowhere.*--slurm\.\*"):
-        run_arrays(rows("a", "b"), open_set("folder", video_folder), machine, executor, cpus=1)
+        make_all(rows("a", "b"), videos, machine, Arrays(machine, executor, cpus=1))
 
 
 def test_a_queue_that_does_not_answer_has_lost_no_job(
@@ -284,6 +293,7 @@ def test_no_slurm_and_no_submitit_are_one_sentence(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("queue")
 def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
     video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +304,7 @@ def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
     job = Job("t", "rgb", RunSpec(ModelSpec("narrow"), DataSpec("folder", clip,
               videos.fingerprint), recipe), 0)  # fmt: skip
     outs = [tmp_path / "undisturbed", tmp_path / "taken"]
-    assert sweep([job], videos, Machine(outs[0], console=Console(file=io.StringIO()))) == []
+    assert launch([job], videos, Machine(outs[0], console=Console(file=io.StringIO()))) == []
 
     taken: list[int] = []
     taker = threading.Thread(
@@ -305,7 +315,8 @@ def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
     threads = (
         torch.get_num_threads()
     )  # as many as the undisturbed run had: the last bits depend on it
-    assert run_arrays([job], videos, machine, on_this_machine(outs[1]), threads) == []
+    place = Arrays(machine, on_this_machine(outs[1]), threads)
+    assert make_all([job], videos, machine, place) == []
     assert len(taken) == 1
     printed: str = machine.console.file.getvalue()  # type: ignore[attr-defined]
     assert printed.count("epoch 60/60") == 1 and printed.count("epoch 3/60") == 1

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from rich.console import Console
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
-from repflow_pl.launching.order import Order, read_order, write_order
+from repflow_pl.launching.order import Order, from_json, to_json
 from repflow_pl.launching.outcome import MISTAKE
 from repflow_pl.launching.overview import Overview
-from repflow_pl.launching.processes import Slot, share_out, spread
+from repflow_pl.launching.pool import make_all
+from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
 from repflow_pl.training.jobs import Job, ordered, run_folder
@@ -33,7 +35,7 @@ PROFILE = build_profile("demo", "folder")
 
 def job(out: Path, spec: RunSpec, row: str = "row") -> Order:
     asked = Job("t", row, spec, 0)
-    return Order(asked, "folder", "videos", "pyav", str(out), 1, "disabled", "[1/1]", 0)
+    return Order(asked, 1, "[1/1]", 0, "folder", "videos", "pyav", str(out), 1, "disabled")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gpus_are_shared_out_in_groups() -> None:
     def visible(devices: int, per_run: int) -> list[str]:
         slots = share_out(devices, per_run)
-        return [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots]
+        return [slot["CUDA_VISIBLE_DEVICES"] for slot in slots]
 
     assert visible(4, 1) == ["0", "1", "2", "3"]
     assert visible(4, 2) == ["0,1", "2,3"]
@@ -61,40 +63,38 @@ def test_the_users_choice_of_gpus_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc")
     slots = share_out(2, 1)
-    assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "GPU-abc"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "GPU-abc"]
 
 
 @pytest.mark.usefixtures("gpus")
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = share_out(4, 2)[0].environment
+    first = share_out(4, 2)[0]
     assert (first["OMP_NUM_THREADS"], first["LOKY_MAX_CPU_COUNT"]) == ("4", "8")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert share_out(4, 1)[0].environment["OMP_NUM_THREADS"] == "2"
+    assert share_out(4, 1)[0]["OMP_NUM_THREADS"] == "2"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     slots = share_out(32, 1)
-    assert len(slots) == 32 and slots[0].environment["OMP_NUM_THREADS"] == "1"
-    assert "CUDA_VISIBLE_DEVICES" not in slots[0].environment
+    assert len(slots) == 32 and slots[0]["OMP_NUM_THREADS"] == "1"
+    assert "CUDA_VISIBLE_DEVICES" not in slots[0]
 
 
 def test_an_order_comes_back_and_only_an_order(tmp_path: Path) -> None:
     order = job(tmp_path, PROFILE.two_stream(DataSpec("folder")))
-    write_order(tmp_path / "order.json", order)
-    assert read_order(tmp_path / "order.json") == order
-    plain = json.loads((tmp_path / "order.json").read_text())
+    assert from_json(to_json(order)) == order
+    plain = json.loads(to_json(order))
     plain["job"]["spec"]["recipe"]["colour"] = 1
-    (tmp_path / "order.json").write_text(json.dumps(plain))
     with pytest.raises(ValueError, match=r"unknown field job\.spec\.recipe\.colour"):
-        read_order(tmp_path / "order.json")
+        from_json(json.dumps(plain))
 
 
 def test_videos_that_changed_since_are_a_mistake(
     video_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
     order = job(tmp_path, PROFILE.rgb(DataSpec("folder", fingerprint="another")))
-    write_order(tmp_path / "order", dataclasses.replace(order, data_root=str(video_folder)))
+    order = dataclasses.replace(order, data_root=str(video_folder))
     alive, parent = os.pipe()  # a worker whose standard input has ended has no parent any more
     done = subprocess.run(
-        [sys.executable, "-m", "repflow_pl.launching.worker", str(tmp_path / "order")],
+        [sys.executable, "-m", "repflow_pl.launching.worker", to_json(order)],
         env={**os.environ, "REPFLOW_CACHE": str(shared_cache)},
         stdin=alive,
         capture_output=True,
@@ -108,15 +108,15 @@ def test_videos_that_changed_since_are_a_mistake(
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
     console = Console(file=io.StringIO(), width=100)
-    with Overview(console, runs=3) as overview:
+    with closing(Overview(console, runs=3)) as overview:
         overview.tell(1, "[1/3] [bold] · epoch 1/2")
-        overview.free(1, 1, 0)
+        overview.end(1, 1, 0)
     assert console.file.getvalue() == "[1/3] [bold] · epoch 1/2\n"  # type: ignore[attr-defined]
 
 
 def test_a_terminal_shows_the_last_line_of_each_run() -> None:
     console = Console(file=io.StringIO(), width=60, height=20, force_terminal=True)
-    with Overview(console, runs=3) as overview:
+    with closing(Overview(console, runs=3)) as overview:
         overview.tell(2, "[2/3] b · epoch 1/2")
         overview.tell(1, "[1/3] a · epoch 1/2")
         overview.tell(1, "[1/3] a · epoch 2/2")
@@ -125,7 +125,7 @@ def test_a_terminal_shows_the_last_line_of_each_run() -> None:
             console.print(overview.live.renderable)
         shown = [line.rstrip() for line in captured.get().splitlines()]
         assert shown[-3:] == ["0 of 3 runs made", "[1/3] a · epoch 2/2", "[2/3] b · epoch 1/2"]
-        overview.free(1, 1, 1)
+        overview.end(1, 1, 1)
         assert overview.head == "1 of 3 runs made, 1 FAILED" and set(overview.last) == {2}
 
 
@@ -134,7 +134,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
-order = json.loads(Path(sys.argv[-1]).read_text())
+order = json.loads(sys.argv[-1])
 spec = parse(RunSpec, order["job"]["spec"])
 folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
 folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video_folder: Path) ->
     def popen(command: list[str], **options: object) -> object:
         return start([sys.executable, str(script), command[-1]], **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr("repflow_pl.launching.processes.subprocess.Popen", popen)
+    monkeypatch.setattr("repflow_pl.launching.worker.subprocess.Popen", popen)
     return tmp_path
 
 
@@ -187,8 +187,9 @@ def sweep(folder: Path, videos: Path, *rows: str) -> tuple[list[tuple[str, str]]
         Job("t", row, PROFILE.flow_after(data, 3, n_iter=k + 1), 0) for k, row in enumerate(rows)
     ]
     console = Console(file=io.StringIO(), width=200)
-    slots = [Slot(number, {"SLOT": str(number)}) for number in (1, 2)]
-    failures = spread(jobs, open_set("folder", videos), Machine(folder, console=console), slots)
+    slots = [{"SLOT": str(number)} for number in (1, 2)]
+    machine = Machine(folder, console=console)
+    failures = make_all(jobs, open_set("folder", videos), machine, Processes(slots))
     lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return [(failed.job.row, failed.reason) for failed in failures], lines
 
@@ -244,7 +245,16 @@ def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None
     data = DataSpec("folder")
     jobs = ordered([Job("t", "both", PROFILE.two_stream(data), 0)])
     console = Console(file=io.StringIO(), width=200)
-    slots = [Slot(number, {"SLOT": str(number)}) for number in (1, 2, 3)]
-    spread(jobs, open_set("folder", video_folder), Machine(fake, console=console), slots)
+    slots = [{"SLOT": str(number)} for number in (1, 2, 3)]
+    machine = Machine(fake, console=console)
+    make_all(jobs, open_set("folder", video_folder), machine, Processes(slots))
     times = [next(run_folder(fake, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs]
     assert times[2] == max(times)
+
+
+def test_a_run_in_this_process_has_the_terminal_to_itself() -> None:
+    """Its bar is a live display, beside which there is no other."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with closing(Overview(console, runs=3)) as overview:
+        overview.end(1, 1, 0)
+        assert overview.live is not None and not overview.live.is_started

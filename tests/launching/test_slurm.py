@@ -233,7 +233,8 @@ def test_a_cancelled_job_is_a_failure_of_its_own(script: Script, cluster: Cluste
     cluster.ask("scancel", job)
     printed += process.communicate(timeout=900)[0]
     assert process.returncode == 1, printed
-    assert f"FAILED After block 3, seed 0: job {job} ended before it got any further" in printed
+    (said,) = [line for line in printed.splitlines() if line.startswith("FAILED After block 3")]
+    assert f"seed 0: job {job} ended (" in said and "before it got any further" in said
     assert "Traceback" not in printed
     states = {row[0]: row[1] for row in script.accuracies()}
     assert states["RGB CNN"] == "done" and states["After block 3"] != "done"

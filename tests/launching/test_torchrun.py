@@ -17,14 +17,13 @@ from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import torchrun
-from repflow_pl.launching.make import order_of
-from repflow_pl.launching.order import to_json
+from repflow_pl.launching.order import order_of, to_json
 from repflow_pl.launching.torchrun import END, follow
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
-from repflow_pl.training.jobs import Job, is_main_process
+from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import world
+from repflow_pl.training.ranks import is_main_process, world
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -75,7 +74,8 @@ def test_the_others_decode_as_the_first_process_does(
     monkeypatch.setenv(VARIABLE, "decord")  # there: by --decoder
     videos = open_set("folder", video_folder)
     spec = build_profile("demo", "folder").rgb(DataSpec("folder", fingerprint=videos.fingerprint))
-    order = order_of(Job("t", "row", spec, 0), videos, Machine(tmp_path), "[1/1]", 0)
+    job = Job("t", "row", spec, 0)
+    order = order_of(job, [job], videos, Machine(tmp_path), runs_after=0)
 
     monkeypatch.setenv(VARIABLE, "pyav")  # here: nobody said otherwise
     started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1)

@@ -17,8 +17,8 @@ from repflow_pl.training.jobs import (
     label_of,
     left_to_do,
     member_runs,
-    next_job,
     ordered,
+    ready,
     run_folder,
 )
 from repflow_pl.training.lock import held
@@ -107,18 +107,18 @@ def test_made_means_weights_too_where_there_are_any(tmp_path: Path) -> None:
 
 def test_parts_come_before_what_is_made_of_them(tmp_path: Path) -> None:
     rgb, tvl1, both = job("rgb"), job("tvl1"), job("both")
-    assert next_job([both, tvl1], [rgb], tmp_path) == tvl1
-    assert next_job([both], [tvl1], tmp_path) is None
-    assert next_job([both], [job("flow")], tmp_path) == both
-    assert next_job([], [], tmp_path) is None
+    assert list(ready([both, tvl1], [rgb], tmp_path)) == [tvl1]
+    assert list(ready([both], [tvl1], tmp_path)) == []
+    assert list(ready([both], [job("flow")], tmp_path)) == [both]
+    assert list(ready([], [], tmp_path)) == []
 
 
 def test_what_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     rgb, flow, both = job("rgb"), job("flow"), job("both")
     with held(run_folder(tmp_path, rgb.spec, 0)):
-        assert next_job([rgb, both, flow], [], tmp_path) == flow
-        assert next_job([rgb, both], [], tmp_path) is None
-    assert next_job([rgb, both], [], tmp_path) == rgb
+        assert list(ready([rgb, both, flow], [], tmp_path)) == [flow]
+        assert list(ready([rgb, both], [], tmp_path)) == []
+    assert list(ready([rgb, both], [], tmp_path)) == [rgb]
 
 
 def test_labels_name_the_table_where_there_are_several() -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.module import ClipModule
-from repflow_pl.launching.make import check, prepare
+from repflow_pl.launching.launch import check, prepare
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import TVNetStack
 from repflow_pl.ops import flow_flops

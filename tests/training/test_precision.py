@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.index import open_set
-from repflow_pl.launching.make import prepare, sweep
+from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.jobs import Job, run_folder
@@ -47,7 +47,7 @@ def test_bf16_takes_the_convolutions_and_leaves_the_flow(
     handle = nn.modules.module.register_module_forward_hook(note)
     try:
         console = Console(file=io.StringIO())
-        assert sweep([job], videos, Machine(tmp_path, console=console)) == []
+        assert launch([job], videos, Machine(tmp_path, console=console)) == []
     finally:
         handle.remove()
     assert seen[nn.Conv2d, True] == {torch.bfloat16}, "in training"

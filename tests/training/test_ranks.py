@@ -14,7 +14,7 @@ from repflow_pl import cli
 from repflow_pl.data.index import open_set
 from repflow_pl.data.share import check_ranks
 from repflow_pl.errors import UserError
-from repflow_pl.launching.make import check
+from repflow_pl.launching.launch import check
 from repflow_pl.profiles import Profile, build_profile
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec

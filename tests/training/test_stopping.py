@@ -24,7 +24,7 @@ from repflow_pl.data import module as data_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
-from repflow_pl.launching.make import prepare, sweep
+from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.machine import Machine
@@ -81,7 +81,7 @@ class OneRun:
     def make(self, out: Path) -> list[str]:
         """What was printed."""
         console = Console(file=io.StringIO(), width=400)
-        assert sweep([self.job], self.videos, Machine(out, console=console)) == []
+        assert launch([self.job], self.videos, Machine(out, console=console)) == []
         lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         return lines
 

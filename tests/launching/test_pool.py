@@ -1,0 +1,105 @@
+"""One loop for all places; what each of them is at is in test_processes and test_arrays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.errors import UserError
+from repflow_pl.launching.order import Order
+from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, Ended, Failed
+from repflow_pl.launching.pool import make_all
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec
+from repflow_pl.training.jobs import Job, run_folder
+from repflow_pl.training.machine import Machine
+
+PROFILE = build_profile("demo", "folder")
+JOBS = [
+    Job("t", f"row {k}", PROFILE.flow_after(DataSpec("folder"), 3, n_iter=k), 0) for k in (1, 2, 3)
+]
+
+
+class Script:
+    """A place in which runs end as was written down for them, two at a time."""
+
+    look = 0.0
+
+    def __init__(self, **ends: list[int | None]) -> None:
+        self.ends = {f"row {name[1:]}": list(statuses) for name, statuses in ends.items()}
+        self.making: list[Order] = []
+        self.begun: list[int] = []
+        self.most = 0
+        self.stopped = 0
+
+    def room(self) -> int:
+        return 2 - len(self.making)
+
+    def start(self, orders: Sequence[Order]) -> None:
+        self.making += orders
+        self.begun += [order.number for order in orders]
+        self.most = max(self.most, len(self.making))
+
+    def watch(self, tell: Callable[[int, str], None]) -> list[Ended]:
+        order = self.making.pop(0)
+        if (status := self.ends.get(order.job.row, [DONE]).pop(0)) == 9:  # it got on before
+            folder = run_folder(Path(order.out), order.job.spec, 0)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "last.ckpt").touch()
+        return [Ended(order, status, "first\nlast words", "the process was ended")]
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.fixture
+def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    return open_set("folder", video_folder)
+
+
+def make(out: Path, videos: VideoSet, place: Script) -> tuple[list[Failed], str]:
+    console = Console(file=io.StringIO(), width=200)
+    failures = make_all(JOBS, videos, Machine(out, console=console), place)
+    assert place.stopped == 1 and not place.making
+    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return failures, printed
+
+
+def test_no_more_are_started_than_there_is_room_for(videos: VideoSet, tmp_path: Path) -> None:
+    place = Script()
+    assert make(tmp_path, videos, place) == ([], "")
+    assert place.begun == [1, 2, 3] and place.most == 2
+
+
+def test_a_busy_run_comes_last_and_one_that_got_on_next(videos: VideoSet, tmp_path: Path) -> None:
+    place = Script(r1=[BUSY, DONE], r2=[9, DONE])
+    failures, printed = make(tmp_path, videos, place)
+    assert failures == [] and place.begun == [1, 2, 3, 2, 1]
+    assert (
+        printed == "[2/3] row 2 · seed 0 · the process was ended: it goes on from its checkpoint\n"
+    )
+
+
+def test_one_that_does_not_get_on_fails_also_where_it_has_no_status(
+    videos: VideoSet, tmp_path: Path
+) -> None:
+    place = Script(r1=[None], r2=[FAILED])  # the second without an error.txt of its own
+    failures, printed = make(tmp_path, videos, place)
+    assert [failed.job.row for failed in failures] == ["row 1", "row 2"]
+    reason = "the process was ended before it got any further; the next sweep goes on with it"
+    assert {failed.reason for failed in failures} == {reason}
+    assert failures[0].log.read_text().endswith("first\nlast words")
+    assert printed.count(f"FAILED: {reason}") == 2
+
+
+def test_a_mistake_stops_the_place(videos: VideoSet, tmp_path: Path) -> None:
+    place = Script(r1=[MISTAKE])
+    with pytest.raises(UserError, match=r"^last words$"):
+        make_all(JOBS, videos, Machine(tmp_path, console=Console(file=io.StringIO())), place)
+    assert place.stopped == 1 and len(place.begun) == 2
