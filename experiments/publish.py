@@ -18,6 +18,7 @@ from pathlib import Path
 from all_tables import builder, table_names
 from bench.command import status_of
 from bench_precision import precision
+from choose_recipe import recipe
 from jsonargparse import ArgumentParser
 
 from repflow_pl.data.facts import facts_path
@@ -80,7 +81,10 @@ def publish(options: Options, checkout: Path) -> None:
 def chosen(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
     """The tables that have a page of this setting in one of the folders."""
     folder = setting.folder("*")
-    builders = {name: builder(name) for name in table_names()} | {"precision": precision}
+    builders = {name: builder(name) for name in table_names()} | {
+        "precision": precision,
+        "recipe": recipe,
+    }
     found = [
         build
         for name, build in builders.items()

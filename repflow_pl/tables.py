@@ -191,6 +191,12 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
             "Shuffled frames still show the line along which a shape moves, but not which way: "
             f"they allow at most {2 * ceiling:.0%}.",
         )
+    if facts.name == "ucf101" and setting.profile == "demo":
+        notes += (
+            "Clips, epochs and learning rate of the demo recipe were chosen on groups 22 to 25, "
+            "which no official split tests: [how](../ucf101_validation/recipe.md).",
+            "Videos of one group are cut from one source: intervals take a group as one unit.",
+        )
     return Context(
         data=setting.shown_data,
         profile=setting.profile,

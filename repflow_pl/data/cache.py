@@ -78,7 +78,7 @@ def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:
     how = repr((VERSION, clip.source_crop, clip.size))
     if clip.size == "half":
         how += repr(clip.crop)  # the least that is left
-    files = repr(sorted({(video.path, video.bytes) for video in video_set.videos}))
+    files = repr(sorted({(v.path, v.bytes, v.frames) for v in video_set.videos}))
     return f"{video_set.name}-{_digest(files)}-{_digest(how)}"
 
 
