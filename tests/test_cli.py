@@ -31,6 +31,11 @@ from tests.conftest import write_clip
 CHECKOUT = Path(__file__).parents[1]
 SCRIPT = CHECKOUT / "experiments" / "table_placement.py"
 RGB = "RGB CNN"
+PAGES = {
+    *(f"placement.{kind}" for kind in ("md", "csv", "png")),
+    *(f"placement_{beside}.{kind}" for beside in ("classes", "curves") for kind in ("md", "png")),
+    "placement_claims.csv",
+}
 
 
 class Script:
@@ -111,7 +116,7 @@ def test_runs_a_row_and_reuses_it(script: Script) -> None:
     assert result["videos_broken"] == 0
     assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
     (folder,) = script.out.glob("tables/yours/folder-*")
-    assert {p.name for p in folder.iterdir()} == {"placement.md", "placement.csv", "placement.png"}
+    assert {p.name for p in folder.iterdir()} == PAGES
     assert "missing" in (folder / "placement.md").read_text(), "the other rows have no results"
     before = {p: p.stat().st_mtime_ns for p in (script.out / "runs").rglob("*") if p.is_file()}
 
@@ -309,10 +314,8 @@ def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
     assert script.run("--rows", RGB)[0] == 0
     made = files_below(script.out / YOURS)
     (facts,) = (script.out / "runs" / "data").iterdir()
-    assert set(made) == {
-        "README.md",
-        *(f"{facts.stem}/placement.{kind}" for kind in ("md", "csv", "png")),
-    }
+    claims = {"CLAIMS.md", "CLAIMS.png"}
+    assert set(made) == {"README.md", *claims, *(f"{facts.stem}/{name}" for name in PAGES)}
     published = tmp_path / "published"
     (run,) = script.out.glob("runs/*/seed0")
     for path in (facts, *(run / name for name in (*FILES, *EXTRAS))):
@@ -331,8 +334,9 @@ def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
     others = ("--from-results", str(published), "--out", str(elsewhere))
     assert render_alone("all_tables.py", *others) == (0, set(), "")
     copied = files_below(elsewhere / YOURS)
-    assert {name: copied[name] for name in made if name != "README.md"} == {
-        name: content for name, content in made.items() if name != "README.md"
+    joined = {"README.md", *claims}  # of all tables
+    assert {name: copied[name] for name in made if name not in joined} == {
+        name: content for name, content in made.items() if name not in joined
     }
     assert not (elsewhere / "runs").exists()
 
