@@ -310,7 +310,7 @@ def _log(
     setting = plain_setting(setting_of(options)).folder(facts[0].fingerprint)
     kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
-        paths = [files.markdown, files.csv, files.png]
+        paths = sorted(files.markdown.parent.glob(f"{table.name}[._]*"))  # and those beside it
         try:
             log_table(table.name, setting, paths, kept, options.out, mode)
         except wandb.Error as error:
