@@ -177,7 +177,8 @@ def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "placement: 2 new" in capsys.readouterr().out
     assert accuracies(tables) == "50.0;50.0"
     assert {str(path.relative_to(tables)) for path in tables.rglob("*.md")} == {
-        "README.md", "CLAIMS.md", f"{folder}/placement.md", f"{folder}/runtime.md", "bench/flow_cpu.md",
+        "README.md", "CLAIMS.md", f"{folder}/placement.md", f"{folder}/runtime.md",
+        "bench/flow_cpu.md",
     }  # fmt: skip
     assert not list(tables.rglob("last.ckpt"))
 
