@@ -11,17 +11,20 @@ because times cannot be taken from results.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from table_runtime import NOT_TIMED
+
 from repflow_pl.cli import Options, main, parse
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED
 from repflow_pl.report.paper import in_papers_order
-from repflow_pl.tables import TableBuilder
+from repflow_pl.tables import Setting, TableBuilder
 from repflow_pl.training.ranks import is_main_process
 
 FOLDER = Path(__file__).parent
@@ -66,8 +69,9 @@ def runtime_command(options: Options) -> list[str] | None:
     """How the run times are measured with the same options; None where they are not asked for."""
     if options.list or options.from_results is not None or options.rows != "all":
         return None
-    command = [sys.executable, str(RUNTIME), "--data", options.data, "--profile", options.profile]
-    command += ["--out", str(options.out)]
+    defaults = {name: getattr(Setting, name) for name in NOT_TIMED}
+    setting = dataclasses.replace(options.setting, **defaults)
+    command = [sys.executable, str(RUNTIME), *setting.arguments(), "--out", str(options.out)]
     return command if options.data_root is None else [*command, f"--data-root={options.data_root}"]
 
 

@@ -9,27 +9,30 @@ is built untrained and times one clip of the test part, all rows in turns.
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.command import status_of
-from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentParser
 from table_sota import sota
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
-from repflow_pl.options import read
-from repflow_pl.profiles import ProfileName
+from repflow_pl.options import add_options, read
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 
 REFERENCE = "RGB"
 """The row to whose time the others' are set in proportion: the plain 2D network."""
+NOT_TIMED = {"backbone", "pretrained", "compile"}
+"""Of a setting: the rows have backbones of their own, weights change no time, and evaluation takes
+the network that is not compiled."""
 SAY_EVERY = 10.0
 """Seconds between two lines of progress."""
 
@@ -39,11 +42,9 @@ class Options:
     """Time one clip in every row of the state-of-the-art table, then write
     tables/yours/<data>/runtime.{md,csv,png}, of a GPU runtime_<its name>. Nothing is trained."""
 
-    data: str = "motion_shapes"
-    """Data set: motion_shapes (embedded), ut_interaction, or folder."""
+    setting: Setting = field(default_factory=Setting)
     data_root: Path | None = None
-    profile: ProfileName = "demo"
-    """demo: narrow backbones; paper: its backbones and clip."""
+    """Folder of the data set; by default its place in the user's cache."""
     rounds: int = 50
     """How often every row is timed, after three rounds of warm-up."""
     out: Path = Path()
@@ -61,15 +62,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(Options, as_group=False, skip={"data_root"})
-    parser.add_argument(
-        "--data-root",
-        type=Path | None,
-        help="Folder of the data set; by default its place in the user's cache.",
-    )
-    return Options(**read(parser, list(arguments)).as_dict())
+    add_options(parser, Setting, skip=NOT_TIMED)
+    add_options(parser, Options, skip={"setting"})
+    given = read(parser, list(arguments)).as_dict()
+    names = {each.name for each in dataclasses.fields(Setting)} - NOT_TIMED
+    return Options(Setting(**{name: given.pop(name) for name in names}), **given)
 
 
 def show(files: Rendered) -> None:
@@ -82,8 +80,8 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     """Time the rows of a table, write the three files and the page of all tables."""
     out = options.out / YOURS
     check_writable(out)
-    setting = Setting(options.data, options.profile)
-    video_set = open_set(options.data, options.data_root)
+    setting = options.setting
+    video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
     (table,) = split_tables([build], setting, video_set.fingerprint)
 
     # Only now is it worth the seconds that torch and a trainer's modules take to import.
@@ -108,17 +106,19 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
         device,
         options.rounds,
         progress(options.rounds),
+        mixed=setting.precision == "bf16",
     )
     tvl1 = TVL1Options()
     context = RuntimeContext(
-        data=options.data,
-        profile=options.profile,
+        data=setting.shown_data,
+        profile=setting.profile,
         folder=setting.folder(video_set.fingerprint),
         command=shown_command(options),
         device=device_name(device),
         on_gpu=device.type == "cuda",
         threads=torch.get_num_threads(),
-        clip=f"{frames.shape[0]} frames of {frames.shape[1]} x {frames.shape[2]} pixels",
+        clip=f"{frames.shape[0]} frames of {frames.shape[1]} x {frames.shape[2]} pixels"
+        + (", in bf16 mixed precision" if setting.precision == "bf16" else ""),
         tvl1=f"OpenCV's DualTVL1OpticalFlow on one core of the CPU, {tvl1.scales} scales, "
         f"{tvl1.warps} warp, {tvl1.outer} x {tvl1.inner} iterations, which is less work than its "
         "defaults (5 scales, 5 warps, 10 x 30), so it weighs less than with them",
@@ -154,11 +154,9 @@ def say(text: str) -> None:
 
 def shown_command(options: Options) -> str:
     """The command that measures the same; folders of the user are not shown."""
-    parts = ["python", "experiments/table_runtime.py"]
-    for name in ("data", "profile", "rounds"):
-        value = getattr(options, name)
-        if value != getattr(Options, name):
-            parts += [f"--{name}", str(value)]
+    parts = ["python", "experiments/table_runtime.py", *options.setting.arguments()]
+    if options.rounds != Options.rounds:
+        parts += ["--rounds", str(options.rounds)]
     return shlex.join(parts)
 
 

@@ -22,13 +22,12 @@ from repflow_pl.ending import die_with_parent, ended_by_signals
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 from repflow_pl.files import check_writable
 from repflow_pl.launching.slurm import Slurm
-from repflow_pl.options import read
-from repflow_pl.profiles import ProfileName
+from repflow_pl.options import add_options, read
 from repflow_pl.report.choose import Numbered, choose_rows
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.report.table import Table
-from repflow_pl.specs import Precision, spec_hash
+from repflow_pl.specs import spec_hash
 from repflow_pl.tables import (
     Setting,
     TableBuilder,
@@ -50,34 +49,19 @@ class Options:
     """Train and measure what a table misses, then write
     tables/yours/<data>/<table>.{md,csv,png}."""
 
+    setting: Setting = field(default_factory=Setting)
     rows: str = "all"
-    """Rows to run, with commas between: names, parts of a name that no other has, or numbers; see
-    --list."""
     seeds: int = 1
     """How many seeds for each row: 0 to SEEDS - 1."""
-    data: str = "motion_shapes"
-    """Data set: motion_shapes (embedded), ut_interaction, hmdb51, ucf101, kinetics400,
-    tiny_kinetics, or folder."""
-    split: Literal["1", "2", "3", "all"] = "1"
-    """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
-    low_res: bool = False
-    """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
     decoder: Decoder | None = None
     """pyav (default; another default can be set as $REPFLOW_DECODER) or decord: the same frames."""
     data_root: Path | None = None
-    profile: ProfileName = "demo"
-    """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
-    backbone: str | None = None
-    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
-    narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
-    pretrained: bool = False
-    precision: Precision = "32"
-    """bf16: train and evaluate in mixed precision; part of the recipe, so it names other runs."""
-    compile: bool = False
+    """Folder of the data set; by default its place in the user's cache."""
     devices: int | None = None
     """GPUs, or CPU processes where there is no GPU: as many runs are made side by side. By default
     one run at a time; with --launcher slurm as many as the cluster can."""
     gpus_per_run: int = 1
+    """How many of the devices train a run together; the recipe stays the same."""
     launcher: Literal["local", "slurm"] = "local"
     """slurm: each run is a job of a cluster; this command waits for them. See --slurm.*."""
     slurm: Slurm = field(default_factory=Slurm)
@@ -87,6 +71,7 @@ class Options:
     """Folder that gets runs/, wandb/ and tables/yours/. Tables are in tables/yours/<data>/; the
     paper profile and another backbone have folders of their own, <data>-<profile>-<backbone>/."""
     list: bool = False
+    """Show the rows, which runs are done and what is left; run nothing."""
     from_results: Path | None = None
 
     def __post_init__(self) -> None:
@@ -145,48 +130,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    by_hand = {
-        "data_root",
-        "low_res",
-        "pretrained",
-        "compile",
-        "list",
-        "from_results",
-        "gpus_per_run",
-    }
-    parser.add_class_arguments(Options, as_group=False, skip=by_hand | {"slurm"})
+    parser.add_argument(
+        "--rows",
+        action="append",
+        help="Rows to run, with commas between or as several --rows: names, parts of a name that "
+        "no other has, or numbers; see --list. (default: all)",
+    )
+    add_options(parser, Setting)
+    add_options(parser, Options, skip={"setting", "rows", "slurm", "from_results"})
     parser.add_class_arguments(Slurm, "slurm")
-    parser.add_argument(
-        "--data-root",
-        type=Path | None,
-        help="Folder of the data set; by default its place in the user's cache.",
-    )
-    parser.add_argument(
-        "--gpus-per-run",
-        type=int,
-        default=1,
-        help="How many of the devices train a run together; the recipe stays the same.",
-    )
-    parser.add_argument(
-        "--pretrained",
-        action="store_true",
-        help="Start from torchvision's weights of the backbone, where it has any.",
-    )
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="Train what torch.compile makes of the network; part of the recipe.",
-    )
-    parser.add_argument(
-        "--low-res",
-        action="store_true",
-        help="The paper's low-resolution clips: frames halved, then a crop of 112 x 112.",
-    )
-    parser.add_argument(
-        "--list",
-        action="store_true",
-        help="Show the rows, which runs are done and what is left; run nothing.",
-    )
     parser.add_argument(
         "--from-results",
         nargs="?",
@@ -196,9 +148,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         help="Write the tables from the results in FOLDER alone; nothing is run and no video is "
         "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs.",
     )
-    parsed = read(parser, arguments)
-    given = parsed.as_dict()
-    options = Options(**{**given, "slurm": Slurm(**given["slurm"])})
+    given = read(parser, arguments).as_dict()
+    setting = Setting(**{each.name: given.pop(each.name) for each in dataclasses.fields(Setting)})
+    rows = ",".join(given.pop("rows") or ["all"])
+    slurm = Slurm(**given.pop("slurm"))
+    options = Options(setting, rows, slurm=slurm, **given)
     if options.from_results == OWN_RUNS:
         options = dataclasses.replace(options, from_results=options.out / "runs")
     return options
@@ -206,7 +160,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 
 def run_tables(builders: Sequence[TableBuilder], options: Options, console: Console) -> int:
     """Run what is missing of the chosen rows of all tables, then write them and their page."""
-    setting = setting_of(options)
+    setting = options.setting
     if options.from_results is not None:
         facts, tables = kept_tables(builders, setting, options.from_results)
         if options.list:
@@ -227,7 +181,7 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
     batches = {job.spec.recipe.batch for job in asked}
     on_cluster = options.launcher == "slurm"
     check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
-    video_sets = [open_set(options.data, options.data_root, fold=k) for k in setting.splits]
+    video_sets = [open_set(setting.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold, fields_beside(opened))
         for opened in video_sets
@@ -259,20 +213,6 @@ def jobs_for(tables: Sequence[Table], options: Options) -> list[Job]:
     )
 
 
-def setting_of(options: Options) -> Setting:
-    """The options that decide what a table shows."""
-    return Setting(
-        options.data,
-        options.profile,
-        options.backbone,
-        options.pretrained,
-        options.split,
-        options.low_res,
-        options.precision,
-        options.compile,
-    )
-
-
 def _write(
     tables: Sequence[Table],
     facts: Sequence[DataFacts],
@@ -281,7 +221,7 @@ def _write(
     console: Console,
 ) -> list[Rendered]:
     """Write the tables and their page; say so, and show a single table."""
-    setting = setting_of(options)
+    setting = options.setting
     out, own = options.out / YOURS, runs == options.out / "runs"
     written = []
     for table in tables:
@@ -307,7 +247,7 @@ def _log(
     from repflow_pl.training.tracking import log_table, wandb_mode
 
     mode = options.wandb or wandb_mode()
-    setting = plain_setting(setting_of(options)).folder(facts[0].fingerprint)
+    setting = plain_setting(options.setting).folder(facts[0].fingerprint)
     kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
         paths = sorted(files.markdown.parent.glob(f"{table.name}[._]*"))  # and those beside it
@@ -342,8 +282,8 @@ def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: 
 
 def _list(builders: Sequence[TableBuilder], options: Options, console: Console) -> None:
     """Show the rows; no video is decoded for it, so a run's name may not be known yet."""
-    setting = setting_of(options)
-    opened = [known_set(options.data, options.data_root, fold) for fold in setting.splits]
+    setting = options.setting
+    opened = [known_set(setting.data, options.data_root, fold) for fold in setting.splits]
     known = [video_set for video_set in opened if video_set is not None]
     if len(known) == len(opened):
         by_split = [

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.data.index import fold_count, identity
@@ -22,19 +23,39 @@ TableBuilder = Callable[[Profile, DataSpec], Table]
 
 @dataclass(frozen=True)
 class Setting:
-    """The options that decide what a table shows; the others decide how it is come by."""
+    """The options that decide what a table shows; the others decide how it is come by.
+
+    The docstrings are the options' help.
+    """
 
     data: str = "motion_shapes"
+    """Data set: motion_shapes (embedded), ut_interaction, hmdb51, ucf101, kinetics400,
+    tiny_kinetics, or folder."""
     profile: ProfileName = "demo"
+    """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
     backbone: str | None = None
-    """None for the profile's own."""
+    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
+    narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
-    """Start from torchvision's weights."""
-    split: str = "1"
-    """One of the data set's official splits, or `all` of them."""
+    """Start from torchvision's weights of the backbone, where it has any."""
+    split: Literal["1", "2", "3", "all"] = "1"
+    """Official split of hmdb51 and ucf101; all: every split is trained and their average shown."""
     low_res: bool = False
+    """The paper's low-resolution clips: frames halved, then a crop of 112 x 112."""
     precision: Precision = "32"
+    """bf16: train and evaluate in mixed precision; part of the recipe, so it names other runs."""
     compile: bool = False
+    """Train what torch.compile makes of the network; part of the recipe."""
+
+    def arguments(self) -> list[str]:
+        """The command line's part that asks for this setting: what differs from the defaults."""
+        parts = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                parts += [option] if value is True else [option, value]
+        return parts
 
     @property
     def splits(self) -> list[int]:
@@ -216,12 +237,7 @@ def shown_command(table: Table, setting: Setting, seeds: int) -> str:
     parts = ["python", f"experiments/{table.script or f'table_{table.name}.py'}"]
     if seeds > 1:
         parts += ["--seeds", str(seeds)]
-    for field in dataclasses.fields(setting):
-        value = getattr(setting, field.name)
-        if value != field.default:
-            option = f"--{field.name.replace('_', '-')}"
-            parts += [option] if value is True else [option, str(value)]
-    return shlex.join(parts)
+    return shlex.join([*parts, *setting.arguments()])
 
 
 def _seeds(table: Table, runs: Path) -> set[int]:

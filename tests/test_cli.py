@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec
-from repflow_pl.tables import average_of
+from repflow_pl.tables import Setting, average_of
 from repflow_pl.training.result import EXTRAS, FILES
 from tests.conftest import write_clip
 
@@ -263,9 +264,28 @@ def test_splits_and_low_resolution(
 
 def test_options_are_typed() -> None:
     options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x", "--pretrained"])
-    assert options == Options(seeds=3, rows="a,b", data_root=Path("x"), pretrained=True)
+    assert options == Options(Setting(pretrained=True), "a,b", 3, data_root=Path("x"))
+    assert parse(["--rows", "a", "--rows", "b,2"]).rows == "a,b,2"
     with pytest.raises(UserError, match="see --help"):
         parse(["--seeds", "three"])
+
+
+CHANGED = Setting("hmdb51", "paper", "resnet50", True, "2", True, "bf16", True)
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(Setting), ids=lambda field: field.name)
+def test_every_field_of_a_setting_is_an_option_and_names_a_folder(
+    field: dataclasses.Field[Any],
+) -> None:
+    value = getattr(CHANGED, field.name)
+    assert value != field.default, "it is to be changed here"
+    base = Setting("ucf101", split="all")  # all: so that one split has another folder
+    other = dataclasses.replace(base, **{field.name: value})
+    assert other.folder("0123") != base.folder("0123")
+    assert parse(other.arguments()).setting == other
+    alone = dataclasses.replace(Setting(), **{field.name: value}).arguments()
+    assert alone[0] == f"--{field.name.replace('_', '-')}"
+    assert alone[1:] == ([] if value is True else [value])
 
 
 def test_results_without_a_name_are_those_of_out() -> None:

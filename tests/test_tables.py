@@ -57,7 +57,7 @@ class Both:
 
     def __init__(self, videos: Path, out: Path) -> None:
         self.out = out
-        self.options = Options(data="folder", data_root=videos, out=out, wandb="disabled")
+        self.options = Options(Setting("folder"), data_root=videos, out=out, wandb="disabled")
 
     def run(self, **options: object) -> tuple[int, str]:
         changed = dataclasses.replace(self.options, **options)  # type: ignore[arg-type]

@@ -51,8 +51,9 @@ def time_models(
     device: torch.device,
     rounds: int,
     after_round: Callable[[int], None] | None = None,
+    mixed: bool = False,
 ) -> list[ModelTimes]:
-    """Time all networks on one clip [T, H, W, 3], in turns, in evaluation mode.
+    """Time all networks on one clip [T, H, W, 3], in turns, in evaluation mode; `mixed`: in bf16.
 
     A network on TV-L1 has the clip's fields computed in every one of its turns. The networks are
     freshly initialised; `after_round` as in `in_turns`.
@@ -65,11 +66,11 @@ def time_models(
         _timer(network, streams_of(model), rgb, flow, frames)
         for network, model in zip(networks, models, strict=True)
     ]
+    with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        timed = in_turns(timers, rounds, after_round=after_round)
     return [
         ModelTimes(sum(p.numel() for p in network.parameters()), tuple(times))
-        for network, times in zip(
-            networks, in_turns(timers, rounds, after_round=after_round), strict=True
-        )
+        for network, times in zip(networks, timed, strict=True)
     ]
 
 

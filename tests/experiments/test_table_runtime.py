@@ -19,6 +19,7 @@ from repflow_pl import cli
 from repflow_pl.errors import UserError
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.paper import PAPER_FOLDER
+from repflow_pl.tables import Setting
 
 PAPER = pd.read_csv(PAPER_FOLDER / "sota.csv")
 
@@ -84,15 +85,19 @@ def test_mistakes_are_one_sentence(
 
 def test_the_command_on_the_page_has_no_folders() -> None:
     assert shown_command(Options()) == "python experiments/table_runtime.py"
-    options = Options(data_root=Path("/home/x"), profile="paper", rounds=9, out=Path("/tmp"))
+    options = Options(Setting(profile="paper"), Path("/home/x"), rounds=9, out=Path("/tmp"))
     assert shown_command(options).endswith("table_runtime.py --profile paper --rounds 9")
 
 
 def test_all_tables_hands_its_options_on() -> None:
-    options = cli.Options(data="folder", data_root=Path("a b"), profile="paper", out=Path("o"))
+    timed = Setting("hmdb51", "paper", split="2", low_res=True, precision="bf16")
+    setting = dataclasses.replace(timed, backbone="resnet50", pretrained=True, compile=True)
+    options = cli.Options(setting, data_root=Path("a b"), out=Path("o"))
     command = all_tables.runtime_command(options)
-    assert command is not None and Path(command[1]) == Path(table_runtime.__file__)
-    assert parse(command[2:]) == Options("folder", Path("a b"), "paper", out=Path("o"))
+    assert command is not None
+    assert {"--low-res", "--split", "--precision"} < set(command)
+    assert Path(command[1]) == Path(table_runtime.__file__)
+    assert parse(command[2:]) == Options(timed, Path("a b"), out=Path("o"))
     command = all_tables.runtime_command(cli.Options())
     assert command is not None and parse(command[2:]) == Options()
 

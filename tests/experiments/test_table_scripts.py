@@ -111,7 +111,7 @@ def tiny(build: TableBuilder, profile: Profile, data: DataSpec) -> Table:
 
 def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> None:
     """Train, test and render a table through the scripts' own code, and look at its CSV."""
-    options = Options(data="folder", data_root=videos, profile=profile, out=out, wandb="disabled")
+    options = Options(Setting("folder", profile), data_root=videos, out=out, wandb="disabled")
     output = io.StringIO()
     console = Console(file=output, soft_wrap=True)
     status = run_tables([partial(tiny, builder(name))], options, console)

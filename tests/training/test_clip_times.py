@@ -42,10 +42,11 @@ def test_tvl1_is_timed_in_every_turn_of_the_rows_that_need_it(
 def test_every_member_runs_in_evaluation_without_gradients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = []
+    seen, mixed = [], []
 
     def note(self: ClipClassifier, clip: torch.Tensor) -> torch.Tensor:
         seen.append((self.training, torch.is_grad_enabled(), tuple(clip.shape)))
+        mixed.append(torch.is_autocast_enabled("cpu"))
         return torch.zeros(1, 2)
 
     monkeypatch.setattr(ClipClassifier, "forward", note)
@@ -53,6 +54,10 @@ def test_every_member_runs_in_evaluation_without_gradients(
     rgb = (False, False, (1, 3, 8, 32, 32))
     stack = (False, False, (1, 2 * PROFILE.stack, 7 - PROFILE.stack + 1, 32, 32))
     assert seen == [rgb, stack] * 4, "three rounds of warm-up, then one"
+    assert not any(mixed)
+    mixed.clear()
+    time_models([PROFILE.rgb(DATA).model], 2, FRAMES, CPU, rounds=1, mixed=True)
+    assert mixed == [True] * 4
 
 
 def test_other_fields_are_refused() -> None:

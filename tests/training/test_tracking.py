@@ -16,6 +16,7 @@ from repflow_pl.profiles import Profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.tables import Setting
 from repflow_pl.training.result import EXTRAS, FILES
 
 SECRET, KEY, MACHINE = "s3cr3t-of-the-environment", "k" * 40, "a-machine-of-the-users"
@@ -30,7 +31,9 @@ def table(profile: Profile, data: DataSpec) -> Table:
 def made(video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`out`: a table that was made with W&B offline; `staged`: W&B's copies for artifacts."""
     folder = tmp_path_factory.mktemp("tracked")
-    options = Options(data="folder", data_root=video_folder, out=folder / "out", wandb="offline")
+    options = Options(
+        Setting("folder"), data_root=video_folder, out=folder / "out", wandb="offline"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPFLOW_CACHE", str(shared_cache))
         patch.setenv("REPFLOW_SECRET", SECRET)
