@@ -18,13 +18,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from table_runtime import NOT_TIMED
-
 from repflow_pl.cli import Options, main, parse
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED
 from repflow_pl.report.paper import in_papers_order
-from repflow_pl.tables import Setting, TableBuilder
+from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder
 from repflow_pl.training.ranks import is_main_process
 
 FOLDER = Path(__file__).parent

@@ -26,13 +26,10 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.options import add_options, read
 from repflow_pl.report.page import YOURS, Rendered
-from repflow_pl.tables import Setting, TableBuilder, split_tables
+from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder, split_tables
 
 REFERENCE = "RGB"
 """The row to whose time the others' are set in proportion: the plain 2D network."""
-NOT_TIMED = {"backbone", "pretrained", "compile"}
-"""Of a setting: the rows have backbones of their own, weights change no time, and evaluation takes
-the network that is not compiled."""
 SAY_EVERY = 10.0
 """Seconds between two lines of progress."""
 

@@ -18,6 +18,9 @@ from repflow_pl.report.page import Rendered
 from repflow_pl.report.table import Context, MetadataBaseline, Table, render
 from repflow_pl.specs import DataSpec, Precision, with_fields
 
+NOT_TIMED = frozenset({"backbone", "pretrained", "compile"})
+"""Of a setting, for the table of run times: its rows have backbones of their own, weights change no
+time, and evaluation takes the network that is not compiled."""
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
 

@@ -18,6 +18,14 @@ WITHIN = 10.0
 """Seconds from a signal on."""
 
 
+@pytest.fixture(autouse=True)
+def hang_up_counts() -> Iterator[None]:
+    """Also where the tests run under nohup, whose children would be deaf to SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Marked:
     """Processes that are told apart by a variable, whoever their parent is."""
 
