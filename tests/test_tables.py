@@ -14,6 +14,7 @@ from rich.console import Console
 
 from repflow_pl.cli import Options, run_tables
 from repflow_pl.data.facts import DataFacts, facts_path
+from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
 from repflow_pl.report.choose import choose_rows
@@ -74,6 +75,7 @@ def both(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Both:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    open_set("folder", video_folder)  # --list knows the runs' names once the videos are checked
     return Both(video_folder, tmp_path)
 
 
