@@ -20,8 +20,8 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# For the maintainers: renew tables/ and the README from OUT/runs and OUT/tables/yours, with
-# `make publish ARGS="--data ut_interaction"` those of another setting.
+# For the maintainers: renew tables/ and the README from runs/ and tables/yours/, every setting's or,
+# with `make publish ARGS="--data ut_interaction"`, one's.
 publish: $(READY)
 	$(BIN)/python experiments/publish.py $(ARGS)
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from bench.command import folder_of, parse, shown_command, status_of, write_files
+from bench.command import folder_of, shown_command, status_of, write_files
 from bench.loading import Plan, Results, decoding_by, run
 from bench.loading_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.decode import Decoder
 from repflow_pl.data.index import default_clip, open_set
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.options import parse
 
 
 @dataclass(frozen=True)

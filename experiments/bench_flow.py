@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, parse, shown_command, status_of, write_files
+from bench.command import chosen_device, folder_of, shown_command, status_of, write_files
 from bench.page import Context, csv_of, markdown_of
 from bench.picture import picture_of
 from bench.plan import build_plan
 from bench.run import run
 
 from repflow_pl.errors import UserError
+from repflow_pl.options import parse
 
 
 @dataclass(frozen=True)

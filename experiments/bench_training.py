@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, parse, shown_command, status_of, write_files
+from bench.command import chosen_device, folder_of, shown_command, status_of, write_files
 from bench.training import Results, Setting, run
 from bench.training_page import Context, csv_of, markdown_of, picture_of
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.options import parse
 from repflow_pl.profiles import build_profile
 
 DATA = "motion_shapes"

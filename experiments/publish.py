@@ -1,30 +1,32 @@
 """For the maintainers: put into tables/ what was measured, and renew the page and the README.
 
-    make publish                                  # the demo tables of the embedded data set
-    make publish ARGS="--data ut_interaction"     # of another setting, named as for the tables
+    make publish                                  # every setting that OUT has tables of
+    make publish ARGS="--data ut_interaction"     # one setting, named as for the tables
 
-The tables of one setting that are in OUT/tables/yours, or published already, are rendered from all
+A setting's tables that are in OUT/tables/yours, or published already, are rendered from all
 results that there are: those in tables/runs, to which those in OUT/runs are added first. Run times
 and benchmarks, which no results are behind, are copied. No command but this one writes to tables/.
 """
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from all_tables import builder, table_names
 from bench.command import status_of
 from bench_precision import precision
 from choose_recipe import recipe
-from jsonargparse import ArgumentParser
 
+from repflow_pl import cli
 from repflow_pl.data.facts import facts_path
 from repflow_pl.errors import UserError
-from repflow_pl.options import add_options, read
-from repflow_pl.report.join import join
+from repflow_pl.options import add_options, new_parser, read
+from repflow_pl.report.join import find_pages, join
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.report.publish import copy, unite
 from repflow_pl.tables import Setting, TableBuilder, kept_tables, plain_setting, write_table
@@ -34,10 +36,10 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Options:
-    """Publish the tables of a setting, with the results they rest on, the run times and the
-    benchmarks."""
+    """Publish tables, with the results they rest on, the run times and the benchmarks."""
 
-    setting: Setting = field(default_factory=Setting)
+    setting: Setting | None = None
+    """The one to publish; None: all that `out` has tables of."""
     out: Path = Path()
     """Folder with the runs/ and tables/yours/ that are to be published."""
 
@@ -49,28 +51,37 @@ def main(arguments: Sequence[str], checkout: Path = CHECKOUT) -> int:
 
 def parse(arguments: Sequence[str]) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    add_options(parser, Setting)
+    parser = new_parser(Options.__doc__)
+    parser.add_argument(
+        "--data",
+        type=str | None,
+        help="Data set of the one setting that is published, which the options below are of. By "
+        "default every setting that OUT has tables of.",
+    )
+    add_options(parser, Setting, skip={"data"})
     add_options(parser, Options, skip={"setting"})
     given = read(parser, arguments).as_dict()
-    return Options(out=given.pop("out"), setting=Setting(**given))
+    out, data = given.pop("out"), given.pop("data")
+    if data is not None:
+        return Options(Setting(data, **given), out)
+    if Setting(**given) != Setting():
+        raise UserError("these options are of one setting: name its data set too, with --data.")
+    return Options(out=out)
 
 
 def publish(options: Options, checkout: Path) -> None:
     """Unite the results, render the tables, copy what was timed, join all.
 
-    Errors: UserError where there is nothing to publish in this setting.
+    Errors: UserError where there is nothing to publish.
     """
-    setting, runs, made = plain_setting(options.setting), options.out / "runs", options.out / YOURS
-    tables = checkout / "tables"
-    builders = chosen(setting, (made, tables))
-    if any((runs / "data").glob(f"{setting.data}-*.json")):
-        bring(builders, setting, runs, tables / "runs")
-    facts, found = kept_tables(builders, setting, tables / "runs")
-    for table in found:
-        print(write_table(table, facts, setting, tables / "runs", 1, tables).said)
-    for page in (*made.glob(f"{setting.folder(facts[0].fingerprint)}/runtime*.md"),
-                 *sorted(made.glob("bench/*.md"))):  # fmt: skip
+    made, tables = options.out / YOURS, checkout / "tables"
+    if options.setting is None:
+        for setting in settings_of(made):
+            renew(setting, options.out, tables)
+        folder = "*"
+    else:
+        folder = renew(plain_setting(options.setting), options.out, tables)
+    for page in (*sorted(made.glob(f"{folder}/runtime*.md")), *sorted(made.glob("bench/*.md"))):
         text, csv = (page.with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".csv"))
         png = page.with_suffix(".png").read_bytes()
         print(write_page(tables / page.parent.name / page.stem, text, csv, png).said)
@@ -78,16 +89,56 @@ def publish(options: Options, checkout: Path) -> None:
         print(f"wrote {path}")
 
 
+def settings_of(made: Path) -> list[Setting]:
+    """The settings that a folder has tables of: those of the commands that their pages name.
+
+    Errors: UserError where it has no page at all, or a table's names no command of this version.
+    """
+    pages, known = find_pages(made), all_builders()
+    if not pages:
+        raise UserError(
+            f"there is nothing in {made}: make a table first, or name with --data the setting of a "
+            "published one that is to be rendered anew."
+        )
+    found = []
+    for page in pages:
+        if page.name in known:
+            command = re.search(r"^- Made by `python \S+(.*)`\.$", page.text, re.MULTILINE)
+            if command is None:
+                raise UserError(
+                    f"{made / page.data / page.name}.md names no command: make it anew."
+                )
+            found.append(plain_setting(cli.parse(shlex.split(command[1])).setting))
+    return list(dict.fromkeys(found))
+
+
+def renew(setting: Setting, out: Path, tables: Path) -> str:
+    """Publish the results and the tables of a setting; the name of its folder.
+
+    Errors: UserError where there are none.
+    """
+    runs = out / "runs"
+    builders = chosen(setting, (out / YOURS, tables))
+    if any((runs / "data").glob(f"{setting.data}-*.json")):
+        bring(builders, setting, runs, tables / "runs")
+    facts, found = kept_tables(builders, setting, tables / "runs")
+    for table in found:
+        print(write_table(table, facts, setting, tables / "runs", 1, tables).said)
+    return setting.folder(facts[0].fingerprint)
+
+
+def all_builders() -> dict[str, TableBuilder]:
+    """Every table that can be published, by its name."""
+    names = {name: builder(name) for name in table_names()}
+    return names | {"precision": precision, "recipe": recipe}
+
+
 def chosen(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
     """The tables that have a page of this setting in one of the folders."""
     folder = setting.folder("*")
-    builders = {name: builder(name) for name in table_names()} | {
-        "precision": precision,
-        "recipe": recipe,
-    }
     found = [
         build
-        for name, build in builders.items()
+        for name, build in all_builders().items()
         if any(path for root in folders for path in root.glob(f"{folder}/{name}.md"))
     ]
     if not found:

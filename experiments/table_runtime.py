@@ -9,22 +9,19 @@ is built untrained and times one clip of the test part, all rows in turns.
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.command import status_of
-from jsonargparse import ArgumentParser
+from bench.command import shown_command, status_of
 from table_sota import sota
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
-from repflow_pl.options import add_options, read
+from repflow_pl.options import parse
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder, split_tables
 
@@ -54,17 +51,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write; returns the exit status: 0, or 2 for a mistake."""
-    return status_of(lambda: show(measure(parse(arguments))))
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
-    add_options(parser, Setting, skip=NOT_TIMED)
-    add_options(parser, Options, skip={"setting"})
-    given = read(parser, list(arguments)).as_dict()
-    names = {each.name for each in dataclasses.fields(Setting)} - NOT_TIMED
-    return Options(Setting(**{name: given.pop(name) for name in names}), **given)
+    return status_of(lambda: show(measure(parse(Options, arguments, skip=NOT_TIMED))))
 
 
 def show(files: Rendered) -> None:
@@ -110,12 +97,13 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
         data=setting.shown_data,
         profile=setting.profile,
         folder=setting.folder(video_set.fingerprint),
-        command=shown_command(options),
+        command=shown_command("table_runtime.py", options),
         device=device_name(device),
         on_gpu=device.type == "cuda",
         threads=torch.get_num_threads(),
         clip=f"{frames.shape[0]} frames of {frames.shape[1]} x {frames.shape[2]} pixels"
         + (", in bf16 mixed precision" if setting.precision == "bf16" else ""),
+        one_split=setting.splits[0] if len(setting.splits) > 1 else None,
         tvl1=f"OpenCV's DualTVL1OpticalFlow on one core of the CPU, {tvl1.scales} scales, "
         f"{tvl1.warps} warp, {tvl1.outer} x {tvl1.inner} iterations, which is less work than its "
         "defaults (5 scales, 5 warps, 10 x 30), so it weighs less than with them",
@@ -147,14 +135,6 @@ def progress(rounds: int) -> Callable[[int], None]:
 def say(text: str) -> None:
     """A line of progress; standard output is for the table."""
     print(text, file=sys.stderr, flush=True)
-
-
-def shown_command(options: Options) -> str:
-    """The command that measures the same; folders of the user are not shown."""
-    parts = ["python", "experiments/table_runtime.py", *options.setting.arguments()]
-    if options.rounds != Options.rounds:
-        parts += ["--rounds", str(options.rounds)]
-    return shlex.join(parts)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser, set_parsing_settings
 from rich.console import Console
 
 from repflow_pl.data.decode import Decoder, choose_decoder
@@ -22,7 +21,7 @@ from repflow_pl.ending import die_with_parent, ended_by_signals
 from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
 from repflow_pl.files import check_writable
 from repflow_pl.launching.slurm import Slurm
-from repflow_pl.options import add_options, read
+from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.report.choose import Numbered, choose_rows
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, Rendered
@@ -54,7 +53,8 @@ class Options:
     seeds: int = 1
     """How many seeds for each row: 0 to SEEDS - 1."""
     decoder: Decoder | None = None
-    """pyav (default; another default can be set as $REPFLOW_DECODER) or decord: the same frames."""
+    """What reads videos, all to the same frames; by default $REPFLOW_DECODER or, without it,
+    pyav."""
     data_root: Path | None = None
     """Folder of the data set; by default its place in the user's cache."""
     devices: int | None = None
@@ -128,17 +128,16 @@ def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int
 
 def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(description=Options.__doc__, exit_on_error=False)
+    parser = new_parser(Options.__doc__)
     parser.add_argument(
         "--rows",
         action="append",
         help="Rows to run, with commas between or as several --rows: names, parts of a name that "
-        "no other has, or numbers; see --list. (default: all)",
+        "no other has, or numbers; see --list. By default all.",
     )
     add_options(parser, Setting)
     add_options(parser, Options, skip={"setting", "rows", "slurm", "from_results"})
-    parser.add_class_arguments(Slurm, "slurm")
+    add_options(parser.add_argument_group(Slurm.__doc__), Slurm, prefix="slurm.")
     parser.add_argument(
         "--from-results",
         nargs="?",
@@ -146,10 +145,11 @@ def parse(arguments: Sequence[str] | None) -> Options:
         const=OWN_RUNS,
         metavar="FOLDER",
         help="Write the tables from the results in FOLDER alone; nothing is run and no video is "
-        "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs.",
+        "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs. By "
+        "default what is missing is run.",
     )
     given = read(parser, arguments).as_dict()
-    setting = Setting(**{each.name: given.pop(each.name) for each in dataclasses.fields(Setting)})
+    setting = take(Setting, given)
     rows = ",".join(given.pop("rows") or ["all"])
     slurm = Slurm(**given.pop("slurm"))
     options = Options(setting, rows, slurm=slurm, **given)

@@ -1,24 +1,48 @@
-"""Command lines: what jsonargparse complains of becomes a sentence."""
+"""Command lines from dataclasses of options, and back; a mistake becomes a sentence."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, get_type_hints
+from argparse import SUPPRESS, Action
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from repflow_pl.errors import UserError
 
+T = TypeVar("T")
 
-def add_options(parser: ArgumentParser, options: type[Any], skip: Collection[str] = ()) -> None:
-    """Give a parser an option for every field of a dataclass, but for those in `skip`.
 
-    `data_root` is --data-root; the docstring below a field is its help; a bool is a switch. Every
-    field has a default.
+class Help(DefaultHelpFormatter):
+    """Says a default once: in an option's own words or, where they have none, after them."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        if action.default == SUPPRESS:  # of --help itself
+            return super()._get_help_string(action)
+        said = "default" in text.lower() or not action.option_strings
+        return text if said else f"{text} (default: %(default)s)"
+
+
+def new_parser(description: str | None, exit_on_error: bool = False, **more: Any) -> ArgumentParser:
+    """A parser for `read`; with `exit_on_error` it ends the program by itself at a mistake."""
+    return ArgumentParser(
+        description=description, exit_on_error=exit_on_error, formatter_class=Help, **more
+    )
+
+
+def add_options(
+    parser: Any, options: type[Any], skip: Collection[str] = (), prefix: str = ""
+) -> None:
+    """Give a parser, or a group of it, an option for every field of a dataclass not in `skip`.
+
+    `data_root` is --data-root, or --<prefix>data-root; the docstring below a field is its help; a
+    bool is a switch. Every field has a default.
     """
     types = get_type_hints(options)
     documented = docstring_parser.parse_from_object(options).params
@@ -26,11 +50,63 @@ def add_options(parser: ArgumentParser, options: type[Any], skip: Collection[str
     for field in dataclasses.fields(options):
         if field.name in skip:
             continue
-        name, text = f"--{field.name.replace('_', '-')}", helps.get(field.name)
-        if types[field.name] is bool:
+        name = f"--{prefix}{_spelt(field.name)}"
+        kind, text = types[field.name], helps.get(field.name)
+        if kind is bool:
             parser.add_argument(name, action="store_true", help=text)
         else:
-            parser.add_argument(name, type=types[field.name], default=field.default, help=text)
+            shown = _values(kind)
+            parser.add_argument(name, type=kind, default=field.default, help=text, metavar=shown)
+
+
+def parse(options: type[T], arguments: Sequence[str] | None, skip: Collection[str] = ()) -> T:
+    """The command line as a dataclass of options; a field of it may hold others, in a dataclass.
+
+    What is in `skip`, on either level, is no option and keeps its default.
+    Errors: UserError, one sentence; --help exits by itself.
+    """
+    hints = get_type_hints(options)
+    parts: dict[str, Any] = {n: kind for n, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    parser = new_parser(options.__doc__)
+    for kind in parts.values():
+        add_options(parser, kind, skip)
+    add_options(parser, options, {*skip, *parts})
+    given = read(parser, arguments).as_dict()
+    inner = {name: take(kind, given) for name, kind in parts.items()}
+    return options(**inner, **given)
+
+
+def take(options: Any, given: dict[str, Any]) -> Any:
+    """A dataclass of those of the values that are its fields', which are removed from `given`."""
+    names = [field.name for field in dataclasses.fields(options) if field.name in given]
+    return options(**{name: given.pop(name) for name in names})
+
+
+def call(function: Callable[..., T], arguments: Sequence[str] | None) -> T:
+    """Call a function with a command line: what has no default is given by its place.
+
+    Its docstring is the help. Errors: those of `parse`, and the function's own.
+    """
+    documented = docstring_parser.parse_from_object(function)
+    parser = new_parser(documented.short_description)
+    parser.add_function_arguments(function, as_group=False, as_positional=True)
+    return function(**read(parser, arguments).as_dict())
+
+
+def arguments_of(options: Any) -> list[str]:
+    """The command line that asks for these options: what differs from its default.
+
+    Folders are left out: they are a user's own.
+    """
+    parts: list[str] = []
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            parts += arguments_of(value)
+        elif value != field.default and not isinstance(value, Path):
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            parts += [f"--{_spelt(field.name)}", *([] if value is True else [shown])]
+    return parts
 
 
 def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
@@ -48,6 +124,18 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
         raise
     except Exception as error:
         raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+
+
+def _spelt(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _values(kind: Any) -> str | None:
+    """`{pyav,decord}` where a Literal may be left out; one that may not is shown so anyway."""
+    for part in get_args(kind):
+        if get_origin(part) is Literal:
+            return f"{{{','.join(get_args(part))}}}"
+    return None
 
 
 def _refuse_misspelt(name: str, known: Iterable[str]) -> None:

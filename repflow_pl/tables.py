@@ -12,6 +12,7 @@ from typing import Literal
 from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.data.index import fold_count, identity
 from repflow_pl.errors import UserError
+from repflow_pl.options import arguments_of
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.page import Rendered
@@ -37,8 +38,8 @@ class Setting:
     profile: ProfileName = "demo"
     """demo: a narrow backbone, minutes on two CPU cores; paper: its backbone, clip and recipe."""
     backbone: str | None = None
-    """Another backbone than the profile's: narrow, resnet18, resnet34 or resnet50; for clips
-    narrow3d, r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
+    """By default the profile's; or narrow, resnet18, resnet34 or resnet50; for clips narrow3d,
+    r3d_18, r2plus1d_18, s3d, i3d or one of repflow_pl/backbones."""
     pretrained: bool = False
     """Start from torchvision's weights of the backbone, where it has any."""
     split: Literal["1", "2", "3", "all"] = "1"
@@ -52,13 +53,7 @@ class Setting:
 
     def arguments(self) -> list[str]:
         """The command line's part that asks for this setting: what differs from the defaults."""
-        parts = []
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if value != field.default:
-                option = f"--{field.name.replace('_', '-')}"
-                parts += [option] if value is True else [option, value]
-        return parts
+        return arguments_of(self)
 
     @property
     def splits(self) -> list[int]:

@@ -1,24 +1,22 @@
-"""What the benchmarks' commands share: options read, a device chosen, three files written."""
+"""What the benchmarks' commands share: a status, a device chosen, three files written."""
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.files import check_writable
+from repflow_pl.options import arguments_of
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, write_page
 
 if TYPE_CHECKING:
     import torch
-
-Options = TypeVar("Options")
 
 
 def status_of(work: Callable[[], object]) -> int:
@@ -35,33 +33,6 @@ def status_of(work: Callable[[], object]) -> int:
     return 0
 
 
-def parse(options: type[Options], arguments: Sequence[str]) -> Options:
-    """The command line as a dataclass of options, among them the switch `quick`.
-
-    An option may be spelt with - or with _.
-
-    Errors: UserError, one sentence; --help exits by itself.
-    """
-    if not arguments:
-        return options()  # a bare GPU machine may lack the parser
-    from jsonargparse import ArgumentParser, set_parsing_settings
-
-    from repflow_pl.options import read
-
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(description=options.__doc__, exit_on_error=False)
-    parser.add_class_arguments(options, as_group=False, skip={"quick"})
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="Tiny sizes, in seconds: shows that everything works, and its figures mean nothing.",
-    )
-    spelt = [
-        re.sub("^--[a-z-]+", lambda it: f"--{it[0][2:].replace('-', '_')}", a) for a in arguments
-    ]
-    return options(**read(parser, spelt).as_dict())
-
-
 def chosen_device(name: str) -> torch.device:
     """Errors: UserError where a GPU is asked for and there is none."""
     import torch  # takes seconds, which a mistake in the options need not wait for
@@ -74,14 +45,7 @@ def chosen_device(name: str) -> torch.device:
 
 def shown_command(script: str, options: Any) -> str:
     """The command that measures the same; folders of the user are not shown."""
-    parts = ["python", f"experiments/{script}"]
-    for name, default in vars(type(options)()).items():
-        value = getattr(options, name)
-        if value != default and not isinstance(value, Path):
-            option = f"--{name.replace('_', '-')}"
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            parts += [option] if value is True else [option, shown]
-    return shlex.join(parts)
+    return shlex.join(["python", f"experiments/{script}", *arguments_of(options)])
 
 
 def folder_of(out: Path, quick: bool) -> Path:

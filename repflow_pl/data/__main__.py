@@ -14,13 +14,14 @@ from repflow_pl.data.ut_interaction import NAME, import_archive
 from repflow_pl.data.verify import lines, verify
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError, unknown
+from repflow_pl.options import new_parser
 
 IMPORTERS = {NAME: import_archive}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 for a mistake or an incomplete set."""
-    parser = ArgumentParser(prog="python -m repflow_pl.data", description="Look after data sets.")
+    parser = _parser("Look after data sets.", prog="python -m repflow_pl.data")
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("import", _import_parser())
     commands.add_subcommand("verify", _verify_parser())
@@ -39,12 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _parser(description: str, **more: str) -> ArgumentParser:
+    return new_parser(description, exit_on_error=True, **more)
+
+
 def _import_parser() -> ArgumentParser:
-    parser = ArgumentParser(description="Unpack a data set's archive and check its videos.")
+    parser = _parser("Unpack a data set's archive and check its videos.")
     parser.add_argument("name", help=f"one of: {', '.join(IMPORTERS)}")
     parser.add_argument("archive", type=Path, help="the archive, as it was fetched")
     parser.add_argument(
-        "--data-root", type=Path | None, help="where to unpack it, default: the user's cache"
+        "--data-root", type=Path | None, help="where to unpack it, by default the user's cache"
     )
     return parser
 
@@ -61,8 +66,8 @@ def _import(given: Namespace) -> int:
 
 
 def _verify_parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        description="Decode every file, keep what was found for training, and say what is missing "
+    parser = _parser(
+        "Decode every file, keep what was found for training, and say what is missing "
         "or corrupted; exit status 1 where anything is. Interrupted, it goes on where it was."
     )
     parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
@@ -85,17 +90,21 @@ def _choose_decoder(given: Namespace) -> None:
 
 
 def _prepare_parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        description="Unpack a data set's archives, re-encode its videos to be small, compute their "
+    parser = _parser(
+        "Unpack a data set's archives, re-encode its videos to be small, compute their "
         "TV-L1 flow. What is there already is kept: interrupted, run the same command again."
     )
     parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
     parser.add_argument("root", type=Path, help="the folder of the archives or the videos")
     parser.add_argument("out", type=Path, help="the folder to make")
     parser.add_argument(
-        "--short-side", type=int | None, help="re-encode to H.264 with this short side, in pixels"
+        "--short-side",
+        type=int | None,
+        help="re-encode to H.264 with this short side, in pixels; by default sizes stay",
     )
-    parser.add_argument("--fps", type=float | None, help="re-encode at this frame rate")
+    parser.add_argument(
+        "--fps", type=float | None, help="re-encode at this frame rate; by default rates stay"
+    )
     parser.add_argument("--flow", action="store_true", help="compute TV-L1 flow, kept as 8 bit")
     parser.add_argument(
         "--flow-stride", type=int, default=1, help="frames from one of a flow's pair to the other"
@@ -116,13 +125,13 @@ def _prepare(given: Namespace) -> int:
 
 def _add_workers(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--workers", type=int | None, help="processes, default: as many as there are cores"
+        "--workers", type=int | None, help="processes, by default as many as there are cores"
     )
     parser.add_argument(
         "--decoder",
         type=Decoder | None,
-        help="pyav (default; another default can be set as $REPFLOW_DECODER) or decord: the same "
-        "frames",
+        help="pyav or decord, which read the same frames; by default $REPFLOW_DECODER or, without "
+        "it, pyav",
     )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jsonargparse import CLI
 from torch import Tensor
 
 from repflow_pl.errors import UserError
@@ -29,6 +28,7 @@ from repflow_pl.models.released_names import (
     released_names,
 )
 from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
+from repflow_pl.options import call
 
 FORMAT = "repflow_pl.released"
 """The key that marks a file of ours; its value is the version of what stands beside it."""
@@ -154,7 +154,7 @@ def _filled(net: ReleasedNetwork, tensors: State) -> ReleasedNetwork:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2."""
     try:
-        CLI(_convert, args=arguments)
+        call(_convert, arguments)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -167,7 +167,8 @@ def _convert(source: Path, target: Path, iterations: int | None = None) -> None:
     Args:
         source: state dict of the authors' code, as they publish it or as their training saves it.
         target: file to write, for repflow_pl.models.released.load_released.
-        iterations: of the flow layers; needed for flow_2p1d_resnets, whose files do not tell them.
+        iterations: of the flow layers, by default 10 or what a file of ours tells; needed for
+            flow_2p1d_resnets, whose files do not tell them.
     """
     spec = convert(source, target, iterations).spec
     print(f"wrote {target}: {spec.name}, {spec.classes} classes, {spec.n_iter} iterations")

@@ -6,9 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from jsonargparse import CLI
-
 from repflow_pl.errors import UserError
+from repflow_pl.options import call
 from repflow_pl.report.join import join
 from repflow_pl.report.pull import open_api, pull
 
@@ -47,9 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if given[:1] == ["wandb"]:
-            status: int = CLI(wandb, args=given[1:], as_positional=True)
-            return status
-        CLI(report, args=given, as_positional=False)
+            return call(wandb, given[1:])
+        call(report, given)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -42,6 +42,8 @@ class RuntimeContext:
     """CPU threads of the networks."""
     clip: str
     """What was timed: frames and pixels of the clip."""
+    one_split: int | None
+    """The official split whose clip was timed, where the other tables are averages over all."""
     tvl1: str
     """How TV-L1 was computed."""
     versions: Versions
@@ -214,6 +216,8 @@ def _bracketed(spread: Quartiles) -> str:
 
 def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
     v = context.versions
+    split = context.one_split
+    of_split = "" if split is None else f" of split {split}, which stands for the others"
     device = f"Device: {context.device}"
     if not context.on_gpu:
         device += (
@@ -224,8 +228,8 @@ def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
         f"Made by `{context.command}`.",
         f"{rows[0].rounds} rounds after a warm-up, each of which times every row once, one after "
         "the other: what disturbs the machine meets all rows alike.",
-        f"Timed: one forward pass in evaluation mode at batch 1, of {context.clip}; of a late "
-        "fusion all members, one after the other. Decoding is not part of it.",
+        f"Timed: one forward pass in evaluation mode at batch 1, of {context.clip}{of_split}; "
+        "of a late fusion all members, one after the other. Decoding is not part of it.",
         "The networks are freshly initialised: weights do not change how long a pass takes.",
         f"TV-L1: {context.tvl1}; computed anew in every round for every row that needs it.",
         f"{device}.",

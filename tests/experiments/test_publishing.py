@@ -24,7 +24,7 @@ from repflow_pl.files import atomic_write  # noqa: E402
 from repflow_pl.report.join import BEGIN, END  # noqa: E402
 from repflow_pl.report.page import YOURS, write_page  # noqa: E402
 from repflow_pl.specs import spec_hash  # noqa: E402
-from repflow_pl.tables import Setting, split_tables  # noqa: E402
+from repflow_pl.tables import Setting, shown_command, split_tables, write_table  # noqa: E402
 
 # --- a user's commands, in a checkout
 
@@ -137,11 +137,11 @@ RUN = spec_hash(TABLE.rows[0].spec)
 GIVEN = next((CHECKOUT / "tables" / "runs").glob("*/seed0/result.json"))
 
 
-def put(runs: Path, seed: int, top1: float, *extras: str) -> None:
-    """A result of the table's first row, and the facts of its videos."""
+def put(runs: Path, seed: int, top1: float, *extras: str, run: str = RUN) -> None:
+    """A result of the table's first row, or of another run, and the facts of its videos."""
     facts = facts_path(runs, FACTS.name, FACTS.fingerprint)
-    result = {**json.loads(GIVEN.read_text()), "spec": RUN, "seed": seed, "top1": top1}
-    folder = runs / RUN / f"seed{seed}"
+    result = {**json.loads(GIVEN.read_text()), "spec": run, "seed": seed, "top1": top1}
+    folder = runs / run / f"seed{seed}"
     files = {facts: json.dumps(dataclasses.asdict(FACTS))}
     files |= {folder / "result.json": json.dumps(result), folder / "spec.json": "{}"}
     files |= {
@@ -196,3 +196,57 @@ def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shutil.rmtree(out)
     assert publish.main(arguments, checkout) == 0, "from what is published alone"
     assert before == {path: path.read_bytes() for path in tables.rglob("*") if path.is_file()}
+
+
+OTHER = dataclasses.replace(SETTING, precision="bf16")
+
+
+def test_without_arguments_every_setting_is_published(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    arguments = ["--out", str(out)]
+    assert publish.main(arguments, checkout) == 2
+    assert "make a table first" in capsys.readouterr().err
+    (other,) = split_tables([builder("placement")], OTHER, FACTS.fingerprint)
+    put(out / "runs", 0, 0.5)
+    put(out / "runs", 0, 0.75, run=spec_hash(other.rows[0].spec))
+    for table, setting in ((TABLE, SETTING), (other, OTHER)):
+        write_table(table, [FACTS], setting, out / "runs", 1, out / YOURS)
+    for name in ("hmdb51-paper/runtime_card", "bench/flow_cpu", "bench-quick/x"):
+        give_page(out / YOURS / name)
+    one, two = (setting.folder(FACTS.fingerprint) for setting in (SETTING, OTHER))
+    assert publish.main(arguments, checkout) == 0, capsys.readouterr().err
+    tables = checkout / "tables"
+    assert {str(path.relative_to(tables)) for path in tables.glob("*/*.csv")} == {
+        f"{one}/placement.csv", f"{one}/placement_claims.csv", f"{two}/placement.csv",
+        f"{two}/placement_claims.csv", "hmdb51-paper/runtime_card.csv", "bench/flow_cpu.csv",
+    }  # fmt: skip
+    assert len(list((tables / "runs").glob("*/seed0/result.json"))) == 2
+
+    (out / YOURS / two / "placement.md").write_text("# what nobody made")
+    assert publish.main(arguments, checkout) == 2
+    assert f"{two}/placement.md names no command: make it anew." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        Setting(),
+        Setting("ucf101", split="all"),
+        Setting("hmdb51", "paper", "resnet50", True, "2", True, "bf16", True),
+    ],
+    ids=lambda setting: setting.folder("*"),
+)
+def test_a_page_tells_its_setting(setting: Setting, tmp_path: Path) -> None:
+    for name in ("placement", "recipe"):
+        table = dataclasses.replace(TABLE, name=name)
+        page = f"# Page\n\n- Made by `{shown_command(table, setting, 3)}`.\n"
+        write_page(tmp_path / setting.folder("0") / name, page, "row,n\nRGB,2\n", b"png")
+    give_page(tmp_path / setting.folder("0") / "runtime")
+    assert publish.settings_of(tmp_path) == [setting]
+
+
+def test_part_of_a_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert publish.main(["--profile", "paper"]) == 2
+    assert "name its data set too, with --data" in capsys.readouterr().err

@@ -13,14 +13,17 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 
 import all_tables
 import table_runtime
-from table_runtime import Options, main, parse, shown_command
+from bench.command import shown_command
+from table_runtime import Options, main
 
 from repflow_pl import cli
 from repflow_pl.errors import UserError
+from repflow_pl.options import parse
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.paper import PAPER_FOLDER
-from repflow_pl.tables import Setting
+from repflow_pl.tables import NOT_TIMED, Setting
 
+SCRIPT = "table_runtime.py"
 PAPER = pd.read_csv(PAPER_FOLDER / "sota.csv")
 
 
@@ -84,9 +87,9 @@ def test_mistakes_are_one_sentence(
 
 
 def test_the_command_on_the_page_has_no_folders() -> None:
-    assert shown_command(Options()) == "python experiments/table_runtime.py"
+    assert shown_command(SCRIPT, Options()) == "python experiments/table_runtime.py"
     options = Options(Setting(profile="paper"), Path("/home/x"), rounds=9, out=Path("/tmp"))
-    assert shown_command(options).endswith("table_runtime.py --profile paper --rounds 9")
+    assert shown_command(SCRIPT, options).endswith("table_runtime.py --profile paper --rounds 9")
 
 
 def test_all_tables_hands_its_options_on() -> None:
@@ -97,9 +100,9 @@ def test_all_tables_hands_its_options_on() -> None:
     assert command is not None
     assert {"--low-res", "--split", "--precision"} < set(command)
     assert Path(command[1]) == Path(table_runtime.__file__)
-    assert parse(command[2:]) == Options(timed, Path("a b"), out=Path("o"))
+    assert parse(Options, command[2:], skip=NOT_TIMED) == Options(timed, Path("a b"), out=Path("o"))
     command = all_tables.runtime_command(cli.Options())
-    assert command is not None and parse(command[2:]) == Options()
+    assert command is not None and parse(Options, command[2:]) == Options()
 
 
 @pytest.mark.parametrize(

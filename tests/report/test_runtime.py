@@ -47,6 +47,7 @@ CONTEXT = RuntimeContext(
     on_gpu=False,
     threads=2,
     clip="8 frames of 64 x 64 pixels",
+    one_split=None,
     tvl1="as in the test",
     versions=Versions("0.1", "3.11", "2.11", "2.5", "abc"),
 )
@@ -87,6 +88,12 @@ def test_the_page() -> None:
     assert "demo profile: a narrow backbone" in page
     assert "rank correlation 0.50" in page  # here S3D, RGB, Flow; in the paper RGB, S3D, Flow
     assert "CPU (of a test), 2 threads" in page and "only the ratios" in page
+
+
+def test_it_says_that_one_splits_clip_stands_for_all() -> None:
+    assert "of 8 frames of 64 x 64 pixels; of a late" in markdown_runtime(FOUND, CONTEXT)
+    page = markdown_runtime(FOUND, dataclasses.replace(CONTEXT, one_split=1))
+    assert "of 8 frames of 64 x 64 pixels of split 1, which stands for the others; of" in page
 
 
 def test_an_unverified_figure_is_marked() -> None:

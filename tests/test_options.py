@@ -1,0 +1,94 @@
+"""Every option of every command: what --help says of it, and what it is without being given."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from repflow_pl import cli
+from repflow_pl.options import arguments_of, parse
+from tests.programs import CHECKOUT, EXPERIMENTS, run
+
+sys.path.insert(0, str(EXPERIMENTS))
+
+import bench_data
+import bench_flow
+import bench_training
+import publish
+import table_runtime
+
+START = 'if __name__ == "__main__":'
+SCRIPTS = [
+    f"experiments/{path.name}" for path in sorted(EXPERIMENTS.glob("*.py"))
+    if START in path.read_text(encoding="utf-8")
+]  # fmt: skip
+COMMANDS = [
+    ("repflow_pl.data", "import"),
+    ("repflow_pl.data", "verify"),
+    ("repflow_pl.data", "prepare"),
+    ("repflow_pl.report",),
+    ("repflow_pl.report", "wandb"),
+    ("repflow_pl.models.released",),
+]
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    assert run(command[0], [*command[1:], "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [*((script,) for script in SCRIPTS), *COMMANDS], ids=lambda it: " ".join(it)
+)
+def test_every_option_says_its_default_once(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = help_of(capsys, *command)
+    options = re.findall(r"^  (--.*(?:\n {6,}.*)*)", shown, re.MULTILINE)
+    assert options or command[1:2] == ("wandb",)
+    for option in (" ".join(text.split()) for text in options):
+        assert len(re.findall("default", option, re.IGNORECASE)) == 1, option
+        assert "null" not in option and "None" not in option, option
+
+
+def test_every_command_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    (names,) = re.findall(r"repflow_pl\.data \{(.*)\}", help_of(capsys, "repflow_pl.data"))
+    assert {command[1] for command in COMMANDS if "data" in command[0]} == set(names.split(","))
+    readers = {
+        ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__main__")
+        for path in (CHECKOUT / "repflow_pl").rglob("*.py")
+        if START in (text := path.read_text(encoding="utf-8")) and "repflow_pl.options" in text
+    }
+    assert readers == {command[0] for command in COMMANDS}
+
+
+BENCHES = (bench_data.Options, bench_flow.Options, bench_training.Options)
+
+
+@pytest.mark.parametrize("options", BENCHES, ids=lambda it: it.__module__)
+def test_a_benchmark_without_options_has_its_defaults(options: type[Any]) -> None:
+    assert parse(options, []) == options()
+    assert arguments_of(options()) == []
+
+
+def test_other_commands_without_options_have_their_defaults() -> None:
+    assert cli.parse([]) == cli.Options()
+    assert publish.parse([]) == publish.Options()
+    assert parse(table_runtime.Options, []) == table_runtime.Options()
+
+
+def test_options_come_back_from_their_command_line() -> None:
+    options = bench_flow.Options("cpu", threads=3, minutes=0.5, quick=True)
+    line = "--device cpu --threads 3 --minutes 0.5 --quick"
+    assert arguments_of(options) == line.split()
+    assert parse(bench_flow.Options, arguments_of(options)) == options
+
+
+def test_values_are_shown_also_where_none_is_a_default(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = help_of(capsys, "experiments/table_placement.py")
+    assert "--decoder {decord,pyav}" in shown or "--decoder {pyav,decord}" in shown
+    assert "--wandb {offline,online,disabled}" in shown
+    assert "--slurm.minutes MINUTES" in shown and "--slurm CONFIG" not in shown
