@@ -84,11 +84,12 @@ def join(
 
 
 def find_pages(tables: Path) -> tuple[Page, ...]:
-    """All rendered tables, by data set, in the paper's order; without the pages beside them."""
+    """All rendered tables, by data set, in the paper's order; without the pages beside them, and
+    without those that join other tables, as a user's in `yours/`."""
     files = [
         file
         for file in tables.glob("*/*.md")
-        if file.parent.name != "paper" and file.name != "README.md" and not is_beside(file.stem)
+        if file.parent.name not in ("paper", YOURS.name) and not is_beside(file.stem)
     ]
     order = in_papers_order({f.stem for f in files})
     files.sort(key=lambda f: (f.parent.name, order.index(f.stem)))

@@ -20,6 +20,8 @@ def tables(table: Table, context: Context, runs: Path, paper_folder: Path, tmp_p
     render(table, context, runs, [0, 1, 2], out, paper_folder)
     (out / "paper").mkdir()
     (out / "paper" / "README.md").write_text("# not a table\n")
+    (out / "yours").mkdir()
+    (out / "yours" / PAGE).write_text("# not a table either\n")
     (out / "ut_interaction").mkdir()
     for name in ("architecture", "learned", "placement", "another"):
         text = f"# {name}\n\n![p]({name}.png) [w](https://example.org) [up](#top)\n\n## Controls\n"
