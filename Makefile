@@ -20,7 +20,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# For the maintainers: renew tables/ and the README from runs/ and tables/yours/, every setting's or,
+# For the maintainers: renew tables/ and the README from runs/ and tables/yours/, all settings or,
 # with `make publish ARGS="--data ut_interaction"`, one's.
 publish: $(READY)
 	$(BIN)/python experiments/publish.py $(ARGS)

@@ -1,10 +1,10 @@
 """For the maintainers: put into tables/ what was measured, and renew the page and the README.
 
-    make publish                                  # every setting that OUT has tables of
+    make publish                                  # every setting that there are tables of
     make publish ARGS="--data ut_interaction"     # one setting, named as for the tables
 
-A setting's tables that are in OUT/tables/yours, or published already, are rendered from all
-results that there are: those in tables/runs, to which those in OUT/runs are added first. Run times
+The tables that are in OUT/tables/yours, or published already, are rendered from all results that
+there are: those in tables/runs, to which those in OUT/runs are added first. Run times
 and benchmarks, which no results are behind, are copied. No command but this one writes to tables/.
 """
 
@@ -39,7 +39,7 @@ class Options:
     """Publish tables, with the results they rest on, the run times and the benchmarks."""
 
     setting: Setting | None = None
-    """The one to publish; None: all that `out` has tables of."""
+    """The one to publish; None: all that there are tables of, in `out` or published."""
     out: Path = Path()
     """Folder with the runs/ and tables/yours/ that are to be published."""
 
@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Options:
         "--data",
         type=str | None,
         help="Data set of the one setting that is published, which the options below are of. By "
-        "default every setting that OUT has tables of.",
+        "default every setting that there are tables of, in OUT or published.",
     )
     add_options(parser, Setting, skip={"data"})
     add_options(parser, Options, skip={"setting"})
@@ -74,11 +74,11 @@ def publish(options: Options, checkout: Path) -> None:
 
     Errors: UserError where there is nothing to publish.
     """
+    folder = "*"
     made, tables = options.out / YOURS, checkout / "tables"
     if options.setting is None:
-        for setting in settings_of(made):
+        for setting in settings_of(made, tables):
             renew(setting, options.out, tables)
-        folder = "*"
     else:
         folder = renew(plain_setting(options.setting), options.out, tables)
     for page in (*sorted(made.glob(f"{folder}/runtime*.md")), *sorted(made.glob("bench/*.md"))):
@@ -89,25 +89,19 @@ def publish(options: Options, checkout: Path) -> None:
         print(f"wrote {path}")
 
 
-def settings_of(made: Path) -> list[Setting]:
-    """The settings that a folder has tables of: those of the commands that their pages name.
+def settings_of(*folders: Path) -> list[Setting]:
+    """The settings that folders have tables of: those of the commands that their pages name.
 
-    Errors: UserError where it has no page at all, or a table's names no command of this version.
+    Errors: UserError where a table's page names no command, or none of this version.
     """
-    pages, known = find_pages(made), all_builders()
-    if not pages:
-        raise UserError(
-            f"there is nothing in {made}: make a table first, or name with --data the setting of a "
-            "published one that is to be rendered anew."
-        )
-    found = []
-    for page in pages:
-        if page.name in known:
+    known, found = all_builders(), []
+    for folder in folders:
+        for page in find_pages(folder):
+            if page.name not in known:
+                continue
             command = re.search(r"^- Made by `python \S+(.*)`\.$", page.text, re.MULTILINE)
             if command is None:
-                raise UserError(
-                    f"{made / page.data / page.name}.md names no command: make it anew."
-                )
+                raise UserError(f"{folder / page.data / page.name}.md names no command: remove it.")
             found.append(plain_setting(cli.parse(shlex.split(command[1])).setting))
     return list(dict.fromkeys(found))
 

@@ -207,7 +207,7 @@ def test_without_arguments_every_setting_is_published(
     checkout, out = tmp_path / "checkout", tmp_path / "out"
     arguments = ["--out", str(out)]
     assert publish.main(arguments, checkout) == 2
-    assert "make a table first" in capsys.readouterr().err
+    assert "run one of the scripts in experiments/ first" in capsys.readouterr().err
     (other,) = split_tables([builder("placement")], OTHER, FACTS.fingerprint)
     put(out / "runs", 0, 0.5)
     put(out / "runs", 0, 0.75, run=spec_hash(other.rows[0].spec))
@@ -224,9 +224,16 @@ def test_without_arguments_every_setting_is_published(
     }  # fmt: skip
     assert len(list((tables / "runs").glob("*/seed0/result.json"))) == 2
 
-    (out / YOURS / two / "placement.md").write_text("# what nobody made")
+    before = {path: path.read_bytes() for path in tables.rglob("*") if path.is_file()}
+    shutil.rmtree(out)
+    (tables / one / "placement.md").write_text("- Made by `python x --data folder`.\n")
+    (tables / one / "placement.csv").unlink()
+    assert publish.main(arguments, checkout) == 0, "what is published is rendered anew"
+    assert before == {path: path.read_bytes() for path in tables.rglob("*") if path.is_file()}
+
+    give_page(out / YOURS / two / "placement")
     assert publish.main(arguments, checkout) == 2
-    assert f"{two}/placement.md names no command: make it anew." in capsys.readouterr().err
+    assert f"{two}/placement.md names no command: remove it." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -250,3 +257,17 @@ def test_a_page_tells_its_setting(setting: Setting, tmp_path: Path) -> None:
 def test_part_of_a_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert publish.main(["--profile", "paper"]) == 2
     assert "name its data set too, with --data" in capsys.readouterr().err
+
+
+def test_what_is_published_is_what_this_version_renders(tmp_path: Path) -> None:
+    """Numbers and words; pictures depend on the version of what draws them."""
+    tables = tmp_path / "tables"
+    shutil.copytree(CHECKOUT / "tables", tables, ignore=shutil.ignore_patterns("yours"))
+    shutil.copy(CHECKOUT / "README.md", tmp_path)
+    pages = [
+        p for p in tmp_path.rglob("*") if p.suffix in (".md", ".csv") and "runs" not in p.parts
+    ]
+    before = {path: path.read_text(encoding="utf-8") for path in pages}
+    assert publish.main(["--out", str(tmp_path / "nothing")], tmp_path) == 0
+    changed = [path for path, text in before.items() if path.read_text(encoding="utf-8") != text]
+    assert not changed, "run `make publish`"
