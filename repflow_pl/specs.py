@@ -16,8 +16,9 @@ FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
 DataStream = Literal["rgb", "tvl1", "tvl1_twice"]
 """What is loaded: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
-Stream = Literal["rgb", "rgb_diff", "tvl1", "tvl1_twice"]
-"""What a network sees; `rgb_diff` are the differences between consecutive frames."""
+Stream = Literal["rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice"]
+"""What a network sees; `grey` is RGB's brightness in each of the three channels, `rgb_diff` are the
+differences between consecutive frames."""
 Precision = Literal["32", "bf16"]
 """Of training and evaluation: float32, or bfloat16 where autocast takes it and float32 weights."""
 
@@ -133,8 +134,8 @@ class ModelSpec:
     from them, Kinetics-400 for the other volumetric ones."""
 
     def __post_init__(self) -> None:
-        if self.flow is not None and self.stream != "rgb":
-            raise ValueError("a flow layer goes into the rgb stream")
+        if self.flow is not None and self.stream not in ("rgb", "grey"):
+            raise ValueError("a flow layer goes into the rgb stream, or the grey one")
         if self.flow is not None and self.motion is not None:
             raise ValueError("a model has one representation of motion, a flow layer or another")
         if isinstance(self.motion, TVNetSpec | ActionFlowNetSpec) and self.stream != "rgb":
@@ -261,7 +262,9 @@ def late(*members: RunSpec) -> RunSpec:
 def streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:
     """What a network is given, in the order in which it takes it."""
     if isinstance(model, ModelSpec):
-        return ("rgb",) if model.stream == "rgb_diff" else (model.stream,)
+        if model.stream == "grey" or model.stream == "rgb_diff":
+            return ("rgb",)
+        return (model.stream,)
     found = (stream for member in model.members for stream in streams_of(member.model))
     return tuple(dict.fromkeys(found))
 

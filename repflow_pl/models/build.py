@@ -11,7 +11,13 @@ from repflow_pl.models.actionflownet import ActionFlowNet
 from repflow_pl.models.motion_filter import MotionFilterNet
 from repflow_pl.models.off import OFFNet
 from repflow_pl.models.placement import ClipClassifier
-from repflow_pl.models.streams import FieldStack, FrameDifferences, LateFusion, TVNetStack
+from repflow_pl.models.streams import (
+    FieldStack,
+    FrameDifferences,
+    GreyFrames,
+    LateFusion,
+    TVNetStack,
+)
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     LateSpec,
@@ -46,6 +52,8 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
         return _of_fields(spec, 2 if spec.stream == "tvl1" else 4, classes)
     if spec.stream == "rgb_diff":
         return FrameDifferences(_classifier(spec, 3, classes, "differences"))
+    if spec.stream == "grey":
+        return GreyFrames(_classifier(spec, 3, classes))
     if isinstance(spec.motion, TVNetSpec):
         tvnet = TVNet(spec.motion.scales, spec.motion.warps, spec.motion.n_iter)
         return TVNetStack(tvnet, _stack_of_fields(spec, 2, classes))

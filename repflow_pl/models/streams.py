@@ -1,4 +1,5 @@
-"""Networks on other inputs: stacks of fields, TVNet's or TV-L1's, differences; late fusion."""
+"""Networks on other inputs: stacks of fields, TVNet's or TV-L1's, differences, grey frames; late
+fusion."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.frames import check_clips, check_pairs
-from repflow_pl.layers.tvnet import TVNet
+from repflow_pl.layers.tvnet import TVNet, grey
 from repflow_pl.models.loss import training_loss
 
 
@@ -92,6 +93,32 @@ class FrameDifferences(nn.Module):
         """Each frame less the one before: [B, 3, T, H, W] -> [B, 3, T - 1, H, W]."""
         check_pairs(clip, 3, "a network of frame differences")
         return clip[:, :, 1:] - clip[:, :, :-1]
+
+
+class GreyFrames(nn.Module):
+    """A classifier of frames whose colour is taken away: three channels, each the brightness.
+
+    Everything else is as on RGB, so that a comparison is of the colour alone.
+
+    Shapes: RGB [B, 3, T, H, W] -> [B, classes].
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, clip: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.without_colour(clip))
+        return scores
+
+    def training_loss(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(scores, loss): those of the classifier."""
+        return training_loss(self.classifier, [self.without_colour(*inputs)], labels)
+
+    def without_colour(self, clip: Tensor) -> Tensor:
+        """[B, 3, T, H, W] -> the same, with equal channels."""
+        check_clips(clip, 3, "a network of grey frames")
+        return grey(clip)[:, None].repeat(1, 3, 1, 1, 1)
 
 
 class LateFusion(nn.Module):

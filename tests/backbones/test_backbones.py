@@ -63,6 +63,15 @@ def test_resnets_are_torchvisions(name: str) -> None:
     torch.testing.assert_close(clip.mean((3, 4)), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["narrow", "resnet18", "resnet34", "resnet50"])
+def test_a_fine_backbone_is_the_same_network_on_larger_maps(name: str) -> None:
+    plain, fine = build_backbone(name), build_backbone(f"{name}_fine")
+    shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (plain, fine)]
+    assert shapes[0] == shapes[1]
+    assert [b.channels for b in fine.blocks] == [b.channels for b in plain.blocks]
+    assert [2 * b.stride for b in fine.blocks[1:]] == [b.stride for b in plain.blocks[1:]]
+
+
 def test_unknown_backbone_names_the_close_matches() -> None:
     with pytest.raises(UserError, match="did you mean resnet34"):
         build_backbone("resnet-34")

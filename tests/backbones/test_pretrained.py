@@ -65,6 +65,7 @@ def normalised(clip: Tensor, statistics: tuple[tuple[float, ...], tuple[float, .
 
 def test_names_with_weights() -> None:
     assert set(pretrained_names()) == {
+        *("resnet18_fine", "resnet34_fine", "resnet50_fine"),
         *("resnet18", "resnet34", "resnet50", "resnet50_nonlocal", "resnet101_nonlocal"),
         *("r3d_18", "r2plus1d_18", "r2plus1d_18_nonlocal", "s3d", "i3d"),
     }

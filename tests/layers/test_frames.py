@@ -45,6 +45,7 @@ TAKERS: dict[str, Callable[[], nn.Module]] = {
     "volumetric": lambda: network(ModelSpec("narrow3d")),
     "flow": lambda: network(ModelSpec("narrow", flow=FlowSpec(0, n_iter=1))),
     "differences": lambda: network(ModelSpec("narrow", "rgb_diff")),
+    "grey": lambda: network(ModelSpec("narrow", "grey")),
     "TVNet's fields": lambda: network(ModelSpec("narrow", motion=TVNetSpec(n_iter=2), stack=2)),
     "OFF": lambda: network(ModelSpec("narrow", motion=OFFSpec(4, 2, 8))),
     "MFNet": lambda: network(ModelSpec("narrow", motion=MotionFilterSpec())),

@@ -33,7 +33,7 @@ MOTIONS: list[Motion | None] = [
     ActionFlowNetSpec(width=8),
     ActionFlowNetSpec(flow_weight=0.0, width=8),
 ]
-STREAMS: tuple[Stream, ...] = ("rgb", "rgb_diff", "tvl1", "tvl1_twice")
+STREAMS: tuple[Stream, ...] = ("rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice")
 FRAMES = 8
 LEARNT = [
     tuple(name for name, chosen in zip(FLOW_PARAMETERS, picked, strict=True) if chosen)

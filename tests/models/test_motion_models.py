@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +13,7 @@ from repflow_pl.models.actionflownet import ActionFlowNet, end_point_error
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.models.off import OFFNet
-from repflow_pl.models.streams import FieldStack, FrameDifferences, TVNetStack
+from repflow_pl.models.streams import FieldStack, FrameDifferences, GreyFrames, TVNetStack
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     FlowSpec,
@@ -37,6 +39,7 @@ CASES: list[tuple[Motion | None, Stream]] = [
     (FILTER, "rgb"),
     (FLOWNET, "rgb"),
     (None, "rgb_diff"),
+    (None, "grey"),
 ]
 
 
@@ -109,6 +112,17 @@ def test_differences_are_each_frame_less_the_one_before() -> None:
     torch.testing.assert_close(model(clip), model.classifier(differences))
     with pytest.raises(UserError, match="two frames"):
         model(clip[:, :, :1])
+
+
+def test_grey_frames_tell_brightness_alone() -> None:
+    made = dataclasses.replace(spec(None, "grey"), flow=FlowSpec(0, n_iter=2))
+    model = build_model(made, classes=5).eval()
+    assert isinstance(model, GreyFrames) and streams_of(made) == ("rgb",)
+    clip = torch.rand(1, 3, 3, 32, 32)
+    brightness = 0.299 * clip[:, 0] + 0.587 * clip[:, 1] + 0.114 * clip[:, 2]
+    same = brightness[:, None].expand(-1, 3, -1, -1, -1).contiguous()
+    torch.testing.assert_close(model(clip), model.classifier(same))
+    torch.testing.assert_close(model(same), model(clip), rtol=1e-4, atol=1e-5)
 
 
 def test_tvnet_feeds_its_fields_to_the_flow_network() -> None:

@@ -27,6 +27,8 @@ RGB = {
     "plain": ModelSpec("resnet18", pretrained=True),
     "flow": ModelSpec("resnet18", flow=FlowSpec(3, n_iter=2, bottleneck=4), pretrained=True),
     "flow on the input": ModelSpec("resnet18", flow=FlowSpec(0, n_iter=2), pretrained=True),
+    "half the stride": ModelSpec("resnet18_fine", pretrained=True),
+    "grey": ModelSpec("resnet18", "grey", pretrained=True),
     "OFF": ModelSpec("resnet18", motion=OFF, pretrained=True),
     "MFNet": ModelSpec("resnet18", motion=MotionFilterSpec(), pretrained=True),
     "ActionFlowNet": ModelSpec("resnet18", motion=ActionFlowNetSpec(width=8), pretrained=True),
