@@ -4,7 +4,7 @@
     make publish ARGS="--data ut_interaction"     # one setting, named as for the tables
 
 The tables that are in OUT/tables/yours, or published already, are rendered from all results that
-there are: those in tables/runs, to which those in OUT/runs are added first. Run times
+there are: those in tables/runs, to which those in OUT/runs are added first. Run times, flow fields
 and benchmarks, which no results are behind, are copied. No command but this one writes to tables/.
 """
 
@@ -26,6 +26,7 @@ from repflow_pl import cli
 from repflow_pl.data.facts import facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.options import add_options, new_parser, read
+from repflow_pl.report.fields_page import NAME as FIELDS
 from repflow_pl.report.join import find_pages, join
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.report.publish import copy, unite
@@ -81,7 +82,11 @@ def publish(options: Options, checkout: Path) -> None:
             renew(setting, options.out, tables)
     else:
         folder = renew(plain_setting(options.setting), options.out, tables)
-    for page in (*sorted(made.glob(f"{folder}/runtime*.md")), *sorted(made.glob("bench/*.md"))):
+    for page in (
+        *sorted(made.glob(f"{folder}/runtime*.md")),
+        *sorted(made.glob(f"{folder}/{FIELDS}.md")),
+        *sorted(made.glob("bench/*.md")),
+    ):
         text, csv = (page.with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".csv"))
         png = page.with_suffix(".png").read_bytes()
         print(write_page(tables / page.parent.name / page.stem, text, csv, png).said)

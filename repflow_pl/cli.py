@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,10 +94,11 @@ class Options:
 def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
     """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
+    return status_of(lambda: run_tables(builders, parse(arguments), console))
 
-    def work() -> int:
-        return run_tables(builders, parse(arguments), console)
 
+def status_of(work: Callable[[], int]) -> int:
+    """Do work that trains; its status, or 2 for a mistake, and what a signal's is."""
     try:
         with ended_by_signals():
             if not under_torchrun():
@@ -197,7 +198,7 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
         for video_set, todo in zip(video_sets, left_of, strict=True):
             if len(video_sets) > 1:
                 console.print(f"split {video_set.fold} of {len(video_sets)}")
-            failures += _train(todo, video_set, options, console) if todo else 0
+            failures += train(todo, video_set, options, console) if todo else 0
     written = _write(tables, facts, runs, options, console)
     if left:
         _log(tables, written, facts, options, console)
@@ -257,7 +258,7 @@ def _log(
             console.print(f"W&B did not take the table {table.name}: {error}", markup=False)
 
 
-def _train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
+def train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
     """Run the jobs; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.launching.launch import launch

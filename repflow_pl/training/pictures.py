@@ -14,13 +14,11 @@ from repflow_pl.training.module import VideoClassifier
 
 
 @torch.no_grad()
-def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
-    """One picture for each clip: its first frame, and the flow the model's layer sees there.
+def flow_fields(model: nn.Module, clips: Tensor) -> Tensor:
+    """The flow that the model's first flow layer sees between each clip's first two frames.
 
-    The flow is the mean over the channels of the first flow layer, drawn by torchvision's Baker et
-    al. wheel and
-    scaled to the picture's longest vector.
-    Shapes: clips [B, 3, T, H, W] in -1..1 -> B pictures, uint8 [3, H, 2 * W].
+    It is the mean over the layer's channels, in pixels of the map that the layer stands on.
+    Shapes: clips [B, 3, T, H, W] in -1..1 -> [B, 2, h, w], x (right) before y (down).
     Errors: ValueError for a model without a flow layer.
     """
     layer = next((m for m in model.modules() if isinstance(m, FlowIteration)), None)
@@ -36,7 +34,17 @@ def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
         handle.remove()
         model.train(was_training)
     flow_x, flow_y = seen[0][:, 0].float().chunk(2, dim=1)  # of the first pair
-    field = torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)
+    return torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)
+
+
+def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
+    """One picture for each clip: its first frame, and the flow the model's layer sees there.
+
+    The flow is drawn by torchvision's Baker et al. wheel, scaled to the picture's longest vector.
+    Shapes: clips [B, 3, T, H, W] in -1..1 -> B pictures, uint8 [3, H, 2 * W].
+    Errors: ValueError for a model without a flow layer.
+    """
+    field = flow_fields(model, clips)
     pictures = F.interpolate(flow_to_image(field), size=clips.shape[-2:], mode="nearest")
     frames = ((clips[:, :, 0] + 1) * 127.5).round().to(torch.uint8)
     return list(torch.cat([frames, pictures], dim=3).cpu())

@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
-from torch import Tensor
+from torch import Tensor, nn
 
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet
@@ -98,7 +98,7 @@ def _run(
         videos_val=len(video_set.part("val")),
         videos_test=len(video_set.part("test")),
     )
-    examples = _examples(video_set, job.spec)
+    examples = first_views(video_set, job.spec, EXAMPLES)
     checkpoint, damaged = usable_checkpoint(folder)
     if damaged:
         machine.console.print(f"{label} · {damaged}", markup=False)
@@ -204,23 +204,31 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
     """Put the trained weights of the members' own runs into the late fusion of them."""
     assert isinstance(module.model, LateFusion)
     for model, member in zip(module.model.members, member_runs(job), strict=True):
-        path = run_folder(out, member.spec, member.seed) / LAST
-        if not is_made(out, member):  # it failed, and its checkpoint is of some epoch
-            raise UserError(
-                f"late fusion needs {member.row!r}, whose run in {path.parent} is not finished: "
-                "run the table again."
-            )
-        damaged = damage(path)
-        if damaged:
-            raise UserError(
-                f"late fusion needs the trained weights of {member.row!r} in {path} ({damaged}): "
-                "remove it and run the table again: it is trained anew, and its result stays."
-            )
-        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        prefix = "model."
-        model.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        load_trained(model, member, out, "late fusion")
+
+
+def load_trained(model: nn.Module, job: Job, out: Path, asked_by: str) -> None:
+    """Put the weights that a finished run ended with into a network of its spec.
+
+    Errors: UserError, saying what asked for them, where they are not there or damaged.
+    """
+    path = run_folder(out, job.spec, job.seed) / LAST
+    if not is_made(out, job):  # it failed, and its checkpoint is of some epoch
+        raise UserError(
+            f"{asked_by} needs {job.row!r}, whose run in {path.parent} is not finished: "
+            "run the table again."
         )
+    damaged = damage(path)
+    if damaged:
+        raise UserError(
+            f"{asked_by} needs the trained weights of {job.row!r} in {path} ({damaged}): "
+            "remove it and run the table again: it is trained anew, and its result stays."
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    prefix = "model."
+    model.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    )
 
 
 def _predictions(module: VideoClassifier, video_set: VideoSet) -> Predictions:
@@ -236,10 +244,10 @@ def _predictions(module: VideoClassifier, video_set: VideoSet) -> Predictions:
     )
 
 
-def _examples(video_set: VideoSet, spec: RunSpec) -> tuple[Tensor, ...]:
+def first_views(video_set: VideoSet, spec: RunSpec, count: int) -> tuple[Tensor, ...]:
     """The first view of a few test videos, spread over the part: uint8 [B, C, T, H, W] a stream."""
     test = ClipDataset(video_set, "test", spec.data.clip, streams_of(spec.model))
-    count = min(EXAMPLES, len(test))
+    count = min(count, len(test))
     batch = test.__getitems__([k * len(test) // count for k in range(count)])
     return tuple(stream[:, 0] for stream in batch.inputs)
 
@@ -256,7 +264,7 @@ def _latency(
     rgb_model = dataclasses.replace(_first_model(spec.model), stream="rgb", flow=None, motion=None)
     rgb_spec = dataclasses.replace(spec, model=rgb_model)
     reference = build_model(rgb_model, module.classes).to(module.device)
-    rgb_examples = _examples(video_set, rgb_spec)
+    rgb_examples = first_views(video_set, rgb_spec, EXAMPLES)
     frames = rgb_examples[0][0].permute(1, 2, 3, 0).numpy()  # [T, H, W, 3]
     mixed = spec.recipe.precision == "bf16"
     with torch.autocast(module.device.type, torch.bfloat16, enabled=mixed):

@@ -1,0 +1,171 @@
+"""What the flow layers see: fields of the same clips at each place, before and after training.
+
+The places of the placement table are trained with seed 0, where their weights are not there yet,
+and pictured beside TV-L1 on clips of the test part. Nothing is chosen by them.
+
+    python experiments/flow_fields.py
+    python experiments/flow_fields.py --data ucf101 --data-root VIDEOS
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from all_tables import builder
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.utils import flow_to_image
+
+from repflow_pl.cli import Options, status_of, train
+from repflow_pl.data.facts import facts_of
+from repflow_pl.data.flow_files import fields_beside
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.tvl1 import tvl1
+from repflow_pl.errors import UserError
+from repflow_pl.files import check_writable
+from repflow_pl.models.build import build_model
+from repflow_pl.options import add_options, new_parser, read, take
+from repflow_pl.report.fields_page import (
+    NAME,
+    Picture,
+    Seen,
+    fields_csv,
+    fields_markdown,
+    fields_picture,
+    likeness,
+)
+from repflow_pl.report.join import join_yours
+from repflow_pl.report.page import YOURS, write_page
+from repflow_pl.specs import ModelSpec
+from repflow_pl.tables import Setting, plain_setting, split_tables
+from repflow_pl.training.jobs import Job, is_made
+from repflow_pl.training.module import to_float
+from repflow_pl.training.pictures import flow_fields
+from repflow_pl.training.ranks import check_machine
+from repflow_pl.training.run import first_views, load_trained
+from repflow_pl.training.versions import versions
+
+CLIPS, PICTURED = 64, 4
+"""Clips that are measured, and how many of them are shown."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train what is missing and write the page; 0, 1 where a run failed, 2 for a mistake."""
+    console = Console(soft_wrap=True, highlight=False)
+    return status_of(lambda: picture_fields(parse(arguments), console))
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    parser = new_parser("Picture what the flow layers of the placement table see.")
+    add_options(parser, Setting)
+    only = ("data_root", "devices", "wandb", "out")
+    add_options(parser, Options, skip={f for f in Options.__dataclass_fields__ if f not in only})
+    given = read(parser, arguments).as_dict()
+    setting = take(Setting, given)
+    if setting.split == "all":
+        raise UserError("fields are pictured of one split: name --split 1, 2 or 3.")
+    return Options(setting, **given)
+
+
+def picture_fields(options: Options, console: Console) -> int:
+    """Train, picture and write. Errors: UserError for what the user can mend."""
+    setting, runs = options.setting, options.out / "runs"
+    check_writable(runs)
+    video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
+    jobs = places(setting, video_set)
+    check_machine({job.spec.recipe.batch for job in jobs}, options.devices, 1, False)
+    facts = facts_of(video_set, runs)
+    left = [job for job in jobs if not is_made(options.out, job)]
+    if left:
+        console.print(f"{len(left)} of {len(jobs)} places are trained first.")
+        if train(left, video_set, options, console):
+            return 1
+    (views,) = first_views(video_set, jobs[0].spec, CLIPS)
+    pairs = views[:, :, :2].permute(0, 2, 3, 4, 1).numpy()  # [clips, 2, H, W, 3]
+    fields = np.stack([tvl1(first, second).transpose(2, 0, 1) for first, second in pairs])
+    seen = [
+        seen_by(network(job, len(video_set.classes), options if trained else None), job,
+                trained, views, fields)
+        for job in jobs
+        for trained in (False, True)
+    ]  # fmt: skip
+    profile = " ".join(filter(None, (setting.profile, "profile", setting.backbone)))
+    title = f"What the flow layers see: {setting.shown_data}, {profile}"
+    command = " ".join(["python experiments/flow_fields.py", *plain_setting(setting).arguments()])
+    ran = versions()
+    measured = [
+        f"Made by `{command}`.",
+        f"Weights: seed 0 of the rows of the table of places, split {video_set.fold}.",
+        "Clips: the first two frames of the first view of test videos, spread over the part.",
+        "A field is the mean over the channels of the flow layer, enlarged to the input's size.",
+        f"Fingerprint of the list of videos: {video_set.fingerprint}.",
+        f"Versions: repflow_pl {ran.repflow_pl} (commit {ran.commit}), torch {ran.torch}.",
+    ]
+    stem = options.out / YOURS / setting.folder(facts.fingerprint) / NAME
+    png = fields_picture(title, list(pairs[:PICTURED, 0]), drawn(fields[:PICTURED]), seen)
+    files = write_page(stem, fields_markdown(title, seen, measured), fields_csv(seen), png)
+    console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
+    console.print(f"{files.said}\nwrote {join_yours(options.out)}", markup=False)
+    return 0
+
+
+def places(setting: Setting, video_set: VideoSet) -> list[Job]:
+    """The placement table's rows with a flow layer, with seed 0.
+
+    Errors: UserError where there are none.
+    """
+    (table,) = split_tables(
+        [builder("placement")],
+        setting,
+        video_set.fingerprint,
+        video_set.fold,
+        fields_beside(video_set),
+    )
+    return [
+        Job(table.name, row.name, row.spec, 0)
+        for row in table.main_rows
+        if isinstance(row.spec.model, ModelSpec) and row.spec.model.flow is not None
+    ]
+
+
+def network(job: Job, classes: int, trained: Options | None) -> nn.Module:
+    """A run's network as it begins, or as it ended below `trained.out`."""
+    assert isinstance(job.spec.model, ModelSpec)
+    torch.manual_seed(job.seed)
+    model = build_model(job.spec.model, classes)
+    if trained is not None:
+        load_trained(model, job, trained.out, "the picture of the fields")
+    return model
+
+
+def seen_by(
+    model: nn.Module, job: Job, trained: bool, views: Tensor, tvl1s: npt.NDArray[np.float32]
+) -> Seen:
+    """What the network's flow layer sees of clips uint8 [B, 3, T, H, W]; `tvl1s` [B, 2, H, W]."""
+    height, width = views.shape[-2:]
+    found = torch.cat([flow_fields(model, to_float(part)) for part in views.split(8)])
+    stride = height / found.shape[-2]
+    large = F.interpolate(found, size=(height, width), mode="bilinear") * stride
+    fields = large.double().numpy()
+    return Seen(
+        job.row,
+        trained,
+        lengths=np.linalg.norm(fields, axis=1).mean((1, 2)),
+        likeness=np.array([likeness(a, b) for a, b in zip(fields, tvl1s, strict=True)]),
+        pictures=drawn(large[:PICTURED].numpy()),
+    )
+
+
+def drawn(fields: npt.NDArray[np.float32]) -> tuple[Picture, ...]:
+    """Fields [B, 2, H, W] as pictures [H, W, 3] by torchvision's wheel, each to its longest."""
+    return tuple(flow_to_image(torch.from_numpy(f)).permute(1, 2, 0).numpy() for f in fields)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,69 @@
+"""Flow fields at each place: trained where weights are missing, pictured, found again."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
+
+import flow_fields  # noqa: E402
+
+from repflow_pl import tables  # noqa: E402
+from repflow_pl.profiles import Profile, build_profile  # noqa: E402
+
+PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
+
+
+@pytest.fixture
+def two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo profile with one epoch, whose rate shows in the weights."""
+
+    def quick(*arguments: object) -> Profile:
+        profile = build_profile(*arguments)  # type: ignore[arg-type]
+        recipe = dataclasses.replace(profile.recipe, epochs=1, batch=4)
+        clip = dataclasses.replace(profile.clip, short="hold")
+        return dataclasses.replace(profile, recipe=recipe, baseline_recipe=recipe, clip=clip)
+
+    monkeypatch.setattr(tables, "build_profile", quick)
+
+
+def test_places_are_trained_once_and_pictured(
+    video_folder: Path,
+    shared_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    two_steps: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    asked = ["--data", "folder", "--data-root", str(video_folder), "--out", str(tmp_path)]
+    asked += ["--wandb", "disabled"]
+    assert flow_fields.main(asked) == 0
+    assert "6 of 6 places are trained first." in capsys.readouterr().out
+    (csv,) = tmp_path.glob("tables/yours/folder-*/fields.csv")
+    found = pd.read_csv(csv)
+    assert list(found["place"]) == [place for place in PLACES for _ in range(2)]
+    assert (found["length_median"] > 0).all() and found["cosine"].between(-1, 1).all()
+    before = found[found["weights"] == "untrained"]["cosine"].to_numpy()
+    after = found[found["weights"] == "trained"]["cosine"].to_numpy()
+    assert (before != after).any()
+    assert before[0] > 0.5, "on pixels the layer's flow is TV-L1's, but for scales and warps"
+
+    first = csv.read_bytes()
+    (weights, *_) = sorted(tmp_path.glob("runs/*/seed0/last.ckpt"))
+    assert flow_fields.main(asked) == 0
+    assert "trained first" not in capsys.readouterr().out and csv.read_bytes() == first
+    weights.unlink()
+    assert flow_fields.main(asked) == 0
+    assert "1 of 6 places are trained first." in capsys.readouterr().out
+    assert csv.read_bytes() == first
+
+    shutil.rmtree(tmp_path / "runs")
+    assert flow_fields.main([*asked[:4], "--split", "all"]) == 2
+    assert "name --split 1, 2 or 3" in capsys.readouterr().err
