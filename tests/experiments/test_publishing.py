@@ -213,7 +213,7 @@ def test_without_arguments_every_setting_is_published(
     put(out / "runs", 0, 0.75, run=spec_hash(other.rows[0].spec))
     for table, setting in ((TABLE, SETTING), (other, OTHER)):
         write_table(table, [FACTS], setting, out / "runs", 1, out / YOURS)
-    for name in ("hmdb51-paper/runtime_card", "bench/flow_cpu", "bench-quick/x"):
+    for name in ("hmdb51-paper/runtime_card", "hmdb51/fields", "bench/flow_cpu", "bench-quick/x"):
         give_page(out / YOURS / name)
     one, two = (setting.folder(FACTS.fingerprint) for setting in (SETTING, OTHER))
     assert publish.main(arguments, checkout) == 0, capsys.readouterr().err
@@ -221,6 +221,7 @@ def test_without_arguments_every_setting_is_published(
     assert {str(path.relative_to(tables)) for path in tables.glob("*/*.csv")} == {
         f"{one}/placement.csv", f"{one}/placement_claims.csv", f"{two}/placement.csv",
         f"{two}/placement_claims.csv", "hmdb51-paper/runtime_card.csv", "bench/flow_cpu.csv",
+        "hmdb51/fields.csv",
     }  # fmt: skip
     assert len(list((tables / "runs").glob("*/seed0/result.json"))) == 2
 
