@@ -1,10 +1,13 @@
-"""What is installed: the layer where only torch and numpy are, and how soon it is there."""
+"""What is installed: what the wheel holds, and the layer where only torch and numpy are."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.ops import representation_flow
 from tests.installed import all_but, without
 
+CHECKOUT = Path(__file__).parents[1]
 SECONDS = 0.3
 """How long the layer's names may take to import, once torch is there."""
 
@@ -30,6 +34,68 @@ clip = torch.randn(2, 8, 4, 10, 12)
 stacked = FlowStack(8, bottleneck=4, n_iter=3)(clip)
 print(json.dumps({"seconds": seconds, "shapes": [layer(clip).shape, stacked.shape]}))
 """
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real one, built as a release is, of what a clone has."""
+    source, into = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / name, source)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CHECKOUT / "repflow_pl", source / "repflow_pl", ignore=ignored)
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run(
+        [*pip, "--wheel-dir", str(into), str(source)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = into.iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's files, as they lie where it is installed."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def files_of(folder: Path) -> set[Path]:
+    return {
+        path.relative_to(folder)
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def installed(unpacked: Path, tmp_path: Path, *arguments: str) -> str:
+    """What a Python says that has the wheel, in an empty folder far from the checkout."""
+    place = tmp_path / "elsewhere"
+    place.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(unpacked), "REPFLOW_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_wheel_holds_every_file_of_the_package(unpacked: Path) -> None:
+    assert files_of(unpacked / "repflow_pl") == files_of(CHECKOUT / "repflow_pl")
+
+
+def test_the_papers_figures_come_with_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    code = """
+from repflow_pl.report.paper import __file__, paper_figures
+print(__file__, paper_figures("sota").figure("RGB", "kinetics"))
+"""
+    place, figure = installed(unpacked, tmp_path, "-c", code).split()
+    assert Path(place).is_relative_to(unpacked) and float(figure) > 50
 
 
 def test_the_layer_needs_torch_and_numpy_and_is_there_at_once(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ INTRODUCTION = """\
 
 Every table of the paper that was measured, rendered from result files, and the benchmarks. Do not \
 edit by hand: the next `python -m repflow_pl.report` writes this page anew. What is known of the \
-paper's own figures is in [paper/](paper/README.md)."""
+paper's own figures is in [paper_figures/](../repflow_pl/report/paper_figures/README.md)."""
 YOUR_INTRODUCTION = """\
 # Your tables
 
@@ -89,7 +89,7 @@ def find_pages(tables: Path) -> tuple[Page, ...]:
     files = [
         file
         for file in tables.glob("*/*.md")
-        if file.parent.name not in ("paper", YOURS.name) and not is_beside(file.stem)
+        if file.parent.name != YOURS.name and not is_beside(file.stem)
     ]
     order = in_papers_order({f.stem for f in files})
     files.sort(key=lambda f: (f.parent.name, order.index(f.stem)))

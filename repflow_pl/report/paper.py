@@ -1,4 +1,4 @@
-"""The paper's own figures, read from tables/paper/*.csv."""
+"""The paper's own figures, read from paper_figures/*.csv."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from repflow_pl.errors import UserError, unknown
 
-PAPER_FOLDER = Path(__file__).resolve().parents[2] / "tables" / "paper"
+PAPER_FOLDER = Path(__file__).parent / "paper_figures"
 
 Status = Literal["verified", "unverified", "ordering"]
 

@@ -53,7 +53,7 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     paper_csv: str | None = None
-    """Stem of the CSV in tables/paper; None where the paper has no such table."""
+    """Stem of the CSV in report/paper_figures; None where the paper has no such table."""
     orderings: tuple[Ordering, ...] = ()
     notes: tuple[str, ...] = ()
     plot: PlotKind = "bars"

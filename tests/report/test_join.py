@@ -18,8 +18,9 @@ from repflow_pl.report.table import Context, Table, render
 def tables(table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path) -> Path:
     out = tmp_path / "tables"
     render(table, context, runs, [0, 1, 2], out, paper_folder)
-    (out / "paper").mkdir()
-    (out / "paper" / "README.md").write_text("# not a table\n")
+    printed = tmp_path / "repflow_pl" / "report" / "paper_figures" / "README.md"
+    printed.parent.mkdir(parents=True)
+    printed.write_text("# not a table\n")
     (out / "yours").mkdir()
     (out / "yours" / PAGE).write_text("# not a table either\n")
     (out / "ut_interaction").mkdir()
