@@ -67,7 +67,7 @@ def runtime_command(options: Options) -> list[str] | None:
     """How the run times are measured with the same options; None where they are not asked for."""
     if options.list or options.from_results is not None or options.rows != "all":
         return None
-    defaults = {name: getattr(Setting, name) for name in NOT_TIMED}
+    defaults = {name: getattr(Setting(), name) for name in NOT_TIMED}
     setting = dataclasses.replace(options.setting, **defaults)
     command = [sys.executable, str(RUNTIME), *setting.arguments(), "--out", str(options.out)]
     return command if options.data_root is None else [*command, f"--data-root={options.data_root}"]

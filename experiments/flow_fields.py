@@ -9,6 +9,7 @@ and pictured beside TV-L1 on clips of the test part. Nothing is chosen by them.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -42,7 +43,7 @@ from repflow_pl.report.fields_page import (
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.specs import ModelSpec
-from repflow_pl.tables import Setting, plain_setting, split_tables
+from repflow_pl.tables import Setting, split_tables
 from repflow_pl.training.jobs import Job, is_made
 from repflow_pl.training.module import to_float
 from repflow_pl.training.pictures import flow_fields
@@ -75,7 +76,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
 def picture_fields(options: Options, console: Console) -> int:
     """Train, picture and write. Errors: UserError for what the user can mend."""
-    setting, runs = options.setting, options.out / "runs"
+    setting, runs = options.setting.plain(), options.out / "runs"
     check_writable(runs)
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
     jobs = places(setting, video_set)
@@ -96,8 +97,9 @@ def picture_fields(options: Options, console: Console) -> int:
         for trained in (False, True)
     ]  # fmt: skip
     profile = " ".join(filter(None, (setting.profile, "profile", setting.backbone)))
+    profile = ", ".join(filter(None, (profile, setting.changes_in_words)))
     title = f"What the flow layers see: {setting.shown_data}, {profile}"
-    command = " ".join(["python experiments/flow_fields.py", *plain_setting(setting).arguments()])
+    command = shlex.join(["python", "experiments/flow_fields.py", *setting.arguments()])
     ran = versions()
     measured = [
         f"Made by `{command}`.",

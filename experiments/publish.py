@@ -10,6 +10,7 @@ and benchmarks, which no results are behind, are copied. No command but this one
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import sys
@@ -25,12 +26,12 @@ from choose_recipe import recipe
 from repflow_pl import cli
 from repflow_pl.data.facts import facts_path
 from repflow_pl.errors import UserError
-from repflow_pl.options import add_options, new_parser, read
+from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.report.fields_page import NAME as FIELDS
 from repflow_pl.report.join import find_pages, join
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.report.publish import copy, unite
-from repflow_pl.tables import Setting, TableBuilder, kept_tables, plain_setting, write_table
+from repflow_pl.tables import Setting, TableBuilder, kept_tables, write_table
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -63,9 +64,10 @@ def parse(arguments: Sequence[str]) -> Options:
     add_options(parser, Options, skip={"setting"})
     given = read(parser, arguments).as_dict()
     out, data = given.pop("out"), given.pop("data")
+    setting: Setting = take(Setting, given)
     if data is not None:
-        return Options(Setting(data, **given), out)
-    if Setting(**given) != Setting():
+        return Options(dataclasses.replace(setting, data=data), out)
+    if setting != Setting():
         raise UserError("these options are of one setting: name its data set too, with --data.")
     return Options(out=out)
 
@@ -81,7 +83,7 @@ def publish(options: Options, checkout: Path) -> None:
         for setting in settings_of(made, tables):
             renew(setting, options.out, tables)
     else:
-        folder = renew(plain_setting(options.setting), options.out, tables)
+        folder = renew(options.setting.plain(), options.out, tables)
     for page in (
         *sorted(made.glob(f"{folder}/runtime*.md")),
         *sorted(made.glob(f"{folder}/{FIELDS}.md")),
@@ -107,7 +109,7 @@ def settings_of(*folders: Path) -> list[Setting]:
             command = re.search(r"^- Made by `python \S+(.*)`\.$", page.text, re.MULTILINE)
             if command is None:
                 raise UserError(f"{folder / page.data / page.name}.md names no command: remove it.")
-            found.append(plain_setting(cli.parse(shlex.split(command[1])).setting))
+            found.append(cli.parse(shlex.split(command[1])).setting.plain())
     return list(dict.fromkeys(found))
 
 

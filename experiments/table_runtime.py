@@ -64,7 +64,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     """Time the rows of a table, write the three files and the page of all tables."""
     out = options.out / YOURS
     check_writable(out)
-    setting = options.setting
+    setting = options.setting.plain()
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
     (table,) = split_tables([build], setting, video_set.fingerprint)
 
@@ -108,6 +108,7 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
         f"{tvl1.warps} warp, {tvl1.outer} x {tvl1.inner} iterations, which is less work than its "
         "defaults (5 scales, 5 warps, 10 x 30), so it weighs less than with them",
         versions=versions(),
+        changes=setting.changes_in_words,
     )
     rows = runtime_rows(table.rows, timed, paper_figures("sota"), REFERENCE)
     files = render_runtime(rows, context, out)

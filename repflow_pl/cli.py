@@ -32,7 +32,6 @@ from repflow_pl.tables import (
     TableBuilder,
     averages,
     kept_tables,
-    plain_setting,
     split_tables,
     write_table,
 )
@@ -137,8 +136,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "no other has, or numbers; see --list. By default all.",
     )
     add_options(parser, Setting)
-    add_options(parser, Options, skip={"setting", "rows", "slurm", "from_results"})
-    add_options(parser.add_argument_group(Slurm.__doc__), Slurm, prefix="slurm.")
+    add_options(parser, Options, skip={"setting", "rows", "from_results"})
     parser.add_argument(
         "--from-results",
         nargs="?",
@@ -150,10 +148,9 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "default what is missing is run.",
     )
     given = read(parser, arguments).as_dict()
-    setting = take(Setting, given)
-    rows = ",".join(given.pop("rows") or ["all"])
-    slurm = Slurm(**given.pop("slurm"))
-    options = Options(setting, rows, slurm=slurm, **given)
+    given["setting"] = take(Setting, given)
+    given["rows"] = ",".join(given.pop("rows") or ["all"])
+    options: Options = take(Options, given)
     if options.from_results == OWN_RUNS:
         options = dataclasses.replace(options, from_results=options.out / "runs")
     return options
@@ -248,7 +245,7 @@ def _log(
     from repflow_pl.training.tracking import log_table, wandb_mode
 
     mode = options.wandb or wandb_mode()
-    setting = plain_setting(options.setting).folder(facts[0].fingerprint)
+    setting = options.setting.plain().folder(facts[0].fingerprint)
     kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
         paths = sorted(files.markdown.parent.glob(f"{table.name}[._]*"))  # and those beside it

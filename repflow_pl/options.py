@@ -17,6 +17,10 @@ from repflow_pl.errors import UserError
 
 T = TypeVar("T")
 
+PLAIN = "setting"
+"""The field whose own fields are options as they are; of another nested dataclass they have the
+field's name in front: --recipe.epochs."""
+
 
 class Help(DefaultHelpFormatter):
     """Says a default once: in an option's own words or, where they have none, after them."""
@@ -42,7 +46,7 @@ def add_options(
     """Give a parser, or a group of it, an option for every field of a dataclass not in `skip`.
 
     `data_root` is --data-root, or --<prefix>data-root; the docstring below a field is its help; a
-    bool is a switch. Every field has a default.
+    bool is a switch; a dataclass is a group of its own. Every other field has a default.
     """
     types = get_type_hints(options)
     documented = docstring_parser.parse_from_object(options).params
@@ -52,7 +56,10 @@ def add_options(
             continue
         name = f"--{prefix}{_spelt(field.name)}"
         kind, text = types[field.name], helps.get(field.name)
-        if kind is bool:
+        if dataclasses.is_dataclass(kind):
+            group = parser.add_argument_group((kind.__doc__ or "").rstrip("."))
+            add_options(group, kind, prefix=f"{prefix}{field.name}.")  # type: ignore[arg-type]
+        elif kind is bool:
             parser.add_argument(name, action="store_true", help=text)
         else:
             shown = _values(kind)
@@ -60,26 +67,33 @@ def add_options(
 
 
 def parse(options: type[T], arguments: Sequence[str] | None, skip: Collection[str] = ()) -> T:
-    """The command line as a dataclass of options; a field of it may hold others, in a dataclass.
+    """The command line as a dataclass of options; see PLAIN for those that its fields hold.
 
     What is in `skip`, on either level, is no option and keeps its default.
     Errors: UserError, one sentence; --help exits by itself.
     """
-    hints = get_type_hints(options)
-    parts: dict[str, Any] = {n: kind for n, kind in hints.items() if dataclasses.is_dataclass(kind)}
     parser = new_parser(options.__doc__)
-    for kind in parts.values():
-        add_options(parser, kind, skip)
-    add_options(parser, options, {*skip, *parts})
+    plain = get_type_hints(options).get(PLAIN)
+    if plain is not None:
+        add_options(parser, plain, skip)
+    add_options(parser, options, {*skip, PLAIN})
     given = read(parser, arguments).as_dict()
-    inner = {name: take(kind, given) for name, kind in parts.items()}
-    return options(**inner, **given)
+    if plain is not None:
+        given[PLAIN] = take(plain, given)
+    made: T = take(options, given)
+    return made
 
 
 def take(options: Any, given: dict[str, Any]) -> Any:
     """A dataclass of those of the values that are its fields', which are removed from `given`."""
-    names = [field.name for field in dataclasses.fields(options) if field.name in given]
-    return options(**{name: given.pop(name) for name in names})
+    kinds = get_type_hints(options)
+    values = {f.name: given.pop(f.name) for f in dataclasses.fields(options) if f.name in given}
+    return options(
+        **{
+            name: take(kinds[name], dict(value)) if isinstance(value, dict) else value
+            for name, value in values.items()
+        }
+    )
 
 
 def call(function: Callable[..., T], arguments: Sequence[str] | None) -> T:
@@ -93,7 +107,7 @@ def call(function: Callable[..., T], arguments: Sequence[str] | None) -> T:
     return function(**read(parser, arguments).as_dict())
 
 
-def arguments_of(options: Any) -> list[str]:
+def arguments_of(options: Any, prefix: str = "") -> list[str]:
     """The command line that asks for these options: what differs from its default.
 
     Folders are left out: they are a user's own.
@@ -102,11 +116,21 @@ def arguments_of(options: Any) -> list[str]:
     for field in dataclasses.fields(options):
         value = getattr(options, field.name)
         if dataclasses.is_dataclass(value):
-            parts += arguments_of(value)
+            inner = "" if field.name == PLAIN else f"{field.name}."
+            parts += arguments_of(value, f"{prefix}{inner}")
         elif value != field.default and not isinstance(value, Path):
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
-            parts += [f"--{_spelt(field.name)}", *([] if value is True else [shown])]
+            switch = value is True and field.default is False
+            parts += [f"--{prefix}{_spelt(field.name)}", *([] if switch else [_typed(value)])]
     return parts
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_typed, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:

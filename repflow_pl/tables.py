@@ -5,10 +5,19 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from repflow_pl.changes import (
+    ClipChanges,
+    ModelChanges,
+    RecipeChanges,
+    changed,
+    slugs,
+    without_the_same,
+    words,
+)
 from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.data.index import fold_count, identity
 from repflow_pl.errors import UserError
@@ -19,9 +28,9 @@ from repflow_pl.report.page import Rendered
 from repflow_pl.report.table import Context, MetadataBaseline, Table, render
 from repflow_pl.specs import DataSpec, Precision, with_fields
 
-NOT_TIMED = frozenset({"backbone", "pretrained", "compile"})
+NOT_TIMED = frozenset({"backbone", "pretrained", "compile", "recipe"})
 """Of a setting, for the table of run times: its rows have backbones of their own, weights change no
-time, and evaluation takes the network that is not compiled."""
+time, evaluation takes the network that is not compiled, and nothing is trained."""
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
 
@@ -50,6 +59,9 @@ class Setting:
     """bf16: train and evaluate in mixed precision; part of the recipe, so it names other runs."""
     compile: bool = False
     """Train what torch.compile makes of the network; part of the recipe."""
+    recipe: RecipeChanges = field(default_factory=RecipeChanges)
+    clip: ClipChanges = field(default_factory=ClipChanges)
+    model: ModelChanges = field(default_factory=ModelChanges)
 
     def arguments(self) -> list[str]:
         """The command line's part that asks for this setting: what differs from the defaults."""
@@ -80,14 +92,48 @@ class Setting:
             "pretrained" if self.pretrained else None,
             None if self.precision == "32" else self.precision,
             "compile" if self.compile else None,
+            *(slug for changes in self.changes for slug in slugs(changes)),
         ]
         return "-".join(part for part in parts if part)
 
+    @property
+    def changes(self) -> tuple[RecipeChanges, ClipChanges, ModelChanges]:
+        """What of the profile is to be another."""
+        return self.recipe, self.clip, self.model
 
-def plain_setting(setting: Setting) -> Setting:
-    """The same setting, without a backbone that is the profile's own anyway."""
-    own = build_profile(setting.profile, setting.data).backbone
-    return dataclasses.replace(setting, backbone=None) if setting.backbone == own else setting
+    @property
+    def changes_in_words(self) -> str:
+        """`epochs 20, batch 8`; empty where nothing is."""
+        return ", ".join(word for changes in self.changes for word in words(changes))
+
+    def profile_of(self) -> Profile:
+        """The profile, with all that is asked for. Errors: UserError, see `changed`."""
+        return changed(self._profile(), *self.changes)
+
+    def _profile(self) -> Profile:
+        return build_profile(
+            self.profile,
+            self.data,
+            self.backbone,
+            self.pretrained,
+            self.low_res,
+            self.precision,
+            self.compile,
+        )
+
+    def plain(self) -> Setting:
+        """The same setting, without what is the profile's own anyway."""
+        own = self._profile()
+        backbone = build_profile(self.profile, self.data).backbone
+        return dataclasses.replace(
+            self,
+            backbone=None if self.backbone == backbone else self.backbone,
+            recipe=without_the_same(self.recipe, (own.recipe, own.baseline_recipe)),
+            clip=without_the_same(self.clip, (own.clip,)),
+            model=without_the_same(
+                self.model, (own, dataclasses.replace(own, dropout=own.baseline_dropout))
+            ),
+        )
 
 
 def split_tables(
@@ -102,15 +148,7 @@ def split_tables(
     Args:
         fields: how fields beside the videos were made, see `with_fields`.
     """
-    profile = build_profile(
-        setting.profile,
-        setting.data,
-        setting.backbone,
-        setting.pretrained,
-        setting.low_res,
-        setting.precision,
-        setting.compile,
-    )
+    profile = setting.profile_of()
     data = DataSpec(setting.data, profile.clip, fingerprint, split)
     tables = [build(profile, data) for build in builders]
     return [
@@ -184,7 +222,7 @@ def write_table(
 
     Its seeds are 0 to `seeds` - 1 and those that earlier calls finished: no result is left out.
     """
-    setting = plain_setting(setting)
+    setting = setting.plain()
     shown = sorted({*range(seeds), *_seeds(table, runs)})
     context = context_of(facts[0], setting, shown_command(table, setting, max(shown) + 1))
     return render(table, context, runs, shown, out, replace=replace)
@@ -226,6 +264,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         notes=notes,
         backbone=setting.backbone,
         folder=setting.folder(facts.fingerprint),
+        changes=setting.changes_in_words,
         classes=facts.classes,
     )
 

@@ -24,6 +24,7 @@ ORDER = (
     ("launching",),
     ("report",),
     ("profiles",),
+    ("changes",),
     ("tables",),
     ("cli",),
 )

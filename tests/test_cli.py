@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from repflow_pl.changes import ClipChanges, ModelChanges, RecipeChanges
 from repflow_pl.cli import Options, main, parse
 from repflow_pl.data import manifest
 from repflow_pl.data.index import list_set
@@ -24,7 +26,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
-from repflow_pl.specs import DataSpec
+from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec
 from repflow_pl.tables import Setting, average_of
 from repflow_pl.training.result import EXTRAS, FILES
 from tests.conftest import write_clip
@@ -270,22 +272,107 @@ def test_options_are_typed() -> None:
         parse(["--seeds", "three"])
 
 
-CHANGED = Setting("hmdb51", "paper", "resnet50", True, "2", True, "bf16", True)
+CHANGED = Setting(
+    "hmdb51", "paper", "resnet50", True, "2", True, "bf16", True,
+    RecipeChanges(7, 5, 0.5, "sgd", 0.25, 0.75, 0.125, "step"),
+    ClipChanges(5, 3, 0.5, (50, 60), (70, 80), (40, 48), False, 3, 3, "refuse", (1.0, 1.5)),
+    ModelChanges(0.5, 3, 4, 7),
+)  # fmt: skip
+FIELDS = [
+    (part, field.name)
+    for part, kind in (
+        ("", Setting), ("recipe", RecipeChanges), ("clip", ClipChanges), ("model", ModelChanges),
+    )
+    for field in dataclasses.fields(kind)
+    if (part, field.name) not in {("", name) for name in ("recipe", "clip", "model")}
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(Setting), ids=lambda field: field.name)
-def test_every_field_of_a_setting_is_an_option_and_names_a_folder(
-    field: dataclasses.Field[Any],
-) -> None:
-    value = getattr(CHANGED, field.name)
-    assert value != field.default, "it is to be changed here"
+@pytest.mark.parametrize(("part", "name"), FIELDS, ids=lambda value: value)
+def test_every_field_of_a_setting_is_an_option_and_names_a_folder(part: str, name: str) -> None:
     base = Setting("ucf101", split="all")  # all: so that one split has another folder
-    other = dataclasses.replace(base, **{field.name: value})
-    assert other.folder("0123") != base.folder("0123")
+
+    def changed(setting: Setting) -> Setting:
+        """With the one field as CHANGED has it."""
+        if not part:
+            return dataclasses.replace(setting, **{name: getattr(CHANGED, name)})
+        value = getattr(getattr(CHANGED, part), name)
+        inner = dataclasses.replace(getattr(setting, part), **{name: value})
+        return dataclasses.replace(setting, **{part: inner})
+
+    other = changed(base)
+    assert other != base and other.folder("0123") != base.folder("0123")
     assert parse(other.arguments()).setting == other
-    alone = dataclasses.replace(Setting(), **{field.name: value}).arguments()
-    assert alone[0] == f"--{field.name.replace('_', '-')}"
-    assert alone[1:] == ([] if value is True else [value])
+    option = ".".join(filter(None, (part, name.replace("_", "-"))))
+    assert changed(Setting()).arguments()[0] == f"--{option}"
+    if part:
+        before, after = base.profile_of(), other.profile_of()
+        assert before != after and other.plain() == other
+
+
+def test_every_field_of_a_spec_can_be_asked_for() -> None:
+    """Precision and compiling have options of their own; shuffled clips are controls' alone."""
+
+    def names(kind: type) -> set[str]:
+        return {field.name for field in dataclasses.fields(kind)}
+
+    assert names(RecipeChanges) == names(RecipeSpec) - {"precision", "compile"}
+    assert names(ClipChanges) == names(ClipSpec) - {"order", "fields"}
+    assert names(ModelChanges) < names(Profile)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--recipe.epochs", "0"], "--recipe.epochs and --recipe.batch are counts of 1 or more"),
+        (["--recipe.batch", "-1"], "are counts of 1 or more"),
+        (["--recipe.lr", "-1"], "--recipe.lr is a number of 0 or more"),
+        (["--clip.frames", "0"], "--clip.frames is a count of 1 or more"),
+        (["--clip.crop", "[0,64]"], "--clip.crop is in pixels, 1 or more"),
+        (["--clip.crop", "64"], "see --help"),
+        (["--clip.jitter", "[2,1]"], "--clip: jitter is a range of factors above 0"),
+        (["--model.dropout", "1"], "--model.dropout is a share"),
+        (["--model.n-iter", "0"], "--model.n-iter is a count of 1 or more"),
+        (["--recipe.epoch", "3"], "unknown option --recipe.epoch: did you mean --recipe.epochs?"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        parse(arguments).setting.profile_of()
+
+
+def plain_and_tvl1(profile: Profile, data: DataSpec) -> Table:
+    return Table("t", "T", (Row(RGB, profile.rgb(data)), Row("TV-L1", profile.tvl1(data))))
+
+
+def test_few_videos_are_trained_by_a_recipe_of_ones_own(
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    videos = tmp_path / "videos"
+    names = ("train/a/0", "train/a/1", "train/b/0", "train/b/1", "test/a/0", "test/b/0")
+    for seed, name in enumerate(names):
+        write_clip(videos / f"{name}.mp4", seed, (1, 0), frames=8)
+    asked = ["--data", "folder", "--data-root", str(videos), "--out", str(tmp_path / "out")]
+    asked += ["--wandb", "disabled"]
+    assert main(plain_and_tvl1, arguments=asked) == 2
+    assert "take a smaller batch, as --recipe.batch 2" in capsys.readouterr().err
+    asked += ["--recipe.batch", "2", "--recipe.epochs", "1", "--clip.frames", "4"]
+    assert main(plain_and_tvl1, arguments=asked) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: TV-L1: a stack of 5") and "others with --rows" in said
+    assert not list(tmp_path.glob("out/runs/*/seed0/result.json")), "before the first run"
+    asked += ["--model.stack", "2"]
+    assert main(plain_and_tvl1, arguments=asked) == 0, capsys.readouterr().err
+    (page,) = tmp_path.glob("out/tables/yours/folder-*-epochs1-batch2-frames4-stack2/t.md")
+    text = page.read_text(encoding="utf-8")
+    assert "; but with epochs 1, batch 2, frames 4, stack 2)" in text.splitlines()[0]
+    assert "--recipe.epochs 1 --recipe.batch 2 --clip.frames 4 --model.stack 2`" in text
+    shutil.rmtree(videos / "train" / "b")
+    shutil.rmtree(videos / "test" / "b")
+    assert main(plain_and_tvl1, arguments=asked) == 2
+    assert "all videos are of one class, 'a'" in capsys.readouterr().err
 
 
 def test_results_without_a_name_are_those_of_out() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from repflow_pl.changes import ClipChanges, ModelChanges, RecipeChanges
 from repflow_pl.cli import Options, run_tables
 from repflow_pl.data.facts import DataFacts, facts_path
 from repflow_pl.data.index import open_set
@@ -27,7 +28,6 @@ from repflow_pl.tables import (
     Setting,
     context_of,
     kept_tables,
-    plain_setting,
     shown_command,
     split_tables,
 )
@@ -150,13 +150,38 @@ def test_rows_are_chosen_over_all_tables() -> None:
             "hmdb51_split2_lowres-paper",
             " --data hmdb51 --profile paper --split 2 --low-res",
         ),
+        (
+            Setting(
+                "folder",
+                recipe=RecipeChanges(epochs=20, batch=4, lr=1e-3),
+                clip=ClipChanges(crop=(48, 64), flip=True),
+                model=ModelChanges(n_iter=5),
+            ),
+            "folder-0123-epochs20-batch4-lr0.001-crop48x64-flip-niter5",
+            " --data folder --recipe.epochs 20 --recipe.batch 4 --recipe.lr 0.001"
+            " --clip.crop '[48,64]' --clip.flip true --model.n-iter 5",
+        ),
+        (
+            Setting(
+                recipe=RecipeChanges(epochs=10, momentum=0.9),
+                clip=ClipChanges(size=64, frames=16),
+                model=ModelChanges(dropout=0.0),
+            ),
+            "motion_shapes-frames16",  # all else is the profile's own
+            " --clip.frames 16",
+        ),
+        (
+            Setting("folder", "paper", recipe=RecipeChanges(epochs=60)),
+            "folder-0123-paper-epochs60",  # which the plain networks have not
+            " --data folder --profile paper --recipe.epochs 60",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_every_setting_has_its_folder_and_command(
     setting: Setting, folder: str, command: str
 ) -> None:
-    plain = plain_setting(setting)
+    plain = setting.plain()
     (table,) = split_tables([one], plain, "")
     facts = DataFacts(setting.data, "0123", 0.5, 0.5, 0.1)
     assert context_of(facts, plain, "").folder == folder

@@ -42,6 +42,9 @@ LOST_SHARE = 0.01
 """A run goes on without this share of a part's clips, or without this few in each of its workers;
 beyond that the disk is at fault, not the files."""
 
+CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4}
+"""Of a stream."""
+
 FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2}
 """How many fewer than a clip's frames a stream has."""
 

@@ -39,7 +39,7 @@ def check_batch(video_set: VideoSet, batch: int) -> None:
     if videos < batch:
         raise UserError(
             f"{video_set.name}: a batch of {batch} is larger than the training part of {videos} "
-            "videos; add videos, or take --profile demo, whose batches are smaller."
+            f"videos; add videos, or take a smaller batch, as --recipe.batch {max(1, videos // 2)}."
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
-from repflow_pl.data.clips import ClipDataset, check_clip
+from repflow_pl.data.clips import CHANNELS, FEWER, ClipDataset, check_clip
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
+from repflow_pl.errors import UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here
 from repflow_pl.launching.outcome import Failed
@@ -18,7 +19,7 @@ from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import training_streams_of
+from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.ranks import under_torchrun, world
@@ -59,14 +60,37 @@ def launch(
 def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
     """Refuse what no run could be made of, before the first one starts.
 
-    Errors: UserError for an unknown backbone, block or flow parameter, for videos shorter than a
-    clip, and for fewer of them than a batch has.
+    Errors: UserError for an unknown backbone, block or flow parameter, for a network whose clips
+    are too short or too small, for videos shorter than a clip, for fewer of them than a batch has,
+    and for a set of one class.
     """
-    for job in jobs:
-        check_batch(video_set, job.spec.recipe.batch)
-        with torch.device("meta"):
-            build_model(job.spec.model, len(video_set.classes))
-        check_clip(video_set, job.spec.data.clip, training_streams_of(job.spec.model))
+    if len(video_set.classes) < 2:
+        raise UserError(
+            f"{video_set.name}: all videos are of one class, {video_set.classes[0]!r}, so there is "
+            "nothing to tell apart: give the others a folder of their own."
+        )
+    for model, clip, batch in dict.fromkeys(
+        (job.spec.model, job.spec.data.clip, job.spec.recipe.batch) for job in jobs
+    ):
+        check_batch(video_set, batch)
+        check_clip(video_set, clip, training_streams_of(model))
+        row = next(j.row for j in jobs if (j.spec.model, j.spec.data.clip) == (model, clip))
+        _check_network(row, model, clip, len(video_set.classes))
+
+
+def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes: int) -> None:
+    """Have a network without values take such a clip. Errors: UserError where it does not."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            model = build_model(spec, classes).eval()
+            model(
+                *(
+                    torch.empty(1, CHANNELS[stream], clip.frames - FEWER[stream], *clip.crop)
+                    for stream in streams_of(spec)
+                )
+            )
+    except UserError as error:
+        raise UserError(f"{row}: {error} To leave the row out, name others with --rows.") from error
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:

@@ -72,6 +72,8 @@ def markdown(
     if context.backbone is not None:
         rest = "small clips" if context.profile == "demo" else "the paper's clip and recipe"
         profile = f"{context.profile} profile with the backbone {context.backbone}: {rest}"
+    if context.changes:
+        profile += f"; but with {context.changes}"
     shown = PLOTS[table.plot].format(x=table.x_title or "x")
     parts = [
         f"# {table.title}: {context.data} ({profile})",

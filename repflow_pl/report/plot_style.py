@@ -43,6 +43,7 @@ def heading(figure: Figure, table: Table, context: Context) -> None:
 def headline(table: Table, context: Context) -> str:
     """What a table is and where it was measured, in short."""
     profile = " ".join(filter(None, (context.profile, "profile", context.backbone)))
+    profile = ", ".join(filter(None, (profile, context.changes)))
     return f"{table.title}: {context.data}, {profile}"
 
 

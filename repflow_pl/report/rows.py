@@ -127,5 +127,7 @@ class Context:
     """The backbone, where it is not the profile's own."""
     folder: str | None = None
     """Where its tables stand, so that none overwrites another's; None for the data set's name."""
+    changes: str = ""
+    """What of the profile is another: `epochs 20, batch 8`."""
     classes: tuple[str, ...] = ()
     """Names by label; none where the results are older than the names in the data set's facts."""

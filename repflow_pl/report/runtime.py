@@ -47,6 +47,8 @@ class RuntimeContext:
     tvl1: str
     """How TV-L1 was computed."""
     versions: Versions
+    changes: str = ""
+    """What of the profile is another: `frames 16`."""
 
     @property
     def name(self) -> str:
@@ -100,13 +102,18 @@ def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Pat
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown_runtime(rows, context)
     lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
-    picture = plot_runtime(rows, f"{context.title}: {context.data}, {context.profile} profile")
+    changes = f", {context.changes}" if context.changes else ""
+    picture = plot_runtime(
+        rows, f"{context.title}: {context.data}, {context.profile} profile{changes}"
+    )
     return write_page(out / context.folder / context.name, page, lines, picture)
 
 
 def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str:
     """The whole page. What stands before its first `##` can be shown alone."""
     profile = PROFILES.get(context.profile, f"{context.profile} profile")
+    if context.changes:
+        profile += f"; but with {context.changes}"
     parts = [
         f"# {context.title}: {context.data} ({profile})",
         f"![Time of each row over that of the RGB row, with quartiles]({context.name}.png)",

@@ -30,7 +30,7 @@ def _line(
     line: dict[str, object] = {
         "table": table.name,
         "data": context.data,
-        "profile": context.profile,
+        "profile": ", ".join(filter(None, (context.profile, context.changes))),
         **_places(table, context, entry),
         "row": entry.row.name,
         "control": entry.row.control,
