@@ -198,7 +198,7 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
             failures += train(todo, video_set, options, console) if todo else 0
     written = _write(tables, facts, runs, options, console)
     if left:
-        _log(tables, written, facts, options, console)
+        _log(tables, written, facts, options)
     return 1 if failures else 0
 
 
@@ -237,22 +237,16 @@ def _log(
     written: Sequence[Rendered],
     facts: Sequence[DataFacts],
     options: Options,
-    console: Console,
 ) -> None:
     """Hand the tables to W&B, if it takes them: they are written already."""
-    import wandb
-
     from repflow_pl.training.tracking import log_table, wandb_mode
 
-    mode = options.wandb or wandb_mode()
+    mode = wandb_mode(options.wandb)
     setting = options.setting.plain().folder(facts[0].fingerprint)
     kept = [facts_path(options.out / "runs", each.name, each.fingerprint) for each in facts]
     for table, files in zip(tables, written, strict=True):
         paths = sorted(files.markdown.parent.glob(f"{table.name}[._]*"))  # and those beside it
-        try:
-            log_table(table.name, setting, paths, kept, options.out, mode)
-        except wandb.Error as error:
-            console.print(f"W&B did not take the table {table.name}: {error}", markup=False)
+        log_table(table.name, setting, paths, kept, options.out, mode)
 
 
 def train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
@@ -265,7 +259,7 @@ def train(left: Sequence[Job], video_set: VideoSet, options: Options, console: C
     machine = Machine(
         out=options.out,
         devices=options.gpus_per_run,
-        wandb=options.wandb or wandb_mode(),
+        wandb=wandb_mode(options.wandb),
         console=console,
     )
     slurm = options.slurm if options.launcher == "slurm" else None

@@ -14,6 +14,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.strict import parse
 from repflow_pl.training.jobs import Job, label_of
 from repflow_pl.training.machine import Machine, WandbMode
+from repflow_pl.training.wandb_client import usable
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def order_of(
         chosen_decoder(),
         str(machine.out.absolute()),
         machine.devices,
-        machine.wandb,
+        usable(machine.wandb),
     )
 
 

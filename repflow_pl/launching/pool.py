@@ -25,6 +25,7 @@ from repflow_pl.launching.outcome import (
 from repflow_pl.launching.overview import Overview
 from repflow_pl.training.jobs import Job, is_made, ready
 from repflow_pl.training.machine import Machine
+from repflow_pl.training.wandb_client import hear
 
 WAITING = "waiting for runs that another sweep is making"
 
@@ -115,6 +116,7 @@ class _Pool:
         """Take leave of a run that has ended, or is to go on."""
         out, job, label = self.machine.out, ended.order.job, ended.order.label
         started_from = self.running.pop(ended.order.number)
+        hear(ended.said)
         if ended.status == MISTAKE:
             lines = ended.said.splitlines()
             raise UserError(lines[-1] if lines else f"{label} could not be made.")

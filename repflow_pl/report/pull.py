@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,11 @@ from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
 from repflow_pl.training.lock import BusyError, held
 from repflow_pl.training.result import EXTRAS, FILES, RunResult, read_result
-from repflow_pl.training.tracking import DATA, FACTS, RESULT, is_logged_in, result_name
+from repflow_pl.training.tracking import DATA, FACTS, RESULT, result_name
+from repflow_pl.training.wandb_client import api, is_logged_in
+
+PATIENCE = 10.0
+"""Seconds that W&B has for each answer."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,11 @@ class Pulled:
 
 
 def open_api() -> Any:
-    """W&B's public interface. Errors: UserError where nobody is logged in."""
-    if not is_logged_in():
-        raise UserError("nobody is logged in to W&B here: run `wandb login`, then this again.")
-    import wandb
-
-    return wandb.Api()
+    """W&B's public interface. Errors: UserError without a login, and where W&B does not answer."""
+    with _answered("W&B cannot be asked", "see that it is there and that `wandb login` holds"):
+        if is_logged_in():
+            return api(PATIENCE)
+    raise UserError("nobody is logged in to W&B here: run `wandb login`, then this again.")
 
 
 def pull(api: Any, project: str, runs: Path) -> Iterator[Pulled]:
@@ -67,18 +71,23 @@ def pull(api: Any, project: str, runs: Path) -> Iterator[Pulled]:
 
 
 def _artifacts(api: Any, project: str) -> Iterator[Any]:
-    import wandb
-
-    try:
+    with _answered(
+        f"the W&B project {project} cannot be read",
+        "give it as ENTITY/PROJECT, and see that you may read it",
+    ):
         for run in api.runs(project):
             if run.state == "finished":
                 yield from (each for each in run.logged_artifacts() if each.type in (RESULT, DATA))
-    except (wandb.Error, ValueError) as error:
+
+
+@contextmanager
+def _answered(said: str, advice: str) -> Iterator[None]:
+    """Errors: UserError for whatever W&B's client raises in the block, which is of many kinds."""
+    try:
+        yield
+    except Exception as error:
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"the W&B project {project} cannot be read ({reason}): "
-            "give it as ENTITY/PROJECT, and see that you may read it."
-        ) from error
+        raise UserError(f"{said} ({reason}): {advice}.") from error
 
 
 def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]:
@@ -132,7 +141,7 @@ def _download(artifact: Any, files: Sequence[str], extras: Sequence[str] = ()) -
     """The files that it must have, and of the extras those it has; whatever else an artifact may
     hold is left where it is.
 
-    Errors: ValueError where it lacks one that it must have.
+    Errors: ValueError where it lacks one that it must have, or W&B does not hand it out.
     """
     content = {}
     with tempfile.TemporaryDirectory(prefix="repflow-") as folder:
@@ -142,4 +151,6 @@ def _download(artifact: Any, files: Sequence[str], extras: Sequence[str] = ()) -
             except KeyError as error:
                 if name in files:
                     raise ValueError(f"it has not got {' and '.join(files)}.") from error
+            except Exception as error:  # of W&B's client, of many kinds
+                raise ValueError(f"{name} did not come: {error}") from error
     return content

@@ -8,11 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repflow_pl.errors import UserError
 from repflow_pl.specs import spec_hash, to_dict
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import WandbMode
 from repflow_pl.training.ranks import is_main_process
 from repflow_pl.training.result import EXTRAS, FILES
+from repflow_pl.training.wandb_client import (
+    ask,
+    client,
+    finish,
+    is_logged_in,
+    spared,
+    start,
+    usable,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
@@ -24,16 +34,22 @@ FACTS = "facts.json"
 """The file of an artifact of a data set's facts."""
 
 
-def wandb_mode() -> WandbMode:
-    """Online where the user is logged in to W&B, else offline."""
-    return "online" if is_logged_in() else "offline"
+def wandb_mode(asked: WandbMode | None) -> WandbMode:
+    """The mode asked for, by default online where the user is logged in to W&B, else offline.
 
-
-def is_logged_in() -> bool:
-    """Whether W&B has a key of the user's; nobody is asked for one."""
-    import wandb
-
-    return bool(wandb.login(prompt=False, verify=False))
+    Where W&B does not answer, online is offline, which is said on standard error.
+    """
+    mode = usable(asked or "online")
+    if mode != "online":
+        return mode
+    with spared():
+        if is_logged_in():
+            ask()
+        elif asked:
+            raise UserError("nobody is logged in to W&B here: run `wandb login`")
+        else:
+            return "offline"
+    return usable(mode)
 
 
 def result_name(spec: str, seed: int) -> str:
@@ -50,31 +66,32 @@ def tracked(job: Job, out: Path, mode: WandbMode) -> Iterator[WandbLogger | None
     if mode == "disabled" or not is_main_process():
         yield None
         return
-    from lightning.pytorch.loggers import WandbLogger
+    from repflow_pl.training.wandb_logger import SparingLogger
 
     name = f"{spec_hash(job.spec)}-seed{job.seed}"
-    config = {**to_dict(job.spec), "seed": job.seed}
-    run = _start(
-        out,
+    run = start(
         mode,
+        out,
         name,
-        f"{job.row} · seed {job.seed}",
+        project=PROJECT,
+        name=f"{job.row} · seed {job.seed}",
         group=job.table,
-        kind=job.row,
-        config=config,
+        job_type=job.row,
+        config={**to_dict(job.spec), "seed": job.seed},
     )
     try:
-        yield WandbLogger(experiment=run)
+        yield SparingLogger(experiment=run)
     except BaseException:
-        run.finish(exit_code=1)
+        finish(run, exit_code=1)
         raise
-    run.finish()
+    finish(run)
 
 
 def log_result(logger: WandbLogger, folder: Path, spec: str, seed: int) -> None:
     """Keep a finished run's result and spec, and its curve and predictions, as its artifact."""
     files = {name: folder / name for name in (*FILES, *EXTRAS) if (folder / name).is_file()}
-    logger.experiment.log_artifact(_artifact(result_name(spec, seed), RESULT, files))
+    with spared():
+        logger.experiment.log_artifact(_artifact(result_name(spec, seed), RESULT, files))
 
 
 def log_table(
@@ -94,52 +111,17 @@ def log_table(
     if mode == "disabled":
         return
     label = f"{TABLE}-{setting}-{name}"
-    run = _start(out, mode, label, f"{name} · {setting}", group=name, kind=TABLE, config={})
-    run.log_artifact(_artifact(label, TABLE, {path.name: path for path in files}))
-    for path in facts:
-        run.log_artifact(_artifact(f"{DATA}-{path.stem}", DATA, {FACTS: path}))
-    run.finish()
+    title = f"{name} · {setting}"
+    run = start(mode, out, label, project=PROJECT, name=title, group=name, job_type=TABLE)
+    with spared():
+        run.log_artifact(_artifact(label, TABLE, {path.name: path for path in files}))
+        for path in facts:
+            run.log_artifact(_artifact(f"{DATA}-{path.stem}", DATA, {FACTS: path}))
+    finish(run)
 
 
 def _artifact(name: str, kind: str, files: Mapping[str, Path]) -> Any:
-    import wandb
-
-    artifact = wandb.Artifact(name, type=kind)
+    artifact = client().Artifact(name, type=kind)
     for file, path in files.items():
         artifact.add_file(str(path), name=file)
     return artifact
-
-
-def _start(
-    out: Path,
-    mode: WandbMode,
-    identity: str,
-    name: str,
-    group: str,
-    kind: str,
-    config: dict[str, Any],
-) -> Any:
-    import wandb
-
-    return wandb.init(
-        project=PROJECT,
-        dir=out,
-        mode=mode,
-        id=identity,
-        resume="allow" if mode == "online" else None,
-        name=name,
-        group=group,
-        job_type=kind,
-        config=config,
-        # Only the run's numbers leave the program: no console, code, packages, machine or path.
-        settings=wandb.Settings(
-            silent=True,
-            console="off",
-            disable_code=True,
-            disable_git=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-            x_save_requirements=False,
-            host="",
-        ),
-    )

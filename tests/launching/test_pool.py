@@ -16,6 +16,7 @@ from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, Ended, Fai
 from repflow_pl.launching.pool import make_all
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
+from repflow_pl.training import wandb_client
 from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.machine import Machine
 
@@ -30,10 +31,12 @@ class Script:
 
     look = 0.0
 
-    def __init__(self, **ends: list[int | None]) -> None:
+    def __init__(self, said: str = "first\nlast words", **ends: list[int | None]) -> None:
+        self.said = said
         self.ends = {f"row {name[1:]}": list(statuses) for name, statuses in ends.items()}
         self.making: list[Order] = []
         self.begun: list[int] = []
+        self.modes: list[str] = []
         self.most = 0
         self.stopped = 0
 
@@ -42,6 +45,7 @@ class Script:
 
     def start(self, orders: Sequence[Order]) -> None:
         self.making += orders
+        self.modes += [order.wandb for order in orders]
         self.begun += [order.number for order in orders]
         self.most = max(self.most, len(self.making))
 
@@ -51,7 +55,7 @@ class Script:
             folder = run_folder(Path(order.out), order.job.spec, 0)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "last.ckpt").touch()
-        return [Ended(order, status, "first\nlast words", "the process was ended")]
+        return [Ended(order, status, self.said, "the process was ended")]
 
     def stop(self) -> None:
         self.stopped += 1
@@ -103,3 +107,18 @@ def test_a_mistake_stops_the_place(videos: VideoSet, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^last words$"):
         make_all(JOBS, videos, Machine(tmp_path, console=Console(file=io.StringIO())), place)
     assert place.stopped == 1 and len(place.begun) == 2
+
+
+def test_where_wandb_failed_a_run_it_is_left_out_of_later_ones_and_that_is_said_once(
+    videos: VideoSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(wandb_client, "_left_out", False)
+    sentence = f"{wandb_client.LEFT_OUT} (no answer): runs go on."
+    place = Script(said=f"a warning\n{sentence}\nanother\n")
+    machine = Machine(tmp_path, wandb="online", console=Console(file=io.StringIO()))
+    assert make_all(JOBS, videos, machine, place) == []
+    assert place.modes == ["online", "online", "offline"]
+    assert capsys.readouterr().err == sentence + "\n"
