@@ -85,7 +85,7 @@ def picture_fields(options: Options, console: Console) -> int:
     left = [job for job in jobs if not is_made(options.out, job)]
     if left:
         console.print(f"{len(left)} of {len(jobs)} places are trained first.")
-        if train(left, video_set, options, console):
+        if train(left, [video_set], options, console):
             return 1
     (views,) = first_views(video_set, jobs[0].spec, CLIPS)
     pairs = views[:, :, :2].permute(0, 2, 3, 4, 1).numpy()  # [clips, 2, H, W, 3]

@@ -185,17 +185,14 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
         for opened in video_sets
     ]
     tables = averages(by_split)
-    jobs_of = [jobs_for(split, options) for split in by_split]
+    jobs = [job for split in by_split for job in jobs_for(split, options)]
     facts = [facts_of(video_set, runs) for video_set in video_sets]  # results need them to be shown
     failures = 0
-    left_of = [left_to_do(options.out, jobs) for jobs in jobs_of]
-    count, left = sum(map(len, jobs_of)), sum(map(len, left_of))
+    left = left_to_do(options.out, jobs)
     if left:
-        console.print(f"{count - left} of {count} runs are done, {left} are left.")
-        for video_set, todo in zip(video_sets, left_of, strict=True):
-            if len(video_sets) > 1:
-                console.print(f"split {video_set.fold} of {len(video_sets)}")
-            failures += train(todo, video_set, options, console) if todo else 0
+        done = len(jobs) - len(left)
+        console.print(f"{done} of {len(jobs)} runs are done, {len(left)} are left.")
+        failures = train(left, video_sets, options, console)
     written = _write(tables, facts, runs, options, console)
     if left:
         _log(tables, written, facts, options)
@@ -249,8 +246,10 @@ def _log(
         log_table(table.name, setting, paths, kept, options.out, mode)
 
 
-def train(left: Sequence[Job], video_set: VideoSet, options: Options, console: Console) -> int:
-    """Run the jobs; returns how many failed."""
+def train(
+    left: Sequence[Job], video_sets: Sequence[VideoSet], options: Options, console: Console
+) -> int:
+    """Run the jobs, which are of these splits; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.launching.launch import launch
     from repflow_pl.training.machine import Machine
@@ -263,7 +262,7 @@ def train(left: Sequence[Job], video_set: VideoSet, options: Options, console: C
         console=console,
     )
     slurm = options.slurm if options.launcher == "slurm" else None
-    failures = launch(left, video_set, machine, options.devices, slurm)
+    failures = launch(left, video_sets, machine, options.devices, slurm)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

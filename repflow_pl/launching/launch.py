@@ -13,6 +13,7 @@ from repflow_pl.data.module import check_batch
 from repflow_pl.errors import UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here
+from repflow_pl.launching.order import set_of
 from repflow_pl.launching.outcome import Failed
 from repflow_pl.launching.pool import Place, make_all
 from repflow_pl.launching.processes import Processes, share_out
@@ -27,15 +28,15 @@ from repflow_pl.training.ranks import under_torchrun, world
 
 def launch(
     jobs: Sequence[Job],
-    video_set: VideoSet,
+    video_sets: Sequence[VideoSet],
     machine: Machine,
     devices: int | None = None,
     slurm: Slurm | None = None,
 ) -> list[Failed]:
     """Make every run, on `machine.devices` each; returns those that failed.
 
-    `devices`: of all runs together. `slurm`: as jobs of a cluster. What cannot be on this machine
-    was refused by `check_machine`.
+    `video_sets`: the splits that the runs are of. `devices`: of all runs together. `slurm`: as jobs
+    of a cluster. What cannot be on this machine was refused by `check_machine`.
 
     Errors: UserError for what cannot be made here or at all; KeyboardInterrupt on Ctrl-C.
     """
@@ -43,18 +44,21 @@ def launch(
     if under_torchrun():
         here, machines = world()
         machine = dataclasses.replace(machine, devices=here, machines=machines)
-        place = Here(video_set, machine, leader().begin)
+        place = Here(video_sets, machine, leader().begin)
     elif slurm is not None:
         at_once = devices // machine.devices if devices else None
         executor = slurm_executor(machine.out, slurm, machine.devices, at_once)
         place = Arrays(machine, executor, slurm.cpus)
     elif (devices or machine.devices) == 1:
-        place = Here(video_set, machine)
+        place = Here(video_sets, machine)
     else:
         place = Processes(share_out(devices, machine.devices))
-    check(jobs, video_set)
-    prepare(jobs, video_set)
-    return make_all(jobs, video_set, machine, place)
+    by_set = [(each, [j for j in jobs if set_of(j, video_sets) is each]) for each in video_sets]
+    for video_set, of_it in by_set:
+        check(of_it, video_set)
+    for video_set, of_it in by_set:
+        prepare(of_it, video_set)
+    return make_all(jobs, video_sets, machine, place)
 
 
 def check(jobs: Sequence[Job], video_set: VideoSet) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.launching.order import Order
+from repflow_pl.launching.order import Order, set_of
 from repflow_pl.launching.outcome import BUSY, DONE, FAILED, Ended, error_file, write_failure
 from repflow_pl.training.jobs import is_finished, is_made, run_folder
 from repflow_pl.training.lock import BusyError, held
@@ -28,8 +28,10 @@ class Here:
 
     look = 1.0
 
-    def __init__(self, video_set: VideoSet, machine: Machine, begin: Begin | None = None) -> None:
-        self.video_set, self.machine, self.begin = video_set, machine, begin
+    def __init__(
+        self, video_sets: Sequence[VideoSet], machine: Machine, begin: Begin | None = None
+    ) -> None:
+        self.video_sets, self.machine, self.begin = video_sets, machine, begin
         self.ended: list[Ended] = []
 
     def room(self) -> int:
@@ -37,7 +39,7 @@ class Here:
 
     def start(self, orders: Sequence[Order]) -> None:
         for order in orders:
-            status = make(order, self.video_set, self.machine, self.begin)
+            status = make(order, set_of(order.job, self.video_sets), self.machine, self.begin)
             self.ended.append(Ended(order, status))
 
     def watch(self, tell: Callable[[int, str], None]) -> list[Ended]:

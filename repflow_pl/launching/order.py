@@ -34,11 +34,20 @@ class Order:
     wandb: WandbMode
 
 
+def set_of(job: Job, video_sets: Sequence[VideoSet]) -> VideoSet:
+    """Of a data set's splits, the one that a run is of."""
+    return next(each for each in video_sets if each.fold == job.spec.data.split)
+
+
 def order_of(
-    job: Job, jobs: Sequence[Job], video_set: VideoSet, machine: Machine, runs_after: int
+    job: Job,
+    jobs: Sequence[Job],
+    video_sets: Sequence[VideoSet],
+    machine: Machine,
+    runs_after: int,
 ) -> Order:
     """The order to make one of the jobs as it would be made here."""
-    number = jobs.index(job) + 1
+    number, video_set = jobs.index(job) + 1, set_of(job, video_sets)
     return Order(
         job,
         number,

@@ -50,10 +50,11 @@ class Place(Protocol):
 
 
 def make_all(
-    jobs: Sequence[Job], video_set: VideoSet, machine: Machine, place: Place
+    jobs: Sequence[Job], video_sets: Sequence[VideoSet], machine: Machine, place: Place
 ) -> list[Failed]:
     """Make every run, late fusion after its parts; returns those that failed.
 
+    `video_sets`: the splits that the runs are of; runs of all splits are made side by side.
     `machine.devices` is how many a single run takes. A run that another sweep is making is left to
     it, and looked at again when it is done there. One whose process something ended is started
     again as long as it gets on, and fails where it does not.
@@ -61,16 +62,16 @@ def make_all(
     Errors: KeyboardInterrupt on Ctrl-C and SIGTERM, once the place has stopped; UserError where
     nothing can be written, or the place refuses.
     """
-    return _Pool(jobs, video_set, machine, place).run()
+    return _Pool(jobs, video_sets, machine, place).run()
 
 
 class _Pool:
     """The runs that are left, being made and failed."""
 
     def __init__(
-        self, jobs: Sequence[Job], video_set: VideoSet, machine: Machine, place: Place
+        self, jobs: Sequence[Job], video_sets: Sequence[VideoSet], machine: Machine, place: Place
     ) -> None:
-        self.jobs, self.video_set, self.machine, self.place = jobs, video_set, machine, place
+        self.jobs, self.video_sets, self.machine, self.place = jobs, video_sets, machine, place
         self.left = list(jobs)
         self.running: dict[int, int] = {}
         """By number: the time of the checkpoint that the run was started from."""
@@ -106,7 +107,7 @@ class _Pool:
             self.left.remove(job)
         runs_after = len(self.left) // (room + len(running))
         orders = [
-            order_of(job, self.jobs, self.video_set, self.machine, runs_after) for job in chosen
+            order_of(job, self.jobs, self.video_sets, self.machine, runs_after) for job in chosen
         ]
         for order in orders:
             self.running[order.number] = checkpoint_time(out, order.job)

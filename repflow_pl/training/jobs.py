@@ -121,4 +121,6 @@ def ready(left: Sequence[Job], running: Sequence[Job], out: Path) -> Iterator[Jo
 def label_of(job: Job, number: int, jobs: Sequence[Job]) -> str:
     """How a job is called in lines of progress: `number` of all the jobs."""
     table = f"{job.table}: " if len({job.table for job in jobs}) > 1 else ""
-    return f"[{number}/{len(jobs)}] {table}{job.row} · seed {job.seed}"
+    several = len({job.spec.data.split for job in jobs}) > 1
+    split = f" · split {job.spec.data.split}" if several else ""
+    return f"[{number}/{len(jobs)}] {table}{job.row} · seed {job.seed}{split}"

@@ -125,7 +125,7 @@ def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]
     console = Console(file=io.StringIO(), width=200)
     machine = Machine(out, devices=2, console=console)
     video_set = open_set("folder", videos)
-    failures = make_all(jobs, video_set, machine, Arrays(machine, on_this_machine(out), cpus=3))
+    failures = make_all(jobs, [video_set], machine, Arrays(machine, on_this_machine(out), cpus=3))
     lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return [(failed.job.row, failed.reason) for failed in failures], lines
 
@@ -264,7 +264,7 @@ def test_a_refused_job_is_one_sentence(
     machine = Machine(tmp_path, console=Console(file=io.StringIO()))
     videos = open_set("folder", video_folder)
     with pytest.raises(UserError, match=r"invalid partition specified: nowhere.*--slurm\.\*"):
-        make_all(rows("a", "b"), videos, machine, Arrays(machine, executor, cpus=1))
+        make_all(rows("a", "b"), [videos], machine, Arrays(machine, executor, cpus=1))
 
 
 def test_a_queue_that_does_not_answer_has_lost_no_job(
@@ -304,7 +304,7 @@ def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
     job = Job("t", "rgb", RunSpec(ModelSpec("narrow"), DataSpec("folder", clip,
               videos.fingerprint), recipe), 0)  # fmt: skip
     outs = [tmp_path / "undisturbed", tmp_path / "taken"]
-    assert launch([job], videos, Machine(outs[0], console=Console(file=io.StringIO()))) == []
+    assert launch([job], [videos], Machine(outs[0], console=Console(file=io.StringIO()))) == []
 
     taken: list[int] = []
     taker = threading.Thread(
@@ -316,7 +316,7 @@ def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
         torch.get_num_threads()
     )  # as many as the undisturbed run had: the last bits depend on it
     place = Arrays(machine, on_this_machine(outs[1]), threads)
-    assert make_all([job], videos, machine, place) == []
+    assert make_all([job], [videos], machine, place) == []
     assert len(taken) == 1
     printed: str = machine.console.file.getvalue()  # type: ignore[attr-defined]
     assert printed.count("epoch 60/60") == 1 and printed.count("epoch 3/60") == 1

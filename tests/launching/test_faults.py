@@ -59,7 +59,7 @@ class OneRun:
         """How many runs failed, and what was printed."""
         console = Console(file=io.StringIO(), width=400)
         left = left_to_do(out, [self.job])
-        failures = launch(left, self.videos, Machine(out, console=console))
+        failures = launch(left, [self.videos], Machine(out, console=console))
         printed: str = console.file.getvalue()  # type: ignore[attr-defined]
         return len(failures), printed
 
@@ -171,7 +171,7 @@ def test_two_sweeps_at_once_make_a_run_once(one: OneRun, undisturbed: Path, tmp_
     second = threading.Thread(target=other)
     second.start()
     machine = Machine(out, console=_Telling(lock))
-    assert launch([one.job], one.videos, machine) == []
+    assert launch([one.job], [one.videos], machine) == []
     second.join()
     assert made == [(0, "waiting for runs that another sweep is making\n[1/1] rgb · seed 0 · "
                         "done by another sweep\n")]  # fmt: skip

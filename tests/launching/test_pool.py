@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPat
 
 def make(out: Path, videos: VideoSet, place: Script) -> tuple[list[Failed], str]:
     console = Console(file=io.StringIO(), width=200)
-    failures = make_all(JOBS, videos, Machine(out, console=console), place)
+    failures = make_all(JOBS, [videos], Machine(out, console=console), place)
     assert place.stopped == 1 and not place.making
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return failures, printed
@@ -79,6 +80,32 @@ def test_no_more_are_started_than_there_is_room_for(videos: VideoSet, tmp_path: 
     place = Script()
     assert make(tmp_path, videos, place) == ([], "")
     assert place.begun == [1, 2, 3] and place.most == 2
+
+
+def test_runs_of_all_splits_are_made_side_by_side(videos: VideoSet, tmp_path: Path) -> None:
+    """No core waits for the last run of a split."""
+    sets = [videos, dataclasses.replace(videos, fold=2, root=tmp_path / "second")]
+    jobs = [
+        Job("t", "row 1", PROFILE.flow_after(DataSpec("folder", split=each.fold), 3), 0)
+        for each in sets
+    ]
+    place = Script()
+    watched: list[list[tuple[str, str]]] = []
+    start = place.start
+
+    def begin(orders: Sequence[Order]) -> None:
+        watched.append([(order.label, order.data_root) for order in orders])
+        start(orders)
+
+    place.start = begin  # type: ignore[method-assign]
+    console = Console(file=io.StringIO(), width=200)
+    assert make_all(jobs, sets, Machine(tmp_path, console=console), place) == []
+    assert watched == [
+        [
+            ("[1/2] row 1 · seed 0 · split 1", str(videos.root.absolute())),
+            ("[2/2] row 1 · seed 0 · split 2", str(tmp_path / "second")),
+        ]
+    ]
 
 
 def test_a_busy_run_comes_last_and_one_that_got_on_next(videos: VideoSet, tmp_path: Path) -> None:
@@ -105,7 +132,7 @@ def test_one_that_does_not_get_on_fails_also_where_it_has_no_status(
 def test_a_mistake_stops_the_place(videos: VideoSet, tmp_path: Path) -> None:
     place = Script(r1=[MISTAKE])
     with pytest.raises(UserError, match=r"^last words$"):
-        make_all(JOBS, videos, Machine(tmp_path, console=Console(file=io.StringIO())), place)
+        make_all(JOBS, [videos], Machine(tmp_path, console=Console(file=io.StringIO())), place)
     assert place.stopped == 1 and len(place.begun) == 2
 
 
@@ -119,6 +146,6 @@ def test_where_wandb_failed_a_run_it_is_left_out_of_later_ones_and_that_is_said_
     sentence = f"{wandb_client.LEFT_OUT} (no answer): runs go on."
     place = Script(said=f"a warning\n{sentence}\nanother\n")
     machine = Machine(tmp_path, wandb="online", console=Console(file=io.StringIO()))
-    assert make_all(JOBS, videos, machine, place) == []
+    assert make_all(JOBS, [videos], machine, place) == []
     assert place.modes == ["online", "online", "offline"]
     assert capsys.readouterr().err == sentence + "\n"

@@ -189,7 +189,7 @@ def sweep(folder: Path, videos: Path, *rows: str) -> tuple[list[tuple[str, str]]
     console = Console(file=io.StringIO(), width=200)
     slots = [{"SLOT": str(number)} for number in (1, 2)]
     machine = Machine(folder, console=console)
-    failures = make_all(jobs, open_set("folder", videos), machine, Processes(slots))
+    failures = make_all(jobs, [open_set("folder", videos)], machine, Processes(slots))
     lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return [(failed.job.row, failed.reason) for failed in failures], lines
 
@@ -247,7 +247,7 @@ def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None
     console = Console(file=io.StringIO(), width=200)
     slots = [{"SLOT": str(number)} for number in (1, 2, 3)]
     machine = Machine(fake, console=console)
-    make_all(jobs, open_set("folder", video_folder), machine, Processes(slots))
+    make_all(jobs, [open_set("folder", video_folder)], machine, Processes(slots))
     times = [next(run_folder(fake, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs]
     assert times[2] == max(times)
 

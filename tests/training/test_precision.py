@@ -47,7 +47,7 @@ def test_bf16_takes_the_convolutions_and_leaves_the_flow(
     handle = nn.modules.module.register_module_forward_hook(note)
     try:
         console = Console(file=io.StringIO())
-        assert launch([job], videos, Machine(tmp_path, console=console)) == []
+        assert launch([job], [videos], Machine(tmp_path, console=console)) == []
     finally:
         handle.remove()
     assert seen[nn.Conv2d, True] == {torch.bfloat16}, "in training"

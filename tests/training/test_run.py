@@ -45,7 +45,7 @@ def make(job: Job, videos: VideoSet, out: Path) -> tuple[Path, str]:
     console = Console(file=io.StringIO(), width=2000)
     jobs = left_to_do(out, [job])
     prepare(jobs, videos)
-    launch(jobs, videos, Machine(out, console=console))
+    launch(jobs, [videos], Machine(out, console=console))
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return run_folder(out, job.spec, job.seed), printed
 
@@ -174,11 +174,11 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VideoClassifier, "on_after_backward", lambda _: 1 / 0)
         jobs = left_to_do(tmp_path, [member, fusion])
-        assert launch(jobs, videos, Machine(tmp_path, console=Console(file=io.StringIO())))
+        assert launch(jobs, [videos], Machine(tmp_path, console=Console(file=io.StringIO())))
     assert path.read_text() == before
 
     jobs = left_to_do(tmp_path, [member, fusion])
     assert [job.row for job in jobs] == ["row", "both"]
-    assert not launch(jobs, videos, Machine(tmp_path, console=Console(file=io.StringIO())))
+    assert not launch(jobs, [videos], Machine(tmp_path, console=Console(file=io.StringIO())))
     assert path.read_text() == before and (folder / "last.ckpt").is_file()
     assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()

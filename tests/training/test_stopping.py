@@ -81,7 +81,7 @@ class OneRun:
     def make(self, out: Path) -> list[str]:
         """What was printed."""
         console = Console(file=io.StringIO(), width=400)
-        assert launch([self.job], self.videos, Machine(out, console=console)) == []
+        assert launch([self.job], [self.videos], Machine(out, console=console)) == []
         lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         return lines
 
