@@ -3,6 +3,7 @@
 from repflow_pl.backbones import inception as _inception  # noqa: F401  (registers its entries)
 from repflow_pl.backbones import inflated_resnet as _inflated_resnet  # noqa: F401
 from repflow_pl.backbones import resnet as _resnet  # noqa: F401
+from repflow_pl.backbones import shifted_resnet as _shifted_resnet  # noqa: F401
 from repflow_pl.backbones import video_resnet as _video_resnet  # noqa: F401
 from repflow_pl.backbones.pretrained import Input
 from repflow_pl.backbones.registry import (

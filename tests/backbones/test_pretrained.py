@@ -12,6 +12,7 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import GoogLeNet_Weights, ResNet18_Weights, ResNet50_Weights, WeightsEnum
+from torchvision.models.resnet import BasicBlock
 from torchvision.models.video import R2Plus1D_18_Weights, R3D_18_Weights, S3D_Weights
 
 from repflow_pl.backbones import build_backbone, pretrained_names
@@ -66,6 +67,7 @@ def normalised(clip: Tensor, statistics: tuple[tuple[float, ...], tuple[float, .
 def test_names_with_weights() -> None:
     assert set(pretrained_names()) == {
         *("resnet18_fine", "resnet34_fine", "resnet50_fine"),
+        *("resnet18_tsm", "resnet34_tsm", "resnet50_tsm"),
         *("resnet18", "resnet34", "resnet50", "resnet50_nonlocal", "resnet101_nonlocal"),
         *("r3d_18", "r2plus1d_18", "r2plus1d_18_nonlocal", "s3d", "i3d"),
     }
@@ -106,6 +108,21 @@ def test_a_pretrained_2d_network_is_torchvisions(checkpoints: Path) -> None:
     theirs.fc = nn.Identity()
     expected = theirs(normalised(clip, IMAGENET)[0].transpose(0, 1)).mean(0)
     found = ours.features(clip).mean((0, 2, 3, 4))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_shifted_network_starts_from_the_plain_ones_weights(checkpoints: Path) -> None:
+    """A clip of one frame has no neighbours: their channels are zero in front of each branch."""
+    theirs = torchvisions("resnet18")
+    save(checkpoints, ResNet18_Weights.IMAGENET1K_V1, theirs)
+    ours = build_backbone("resnet18_tsm", pretrained=True).eval()
+    picture = torch.rand(1, 3, 1, 32, 32) * 2 - 1
+    theirs.fc = nn.Identity()
+    for block in (m for m in theirs.modules() if isinstance(m, BasicBlock)):
+        block.conv1.weight[:, : block.conv1.in_channels // 4] = 0
+    expected = theirs(normalised(picture, IMAGENET)[:, :, 0])
+    found = ours.features(picture).mean((2, 3, 4))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 

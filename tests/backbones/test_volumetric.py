@@ -36,7 +36,8 @@ def parameters(name: str, in_channels: int = 3) -> int:
 
 def test_which_backbones_see_clips() -> None:
     plain = {"resnet18", "resnet34", "resnet50", "narrow"}
-    assert set(backbone_names()) - set(VOLUMETRIC) == plain
+    fine = {f"{name}_fine" for name in plain}
+    assert set(backbone_names()) - set(VOLUMETRIC) == plain | fine
     assert set(NARROW) < set(VOLUMETRIC)
 
 
