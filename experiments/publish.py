@@ -83,17 +83,21 @@ def publish(options: Options, checkout: Path) -> None:
         for setting in settings_of(made, tables):
             renew(setting, options.out, tables)
     else:
-        folder = renew(options.setting.plain(), options.out, tables)
-    for page in (
-        *sorted(made.glob(f"{folder}/runtime*.md")),
-        *sorted(made.glob(f"{folder}/{FIELDS}.md")),
-        *sorted(made.glob("bench/*.md")),
-    ):
+        setting = options.setting.plain()
+        folder = setting.folder("*")
+        if tables_of(setting, (made, tables)) or not any(copied(made, folder)):
+            folder = renew(setting, options.out, tables)
+    for page in (*copied(made, folder), *sorted(made.glob("bench/*.md"))):
         text, csv = (page.with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".csv"))
         png = page.with_suffix(".png").read_bytes()
         print(write_page(tables / page.parent.name / page.stem, text, csv, png).said)
     for path in join(tables, checkout / "README.md"):
         print(f"wrote {path}")
+
+
+def copied(made: Path, folder: str) -> list[Path]:
+    """The pages of a setting that no results are behind: run times, flow fields."""
+    return sorted({*made.glob(f"{folder}/runtime*.md"), *made.glob(f"{folder}/{FIELDS}.md")})
 
 
 def settings_of(*folders: Path) -> list[Setting]:
@@ -134,18 +138,23 @@ def all_builders() -> dict[str, TableBuilder]:
     return names | {"precision": precision, "recipe": recipe}
 
 
-def chosen(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
+def tables_of(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
     """The tables that have a page of this setting in one of the folders."""
     folder = setting.folder("*")
-    found = [
+    return [
         build
         for name, build in all_builders().items()
         if any(path for root in folders for path in root.glob(f"{folder}/{name}.md"))
     ]
+
+
+def chosen(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
+    """The same, and not none. Errors: UserError."""
+    found = tables_of(setting, folders)
     if not found:
         raise UserError(
-            f"there is no table {folder} in {' or '.join(map(str, folders))}: make it first, or "
-            "name the setting that it was made with, as --data or --profile."
+            f"there is no table {setting.folder('*')} in {' or '.join(map(str, folders))}: make it "
+            "first, or name the setting that it was made with, as --data or --profile."
         )
     return found
 

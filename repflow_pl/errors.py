@@ -11,6 +11,10 @@ INTERRUPTED, TERMINATED = 130, 143
 """Exit status of a program ended by Ctrl-C, and by SIGTERM."""
 
 
+MOST_NAMED = 30
+"""Of the known names in a sentence: nobody reads the 400 classes of Kinetics there."""
+
+
 class UserError(ValueError):
     """A mistake in the input or the environment, as one sentence that says what to do."""
 
@@ -34,4 +38,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     lowered = {n.lower(): n for n in names}
     close = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=3)]
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return UserError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}.")
+    shown = ", ".join(names[:MOST_NAMED])
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return UserError(f"unknown {kind} {name!r}: {hint}Known: {shown}{more}.")

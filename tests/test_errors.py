@@ -27,6 +27,13 @@ def test_a_mistake_is_a_value_error() -> None:
         raise unknown("parameter", "thetta", ["theta"])
 
 
+def test_a_sentence_names_no_more_than_one_can_read() -> None:
+    names = [f"class {k}" for k in range(400)]
+    sentence = str(unknown("class", "clas 399", names))
+    assert "did you mean class 399" in sentence and sentence.endswith(" and 370 more.")
+    assert "more" not in str(unknown("class", "x", names[:30]))
+
+
 def test_the_parser_adds_nothing_to_the_sentence() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Counted, "counted")

@@ -255,6 +255,16 @@ def test_a_page_tells_its_setting(setting: Setting, tmp_path: Path) -> None:
     assert publish.settings_of(tmp_path) == [setting]
 
 
+def test_run_times_alone_are_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    give_page(out / YOURS / "hmdb51-paper" / "runtime_card")
+    give_page(out / YOURS / "hmdb51" / "runtime")
+    asked = ["--data", "hmdb51", "--split", "all", "--profile", "paper", "--out", str(out)]
+    assert publish.main(asked, checkout) == 0, capsys.readouterr().err
+    found = {str(path.relative_to(checkout)) for path in checkout.rglob("*.csv")}
+    assert found == {"tables/hmdb51-paper/runtime_card.csv"}
+
+
 def test_part_of_a_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert publish.main(["--profile", "paper"]) == 2
     assert "name its data set too, with --data" in capsys.readouterr().err
