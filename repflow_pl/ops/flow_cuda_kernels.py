@@ -12,7 +12,9 @@ memory, with two barriers each, and would end where the registers do.
 The first half of an iteration reads neighbours of p and writes u, the second reads neighbours of u
 and writes p, so both may work in place. Each walks over the plane in tiles of ROWS whole rows,
 COLUMNS wide: the next power of two from the width. The last column of the x-parts and the last row
-of the y-parts of p, and of the adjoint of grad u, are kept at zero, as Alg. 1 asks.
+of the y-parts of p, and of the adjoint of grad u, are kept at zero, as Alg. 1 asks. Height and
+width are constants to the compiler: offsets between fields then cost no registers, without which
+the oldest Triton allowed runs half as many of the backward's warps.
 
 Imported by :mod:`repflow_pl.ops.flow_cuda` on first use; nothing else needs triton.
 """
@@ -51,7 +53,7 @@ ADJOINT = tl.constexpr(15)
 @triton.jit
 def _tile(
     start: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -59,7 +61,7 @@ def _tile(
     """A tile's rows and columns, which of its pixels are in the plane, and their indices."""
     row = start + tl.arange(0, ROWS)[:, None]
     column = tl.arange(0, COLUMNS)[None, :]
-    return row, column, (row < height) & (column < WIDTH), row * WIDTH + column
+    return row, column, (row < HEIGHT) & (column < WIDTH), row * WIDTH + column
 
 
 @triton.jit
@@ -72,16 +74,16 @@ def _flow_plane(plane: tl.tensor, channels: tl.tensor) -> tl.tensor:
 def _clear(
     fields: tl.tensor,
     N: tl.constexpr,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     zero = tl.zeros([ROWS, COLUMNS], fields.dtype.element_ty)
-    for start in range(0, height, ROWS):
-        _, _, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    for start in range(0, HEIGHT, ROWS):
+        _, _, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         for field in tl.static_range(N):
-            tl.store(fields + field * height * WIDTH + k, zero, mask=inside)
+            tl.store(fields + field * HEIGHT * WIDTH + k, zero, mask=inside)
 
 
 @triton.jit
@@ -89,15 +91,15 @@ def _copy(
     source: tl.tensor,
     target: tl.tensor,
     N: tl.constexpr,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
-    for start in range(0, height, ROWS):
-        _, _, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    for start in range(0, HEIGHT, ROWS):
+        _, _, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         for field in tl.static_range(N):
-            at = field * height * WIDTH + k
+            at = field * HEIGHT * WIDTH + k
             tl.store(target + at, tl.load(source + at, mask=inside), mask=inside)
 
 
@@ -129,22 +131,22 @@ def _prepare(
     taps: tl.tensor,
     limit: tl.tensor,
     fixed: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     """Eq. 8 and rho_c; the borders are those of the released code (flow.py)."""
-    size = height * WIDTH
+    size = HEIGHT * WIDTH
     # a NaN limit would vanish in the comparisons of the clamp
     eps = tl.where(limit == limit, EPS, limit)
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         gx = tl.zeros([ROWS, COLUMNS], fixed.dtype.element_ty)
         gy = gx
         for tap in range(9):
             dy, dx = tap // 3 - 1, tap % 3 - 1
-            exists = (row + dy >= 0) & (row + dy < height) & (column + dx >= 0)
+            exists = (row + dy >= 0) & (row + dy < HEIGHT) & (column + dx >= 0)
             exists = exists & (column + dx < WIDTH)
             pixel = tl.load(frame2 + k + dy * WIDTH + dx, mask=inside & exists, other=0)
             gx += tl.load(taps + tap) * pixel
@@ -153,7 +155,7 @@ def _prepare(
         first, last = inside & (column == 0), inside & (column == WIDTH - 1)
         gx = tl.where(first, 0.5 * (tl.load(frame1 + k + 1, mask=first, other=0) - one), gx)
         gx = tl.where(last, 0.5 * (one - tl.load(frame1 + k - 1, mask=last, other=0)), gx)
-        first, last = inside & (row == 0), inside & (row == height - 1)
+        first, last = inside & (row == 0), inside & (row == HEIGHT - 1)
         gy = tl.where(first, 0.5 * (tl.load(frame1 + k + WIDTH, mask=first, other=0) - one), gy)
         gy = tl.where(last, 0.5 * (one - tl.load(frame1 + k - WIDTH, mask=last, other=0)), gy)
         tl.store(fixed + k, gx, mask=inside)
@@ -201,15 +203,15 @@ def _iterate(
     rate: tl.tensor,
     flow: tl.tuple,
     div: tl.tuple,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     """One iteration, from the state ``old`` to the state ``new``, which may be the same."""
-    size = height * WIDTH
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    size = HEIGHT * WIDTH
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         gx = tl.load(fixed + k, mask=inside, other=0)
         gy = tl.load(fixed + size + k, mask=inside, other=0)
         rho_c = tl.load(fixed + 2 * size + k, mask=inside, other=0)
@@ -224,9 +226,9 @@ def _iterate(
         tl.store(new + k, ux, mask=inside)
         tl.store(new + size + k, uy, mask=inside)
     tl.debug_barrier()
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
-        has_right, has_below = inside & (column < WIDTH - 1), inside & (row < height - 1)
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
+        has_right, has_below = inside & (column < WIDTH - 1), inside & (row < HEIGHT - 1)
         for component in tl.static_range(2):
             _, _, _, dx, dy = _flow_gradient(
                 new + component * size, k, inside, has_right, has_below, flow, WIDTH
@@ -263,7 +265,7 @@ def _flow_gradient(
 # --- forward -------------------------------------------------------------------------------------
 
 
-@triton.jit(do_not_specialize=["n_planes", "channels", "n_iter", "height"])
+@triton.jit(do_not_specialize=["n_planes", "channels", "n_iter"])
 def forward_kernel(
     frame1: tl.tensor,
     frame2: tl.tensor,
@@ -274,13 +276,13 @@ def forward_kernel(
     n_planes: tl.tensor,
     channels: tl.tensor,
     n_iter: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     """Flow of all planes; frames [N, C, H, W], flow [N, 2 C, H, W], taps [C, 26], scalars [3]."""
-    size = height * WIDTH
+    size = HEIGHT * WIDTH
     plane = tl.program_id(0).to(tl.int64)
     fixed = scratch + plane * (FIXED + STATE) * size
     state = fixed + FIXED * size
@@ -288,16 +290,16 @@ def forward_kernel(
         kernel = taps + (plane % channels) * N_TAPS
         limit, rate, flow_taps, div = _coefficients(kernel, scalars)
         at = plane * size
-        _prepare(frame1 + at, frame2 + at, kernel, limit, fixed, height, WIDTH, ROWS, COLUMNS)
-        _clear(state, STATE, height, WIDTH, ROWS, COLUMNS)
+        _prepare(frame1 + at, frame2 + at, kernel, limit, fixed, HEIGHT, WIDTH, ROWS, COLUMNS)
+        _clear(state, STATE, HEIGHT, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         for _ in range(n_iter):
             _iterate(
-                fixed, state, state, limit, rate, flow_taps, div, height, WIDTH, ROWS, COLUMNS
+                fixed, state, state, limit, rate, flow_taps, div, HEIGHT, WIDTH, ROWS, COLUMNS
             )  # fmt: skip
         flow_x = flow + _flow_plane(plane, channels) * size
-        _copy(state, flow_x, 1, height, WIDTH, ROWS, COLUMNS)
-        _copy(state + size, flow_x + channels * size, 1, height, WIDTH, ROWS, COLUMNS)
+        _copy(state, flow_x, 1, HEIGHT, WIDTH, ROWS, COLUMNS)
+        _copy(state + size, flow_x + channels * size, 1, HEIGHT, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         plane += tl.num_programs(0)
 
@@ -313,7 +315,7 @@ def _dual_adjoint(
     flow: tl.tuple,
     div: tl.tuple,
     sums: tl.tuple,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -324,11 +326,11 @@ def _dual_adjoint(
     of ADJ_NEW; then it turns in place into the adjoint of the old p, and ADJ_D receives that of
     grad u. Adds, pixel by pixel, to the sums of tau/theta and of the four taps of grad u.
     """
-    size = height * WIDTH
+    size = HEIGHT * WIDTH
     s_rate, s0, s1, s2, s3 = sums
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
-        has_right, has_below = inside & (column < WIDTH - 1), inside & (row < height - 1)
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
+        has_right, has_below = inside & (column < WIDTH - 1), inside & (row < HEIGHT - 1)
         for component in tl.static_range(2):
             au = adjoint + (ADJ_NEW + component) * size + k
             a_here = tl.load(au, mask=inside, other=0)
@@ -389,7 +391,7 @@ def _primal_adjoint(
     limit: tl.tensor,
     flow: tl.tuple,
     sums: tl.tuple,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -400,10 +402,10 @@ def _primal_adjoint(
     ADJ_NEW and then replaced by the adjoint of the old u. Adds to the adjoints of the fixed fields
     and, pixel by pixel, to the sums of lambda theta and of the four taps of theta * divergence.
     """
-    size = height * WIDTH
+    size = HEIGHT * WIDTH
     s_limit, s0, s1, s2, s3 = sums
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         has_left, has_above = inside & (column > 0), inside & (row > 0)
         au = adjoint + ADJ_OLD * size + k
         ax, ay = tl.load(au, mask=inside, other=0), tl.load(au + size, mask=inside, other=0)
@@ -457,7 +459,7 @@ def _interior(
     row: tl.tensor,
     column: tl.tensor,
     inside: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     tap: tl.tensor,
     WIDTH: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor]:
@@ -467,11 +469,11 @@ def _interior(
     """
     dy, dx = tap // 3 - 1, tap % 3 - 1
     row, column, at = row - dy, column - dx, k - dy * WIDTH - dx
-    exists = inside & (row >= 0) & (row < height) & (column >= 0) & (column < WIDTH)
+    exists = inside & (row >= 0) & (row < HEIGHT) & (column >= 0) & (column < WIDTH)
     in_x = exists & (column > 0) & (column < WIDTH - 1)
-    in_y = exists & (row > 0) & (row < height - 1)
+    in_y = exists & (row > 0) & (row < HEIGHT - 1)
     adj_gx = tl.load(adjoint + at, mask=in_x, other=0)
-    return adj_gx, tl.load(adjoint + height * WIDTH + at, mask=in_y, other=0)
+    return adj_gx, tl.load(adjoint + HEIGHT * WIDTH + at, mask=in_y, other=0)
 
 
 @triton.jit
@@ -480,19 +482,19 @@ def _prepare_adjoint(
     adjoint: tl.tensor,
     grad1: tl.tensor,
     grad2: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ) -> None:
     """Adjoint of :func:`_prepare` for the frames."""
-    size = height * WIDTH
-    for start in range(0, height, ROWS):
-        row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
+    size = HEIGHT * WIDTH
+    for start in range(0, HEIGHT, ROWS):
+        row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
         rho_c = tl.load(adjoint + 2 * size + k, mask=inside, other=0)
         two = rho_c
         for tap in range(9):
-            adj_gx, adj_gy = _interior(adjoint, k, row, column, inside, height, tap, WIDTH)
+            adj_gx, adj_gy = _interior(adjoint, k, row, column, inside, HEIGHT, tap, WIDTH)
             two += tl.load(taps + tap) * adj_gx + tl.load(taps + IMAGE_Y + tap) * adj_gy
         tl.store(grad2 + k, two, mask=inside)
         # a border pixel of grad F2 is half the difference of it and its neighbour in frame 1
@@ -501,10 +503,10 @@ def _prepare_adjoint(
         one -= tl.load(gx, mask=inside & (column == 0), other=0)
         one += tl.load(gx - 1, mask=inside & (column == 1), other=0)
         one -= tl.load(gx + 1, mask=inside & (column == WIDTH - 2), other=0)
-        one += tl.load(gy, mask=inside & (row == height - 1), other=0)
+        one += tl.load(gy, mask=inside & (row == HEIGHT - 1), other=0)
         one -= tl.load(gy, mask=inside & (row == 0), other=0)
         one += tl.load(gy - WIDTH, mask=inside & (row == 1), other=0)
-        one -= tl.load(gy + WIDTH, mask=inside & (row == height - 2), other=0)
+        one -= tl.load(gy + WIDTH, mask=inside & (row == HEIGHT - 2), other=0)
         tl.store(grad1 + k, 0.5 * one - rho_c, mask=inside)
 
 
@@ -513,7 +515,7 @@ def _image_sums(
     frame2: tl.tensor,
     adjoint: tl.tensor,
     sums: tl.tensor,
-    height: tl.tensor,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -522,9 +524,9 @@ def _image_sums(
     for tap in range(9):
         x_sum = tl.zeros([ROWS, COLUMNS], frame2.dtype.element_ty)
         y_sum = x_sum
-        for start in range(0, height, ROWS):
-            row, column, inside, k = _tile(start, height, WIDTH, ROWS, COLUMNS)
-            adj_gx, adj_gy = _interior(adjoint, k, row, column, inside, height, tap, WIDTH)
+        for start in range(0, HEIGHT, ROWS):
+            row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
+            adj_gx, adj_gy = _interior(adjoint, k, row, column, inside, HEIGHT, tap, WIDTH)
             pixel = tl.load(frame2 + k, mask=inside, other=0)
             x_sum += adj_gx * pixel
             y_sum += adj_gy * pixel
@@ -560,7 +562,7 @@ def _store_sums(
     tl.store(sums + N_TAPS + 2, adj_rate / theta)
 
 
-@triton.jit(do_not_specialize=["n_planes", "channels", "n_iter", "segment", "height"])
+@triton.jit(do_not_specialize=["n_planes", "channels", "n_iter", "segment"])
 def backward_kernel(
     frame1: tl.tensor,
     frame2: tl.tensor,
@@ -575,8 +577,8 @@ def backward_kernel(
     channels: tl.tensor,
     n_iter: tl.tensor,
     segment: tl.tensor,
-    height: tl.tensor,
     WITH_SUMS: tl.constexpr,
+    HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -587,7 +589,7 @@ def backward_kernel(
     ``sums`` [planes, 29], float64, receives each plane's share of the gradients of the parameters
     if ``WITH_SUMS``.
     """
-    size = height * WIDTH
+    size = HEIGHT * WIDTH
     n_segments = (n_iter + segment - 1) // segment
     plane = tl.program_id(0).to(tl.int64)
     fields = FIXED + ADJOINT + STATE * (segment + n_segments)
@@ -600,22 +602,22 @@ def backward_kernel(
         kernel = taps + (plane % channels) * N_TAPS
         limit, rate, flow, div = _coefficients(kernel, scalars)
         at = plane * size
-        _prepare(frame1 + at, frame2 + at, kernel, limit, fixed, height, WIDTH, ROWS, COLUMNS)
-        _clear(adjoint, ADJOINT, height, WIDTH, ROWS, COLUMNS)
-        _clear(states, STATE, height, WIDTH, ROWS, COLUMNS)
+        _prepare(frame1 + at, frame2 + at, kernel, limit, fixed, HEIGHT, WIDTH, ROWS, COLUMNS)
+        _clear(adjoint, ADJOINT, HEIGHT, WIDTH, ROWS, COLUMNS)
+        _clear(states, STATE, HEIGHT, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         cot_x = cotangent + _flow_plane(plane, channels) * size
         cot_y = cot_x + channels * size
-        _copy(cot_x, adjoint + ADJ_OLD * size, 1, height, WIDTH, ROWS, COLUMNS)
-        _copy(cot_y, adjoint + (ADJ_OLD + 1) * size, 1, height, WIDTH, ROWS, COLUMNS)
+        _copy(cot_x, adjoint + ADJ_OLD * size, 1, HEIGHT, WIDTH, ROWS, COLUMNS)
+        _copy(cot_y, adjoint + (ADJ_OLD + 1) * size, 1, HEIGHT, WIDTH, ROWS, COLUMNS)
         tl.debug_barrier()
         for number in range(n_segments - 1):
             checkpoint = checkpoints + number * STATE * size
-            _copy(states, checkpoint, STATE, height, WIDTH, ROWS, COLUMNS)
+            _copy(states, checkpoint, STATE, HEIGHT, WIDTH, ROWS, COLUMNS)
             tl.debug_barrier()
             for _ in range(segment):
                 _iterate(
-                    fixed, states, states, limit, rate, flow, div, height, WIDTH, ROWS, COLUMNS
+                    fixed, states, states, limit, rate, flow, div, HEIGHT, WIDTH, ROWS, COLUMNS
                 )  # fmt: skip
         dual = (zero, zero, zero, zero, zero)
         primal = (zero, zero, zero, zero, zero)
@@ -623,33 +625,33 @@ def backward_kernel(
             number = n_segments - 1 - back
             if back > 0:
                 checkpoint = checkpoints + number * STATE * size
-                _copy(checkpoint, states, STATE, height, WIDTH, ROWS, COLUMNS)
+                _copy(checkpoint, states, STATE, HEIGHT, WIDTH, ROWS, COLUMNS)
                 tl.debug_barrier()
             length = min(segment, n_iter - number * segment)
             for t in range(length):
                 old = states + t * STATE * size
                 _iterate(
                     fixed, old, old + STATE * size, limit, rate, flow, div,
-                    height, WIDTH, ROWS, COLUMNS,
+                    HEIGHT, WIDTH, ROWS, COLUMNS,
                 )  # fmt: skip
             for done in range(length):
                 old = states + (length - 1 - done) * STATE * size
                 if back + done > 0:  # the last iteration's p is not used
                     found = _dual_adjoint(
                         old + STATE * size, adjoint, rate, flow, div, dual,
-                        height, WIDTH, ROWS, COLUMNS,
+                        HEIGHT, WIDTH, ROWS, COLUMNS,
                     )  # fmt: skip
                     dual = found if WITH_SUMS else dual
                     tl.debug_barrier()
                 found = _primal_adjoint(
-                    fixed, old, adjoint, limit, flow, primal, height, WIDTH, ROWS, COLUMNS
+                    fixed, old, adjoint, limit, flow, primal, HEIGHT, WIDTH, ROWS, COLUMNS
                 )  # fmt: skip
                 primal = found if WITH_SUMS else primal
                 tl.debug_barrier()
-        _prepare_adjoint(kernel, adjoint, grad1 + at, grad2 + at, height, WIDTH, ROWS, COLUMNS)
+        _prepare_adjoint(kernel, adjoint, grad1 + at, grad2 + at, HEIGHT, WIDTH, ROWS, COLUMNS)
         if WITH_SUMS:
             own = sums + plane * N_SUMS
-            _image_sums(frame2 + at, adjoint, own, height, WIDTH, ROWS, COLUMNS)
+            _image_sums(frame2 + at, adjoint, own, HEIGHT, WIDTH, ROWS, COLUMNS)
             _store_sums(kernel, scalars, dual, primal, own)
         tl.debug_barrier()
         plane += tl.num_programs(0)
@@ -691,8 +693,9 @@ def forward(
     programs = min(n_planes, _programs(FORWARD_WARPS, tile, multiprocessors))
     scratch = _scratch(frame1, programs, int(FIXED + STATE))
     forward_kernel[(len(scratch),)](
-        frame1, frame2, taps, scalars, flow, scratch, n_planes, channels, n_iter, height,
-        WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=1,
+        frame1, frame2, taps, scalars, flow, scratch, n_planes, channels, n_iter,
+        HEIGHT=height, WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns,
+        num_warps=tile.warps, num_stages=1,
     )  # fmt: skip
 
 
@@ -718,8 +721,9 @@ def backward(
     scratch, segment = _backward_scratch(frame1, n_iter, tile, multiprocessors)
     backward_kernel[(len(scratch),)](
         frame1, frame2, taps, scalars, cotangent, grad1, grad2, sums, scratch,
-        n_planes, channels, n_iter, segment, height, WITH_SUMS=with_sums,
-        WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns, num_warps=tile.warps, num_stages=1,
+        n_planes, channels, n_iter, segment, WITH_SUMS=with_sums,
+        HEIGHT=height, WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns,
+        num_warps=tile.warps, num_stages=1,
     )  # fmt: skip
     return grad1, grad2, sums
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -16,11 +17,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from repflow_pl.ops import available_backends, flow_cuda
 
+from . import triton_code
 from .flow_cases import RESULTS, Case, relative
 from .flow_reference import fused, reference, results_of, spatial_case
 
 ROOT = Path(__file__).parents[2]
 H100_MULTIPROCESSORS = 132
+OLDEST_TRITON = "3.6.0"  # of torch 2.11
 
 
 # --- without a GPU -------------------------------------------------------------------------------
@@ -49,36 +52,6 @@ def test_interpreted_on_all_golden_cases() -> None:
     _interpreted("-m", "slow")
 
 
-def _compiled(
-    kernel: str, size: tuple[int, int], dtype: str, with_sums: bool = True
-) -> tuple[dict[str, object], int]:
-    """A kernel's code for an H100 and its threads, as compiled for planes of this size."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-
-    from repflow_pl.ops import flow_cuda_kernels
-
-    function = getattr(flow_cuda_kernels, f"{kernel}_kernel")
-    tile = flow_cuda_kernels._tile_of(*size)
-    constants = {"WIDTH": size[1], "ROWS": tile.rows, "COLUMNS": tile.columns}
-    if kernel == "backward":
-        constants["WITH_SUMS"] = with_sums
-    integers = {"n_planes", "channels", "n_iter", "segment", "height"}
-    signature, aligned = {}, {}
-    for k, name in enumerate(function.arg_names):
-        if name in constants:
-            signature[name] = "constexpr"
-        elif name in integers:
-            signature[name] = "i32"
-        else:
-            signature[name] = "*fp64" if name == "sums" else f"*{dtype}"
-            aligned[(k,)] = [["tt.divisibility", 16]]
-    source = triton.compiler.ASTSource(function, signature, constants, aligned)
-    options = {"num_warps": tile.warps, "num_stages": 1}
-    code = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    return code.asm, 32 * tile.warps
-
-
 COMPILED = [
     ("forward", (28, 28), "fp32", True),
     ("backward", (28, 28), "fp32", True),
@@ -91,6 +64,7 @@ COMPILED = [
             ("forward", (28, 28), "fp64", True),
             ("backward", (28, 28), "fp32", False),
             ("backward", (7, 7), "fp32", True),
+            ("backward", (56, 56), "fp32", True),
             ("backward", (112, 112), "fp32", True),
             ("backward", (64, 1024), "fp32", True),
             ("backward", (28, 28), "fp64", True),
@@ -102,30 +76,43 @@ COMPILED = [
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is made for Linux")
 @pytest.mark.parametrize("kernel, size, dtype, with_sums", COMPILED)
 def test_compiles_for_an_h100(
-    kernel: str, size: tuple[int, int], dtype: str, with_sums: bool, tmp_path: Path
+    kernel: str, size: tuple[int, int], dtype: str, with_sums: bool
 ) -> None:
     """And its registers let a multiprocessor hold the warps that a launch counts on."""
-    asm, threads = _compiled(kernel, size, dtype, with_sums)
+    pytest.importorskip("triton")
+    _check_code(triton_code.compiled(kernel, size, dtype, with_sums))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is made for Linux")
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_compiles_with_the_oldest_triton(tmp_path: Path) -> None:
+    """That of the oldest torch allowed, whose code needs more registers; fetched for this test."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(tmp_path)]
+    fetched = subprocess.run([*pip, f"triton=={OLDEST_TRITON}"], capture_output=True, text=True)
+    if fetched.returncode:
+        pytest.skip(f"triton {OLDEST_TRITON} could not be fetched: {fetched.stderr[-200:]}")
+    for kernel, *size in (("forward", 28, 28), ("backward", 28, 28), ("backward", 56, 56)):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.ops.triton_code", kernel, *map(str, size)],
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        code = triton_code.TritonCode(**json.loads(done.stdout))
+        assert code.triton == OLDEST_TRITON
+        _check_code(code)
+
+
+def _check_code(code: triton_code.TritonCode) -> None:
     # a change of layout would pass fields through shared memory, which no phase needs
-    assert "ttg.convert_layout" not in str(asm["ttgir"])
-    from repflow_pl.ops import flow_cuda_kernels
-
-    cubin = tmp_path / "kernel.cubin"
-    cubin.write_bytes(asm["cubin"])  # type: ignore[arg-type]
-    import triton
-
-    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-    if not tool.exists():
-        pytest.skip("this triton has no cuobjdump to read the registers with")
-    usage = subprocess.run(
-        [str(tool), "-res-usage", str(cubin)], capture_output=True, text=True, check=True
-    ).stdout
-    found = {name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", usage)}
-    assert found["STACK"] + found["LOCAL"] <= 64  # bytes a thread: hardly a register is spilt
-    warps = getattr(flow_cuda_kernels, f"{kernel.upper()}_WARPS")
-    if dtype == "fp32":
-        assert found["REG"] * 32 * warps <= 65536
-    assert found["REG"] * threads <= 65536
+    assert not code.converts_layouts
+    assert code.spilt <= 64  # bytes a thread: hardly a register
+    assert code.registers * code.threads <= 65536
+    if code.dtype == "fp32":
+        assert code.registers * 32 * code.wanted_warps <= 65536
 
 
 def test_memory_of_the_backward() -> None:
