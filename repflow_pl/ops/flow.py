@@ -131,11 +131,11 @@ def joined_flow(
     This is what a backend writes: nothing is copied for a convolution that takes both.
     """
     _check(frame1, frame2, kernels, theta, lam, tau, n_iter)
-    run = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)].run
+    chosen = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)]
     dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
-    flow = run(
-        frame1.to(dtype),
-        frame2.to(dtype),
+    frames = (frame1, frame2) if chosen.reads_half else (frame1.to(dtype), frame2.to(dtype))
+    flow = chosen.run(
+        *frames,
         full_kernels(FlowKernels(*[kernel.to(dtype) for kernel in kernels])),
         theta.to(dtype).reshape(()),
         lam.to(dtype).reshape(()),
@@ -330,12 +330,13 @@ def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
 class _Backend(NamedTuple):
     run: Callable[..., Tensor]
     refusal: Callable[[Tensor], str | None]  # why it cannot run on such a frame; None where it can
+    reads_half: bool  # frames of 16 bits as they are; it computes in float32 and writes 16 bits
 
 
 _BACKENDS = {  # fastest first; eager, which runs everywhere, last
-    "cuda": _Backend(flow_cuda.op, flow_cuda.refusal),
-    "cpu": _Backend(flow_cpu.op, flow_cpu.refusal),
-    "eager": _Backend(_eager, lambda frame: None),
+    "cuda": _Backend(flow_cuda.op, flow_cuda.refusal, True),
+    "cpu": _Backend(flow_cpu.op, flow_cpu.refusal, False),
+    "eager": _Backend(_eager, lambda frame: None, False),
 }
 
 

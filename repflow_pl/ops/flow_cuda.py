@@ -1,7 +1,14 @@
-"""The fused CUDA backend of the flow op: Triton kernels behind a torch custom operator.
+"""The fused CUDA backend of the flow op: two sets of kernels behind a torch custom operator.
 
-The kernels are in :mod:`repflow_pl.ops.flow_cuda_kernels`. Every plane is computed on its own and
-gradients of shared parameters are summed over planes in a fixed order, without atomics.
+Those of cuda/flow.cu keep a plane's state in registers and shared memory. They are CUDA C++: a
+thread's pixels have to stay in its registers while their edges go to its neighbours, but Triton,
+whose threads cannot be told apart, moves a whole plane through memory for every shift by a pixel
+and pads it to powers of two. Compiler and launcher are NVIDIA's own bindings, which torch for CUDA
+installs. What those kernels do not take (float64, planes that no tiling fits, GPUs before 2020) is
+done by Triton's (:mod:`repflow_pl.ops.flow_cuda_kernels`), whose state lies in the GPU's memory.
+
+Every plane is computed on its own and gradients of shared parameters are summed over planes in a
+fixed order, without atomics.
 """
 
 from __future__ import annotations
@@ -10,12 +17,14 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from repflow_pl.ops.flow_cuda_tiling import Gpu
 from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
 
 #: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
@@ -62,35 +71,47 @@ def _kernels() -> ModuleType:
 
 
 @functools.cache
-def _multiprocessors(device: torch.device) -> int:
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+def _chip() -> ModuleType:
+    return importlib.import_module("repflow_pl.ops.flow_cuda_chip")
 
 
 # --- the operator and its gradient ---------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What kernels run on. `launch`: of cuda/flow.cu; None where only Triton's can run."""
+
+    gpu: Gpu
+    launch: Callable[..., bool] | None
+
+
 def launch_forward(
+    machine: Machine,
     frame1: Tensor,
     frame2: Tensor,
     image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
-    multiprocessors: int,
 ) -> Tensor:
     """Flow of frames [..., C, H, W] in any layout; image [C, 18], taps [C, 8], scalars [3]."""
     flow = empty_flow(frame1)
     if n_iter == 0 or frame1.numel() == 0:
         return flow.zero_()
-    kernels = torch.cat([image, taps], dim=1)
+    if machine.launch is not None and _chip().forward(
+        machine.gpu, machine.launch, frame1, frame2, image, taps, scalars, n_iter, flow
+    ):
+        return flow
     _kernels().forward(
-        frame1.contiguous(), frame2.contiguous(), kernels, scalars.contiguous(), n_iter,
-        multiprocessors, flow,
+        frame1.contiguous(), frame2.contiguous(), torch.cat([image, taps], dim=1),
+        scalars.contiguous(), n_iter, machine.gpu.multiprocessors, flow,
     )  # fmt: skip
     return flow
 
 
 def launch_backward(
+    machine: Machine,
     cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
@@ -100,28 +121,59 @@ def launch_backward(
     n_iter: int,
     with_frames: bool,
     with_sums: bool,
-    multiprocessors: int,
 ) -> Gradients:
     """Gradients of the frames, whoever needs them, and ``with_sums`` of the parameters."""
-    frame1, frame2 = frame1.contiguous(), frame2.contiguous()
+    grad1, grad2 = frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
     if n_iter == 0 or frame1.numel() == 0:
         nothing = split_sums(taps.new_zeros(len(taps), 29), image, taps, scalars)
-        return torch.zeros_like(frame1), torch.zeros_like(frame1), *nothing
-    grad1, grad2, sums = _kernels().backward(
-        cotangent.contiguous(), frame1, frame2,
-        torch.cat([image, taps], dim=1), scalars.contiguous(), n_iter, with_sums, multiprocessors,
-    )  # fmt: skip
-    return grad1, grad2, *split_sums(sums.sum(0), image, taps, scalars)
+        return grad1.zero_(), grad2.zero_(), *nothing
+    sums: Tensor | None = None
+    if machine.launch is not None:
+        sums = _chip().backward(
+            machine.gpu, machine.launch, cotangent, frame1, frame2, image, taps, scalars, n_iter,
+            with_sums, grad1, grad2,
+        )  # fmt: skip
+    if sums is None:
+        sums = _kernels().backward(
+            cotangent.contiguous(), frame1.contiguous(), frame2.contiguous(),
+            torch.cat([image, taps], dim=1), scalars.contiguous(), n_iter, with_sums,
+            machine.gpu.multiprocessors, grad1, grad2,
+        )  # fmt: skip
+    return grad1, grad2, *split_sums(sums, image, taps, scalars)
 
 
 def _on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
-    """The launch, with what the tensors' device has: Triton launches on the current one."""
+    """The launch, with what the tensors' device has: kernels start on the current one."""
 
     def launched(first: Tensor, *others: Tensor | int) -> Any:
         with torch.cuda.device(first.device):
-            return launch(first, *others, _multiprocessors(first.device))
+            return launch(_machine(first.device), first, *others)
 
     return launched
+
+
+@functools.cache
+def _machine(device: torch.device) -> Machine:
+    found = torch.cuda.get_device_properties(device)
+    gpu = Gpu(
+        multiprocessors=found.multi_processor_count,
+        shared_bytes=found.shared_memory_per_multiprocessor,
+        block_shared_bytes=found.shared_memory_per_block_optin,  # type: ignore[attr-defined]
+        clusters=found.major >= 9,
+    )
+    return Machine(gpu, _launcher(device))
+
+
+def _launcher(device: torch.device) -> Callable[..., bool] | None:
+    """That of cuda/flow.cu, where its compiler and this GPU are made for it."""
+    if torch.version.cuda is None:
+        return None
+    try:
+        driver = importlib.import_module("repflow_pl.ops.flow_cuda_driver")
+        launch: Callable[..., bool] = driver.launch
+        return launch if driver.supports(device) else None
+    except (ImportError, RuntimeError):  # bindings, or what they bind to, are not there
+        return None
 
 
 op = register("cuda", _on_its_device(launch_forward), _on_its_device(launch_backward))

@@ -125,6 +125,12 @@ def _coefficients(
 
 
 @triton.jit
+def _real(frame: tl.tensor, at: tl.tensor, mask: tl.tensor, fields: tl.tensor) -> tl.tensor:
+    """Pixels of a frame of any type as numbers of that of the fields."""
+    return tl.load(frame + at, mask=mask, other=0).to(fields.dtype.element_ty)
+
+
+@triton.jit
 def _prepare(
     frame1: tl.tensor,
     frame2: tl.tensor,
@@ -148,19 +154,19 @@ def _prepare(
             dy, dx = tap // 3 - 1, tap % 3 - 1
             exists = (row + dy >= 0) & (row + dy < HEIGHT) & (column + dx >= 0)
             exists = exists & (column + dx < WIDTH)
-            pixel = tl.load(frame2 + k + dy * WIDTH + dx, mask=inside & exists, other=0)
+            pixel = _real(frame2, k + dy * WIDTH + dx, inside & exists, fixed)
             gx += tl.load(taps + tap) * pixel
             gy += tl.load(taps + IMAGE_Y + tap) * pixel
-        one = tl.load(frame1 + k, mask=inside, other=0)
+        one = _real(frame1, k, inside, fixed)
         first, last = inside & (column == 0), inside & (column == WIDTH - 1)
-        gx = tl.where(first, 0.5 * (tl.load(frame1 + k + 1, mask=first, other=0) - one), gx)
-        gx = tl.where(last, 0.5 * (one - tl.load(frame1 + k - 1, mask=last, other=0)), gx)
+        gx = tl.where(first, 0.5 * (_real(frame1, k + 1, first, fixed) - one), gx)
+        gx = tl.where(last, 0.5 * (one - _real(frame1, k - 1, last, fixed)), gx)
         first, last = inside & (row == 0), inside & (row == HEIGHT - 1)
-        gy = tl.where(first, 0.5 * (tl.load(frame1 + k + WIDTH, mask=first, other=0) - one), gy)
-        gy = tl.where(last, 0.5 * (one - tl.load(frame1 + k - WIDTH, mask=last, other=0)), gy)
+        gy = tl.where(first, 0.5 * (_real(frame1, k + WIDTH, first, fixed) - one), gy)
+        gy = tl.where(last, 0.5 * (one - _real(frame1, k - WIDTH, last, fixed)), gy)
         tl.store(fixed + k, gx, mask=inside)
         tl.store(fixed + size + k, gy, mask=inside)
-        two = tl.load(frame2 + k, mask=inside, other=0)
+        two = _real(frame2, k, inside, fixed)
         tl.store(fixed + 2 * size + k, two - one + eps, mask=inside)
 
 
@@ -522,12 +528,12 @@ def _image_sums(
 ) -> None:
     """Adjoint of :func:`_prepare` for the image kernels."""
     for tap in range(9):
-        x_sum = tl.zeros([ROWS, COLUMNS], frame2.dtype.element_ty)
+        x_sum = tl.zeros([ROWS, COLUMNS], adjoint.dtype.element_ty)
         y_sum = x_sum
         for start in range(0, HEIGHT, ROWS):
             row, column, inside, k = _tile(start, HEIGHT, WIDTH, ROWS, COLUMNS)
             adj_gx, adj_gy = _interior(adjoint, k, row, column, inside, HEIGHT, tap, WIDTH)
-            pixel = tl.load(frame2 + k, mask=inside, other=0)
+            pixel = _real(frame2, k, inside, adjoint)
             x_sum += adj_gx * pixel
             y_sum += adj_gy * pixel
         tl.store(sums + tap, _total(x_sum))
@@ -597,7 +603,7 @@ def backward_kernel(
     adjoint = fixed + FIXED * size
     states = adjoint + ADJOINT * size
     checkpoints = states + STATE * (segment + 1) * size
-    zero = tl.zeros([ROWS, COLUMNS], frame1.dtype.element_ty)
+    zero = tl.zeros([ROWS, COLUMNS], scratch.dtype.element_ty)
     while plane < n_planes:
         kernel = taps + (plane % channels) * N_TAPS
         limit, rate, flow, div = _coefficients(kernel, scalars)
@@ -685,13 +691,13 @@ def forward(
 ) -> None:
     """Writes the flow [..., 2 C, H, W] of frames [..., C, H, W]; taps [C, 26], scalars [3].
 
-    All are contiguous and of one dtype.
+    All are contiguous; frames and flow of one dtype, taps and scalars of that of the arithmetic.
     """
     channels, height, width = frame1.shape[-3:]
     n_planes = frame1.numel() // (height * width)
     tile = _tile_of(height, width)
     programs = min(n_planes, _programs(FORWARD_WARPS, tile, multiprocessors))
-    scratch = _scratch(frame1, programs, int(FIXED + STATE))
+    scratch = _scratch(frame1, taps.dtype, programs, int(FIXED + STATE))
     forward_kernel[(len(scratch),)](
         frame1, frame2, taps, scalars, flow, scratch, n_planes, channels, n_iter,
         HEIGHT=height, WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns,
@@ -708,24 +714,25 @@ def backward(
     n_iter: int,
     with_sums: bool,
     multiprocessors: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of both frames and, if ``with_sums``, the sums [N, C, 29] of every plane, float64.
+    grad1: Tensor,
+    grad2: Tensor,
+) -> Tensor:
+    """Writes the gradients of both frames; if ``with_sums``, the parameters' [C, 29], float64.
 
     Tensors as for :func:`forward`, the cotangent as the flow; n_iter >= 1.
     """
     channels, height, width = frame1.shape[-3:]
     n_planes = frame1.numel() // (height * width)
-    grad1, grad2 = torch.empty_like(frame1), torch.empty_like(frame1)
     sums = frame1.new_zeros(n_planes // channels, channels, int(N_SUMS), dtype=torch.float64)
     tile = _tile_of(height, width)
-    scratch, segment = _backward_scratch(frame1, n_iter, tile, multiprocessors)
+    scratch, segment = _backward_scratch(frame1, taps.dtype, n_iter, tile, multiprocessors)
     backward_kernel[(len(scratch),)](
         frame1, frame2, taps, scalars, cotangent, grad1, grad2, sums, scratch,
         n_planes, channels, n_iter, segment, WITH_SUMS=with_sums,
         HEIGHT=height, WIDTH=width, ROWS=tile.rows, COLUMNS=tile.columns,
         num_warps=tile.warps, num_stages=1,
     )  # fmt: skip
-    return grad1, grad2, sums
+    return sums.sum(0)
 
 
 class _Tile(NamedTuple):
@@ -741,26 +748,26 @@ def _tile_of(height: int, width: int) -> _Tile:
 
 
 def _backward_scratch(
-    frame: Tensor, n_iter: int, tile: _Tile, multiprocessors: int
+    frame: Tensor, dtype: torch.dtype, n_iter: int, tile: _Tile, multiprocessors: int
 ) -> tuple[Tensor, int]:
     """The scratch, and the iterations between two checkpoints."""
     height, width = frame.shape[-2:]
     n_planes = frame.numel() // (height * width)
     programs = min(n_planes, _programs(BACKWARD_WARPS, tile, multiprocessors))
-    state_bytes = int(STATE) * height * width * frame.element_size()
+    state_bytes = int(STATE) * height * width * dtype.itemsize
     segment = segment_length(n_iter, programs * state_bytes, CACHE_BYTES)
     n_segments = -(-n_iter // segment)
     fields = int(FIXED + ADJOINT + STATE * (segment + n_segments))
-    return _scratch(frame, programs, fields), segment
+    return _scratch(frame, dtype, programs, fields), segment
 
 
 def _programs(warps: int, tile: _Tile, multiprocessors: int) -> int:
     return max(1, warps // tile.warps) * multiprocessors
 
 
-def _scratch(frame: Tensor, programs: int, fields: int) -> Tensor:
+def _scratch(frame: Tensor, dtype: torch.dtype, programs: int, fields: int) -> Tensor:
     """[programs, fields, H, W], with fewer programs where they would need too many bytes."""
     height, width = frame.shape[-2:]
-    program_bytes = fields * height * width * frame.element_size()
+    program_bytes = fields * height * width * dtype.itemsize
     programs = max(1, min(programs, SCRATCH_BYTES // program_bytes))
-    return frame.new_empty(programs, fields, height, width)
+    return frame.new_empty(programs, fields, height, width, dtype=dtype)

@@ -47,7 +47,8 @@ class FlowOp:
     ) -> Tensor:
         """As ``joined_flow`` of flow.py, for tensors of one dtype, float32 or float64.
 
-        The image kernels are [C, 3, 3].
+        Frames may be of 16 bits for a backend that reads them, all else then of float32. The image
+        kernels are [C, 3, 3].
         """
         flat = [kernel.flatten(1) for kernel in kernels]
         image, taps = torch.cat(flat[:2], dim=1), torch.cat(flat[2:], dim=1)

@@ -18,15 +18,24 @@ if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("runs under TRITON_INTERPRET=1", allow_module_level=True)
 
 from repflow_pl.ops import flow_cuda, flow_cuda_kernels
+from repflow_pl.ops.flow_cuda_tiling import Gpu
 
 from .flow_cases import RESULTS, Case, operator_inputs, relative
-from .flow_reference import fused, reference, results_of, spatial_case, spatial_golden_case
+from .flow_reference import (
+    fused,
+    half_precision_iterates_in_float32,
+    reference,
+    results_of,
+    spatial_case,
+    spatial_golden_case,
+)
 
 for operator, launch in (
     (flow_cuda.op.forward, flow_cuda.launch_forward),
     (flow_cuda.op.backward, flow_cuda.launch_backward),
 ):
-    operator.register_kernel("cpu")(functools.partial(launch, multiprocessors=1))
+    machine = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), launch=None)
+    operator.register_kernel("cpu")(functools.partial(launch, machine))
 
 
 def agree(case: Case, limit: float) -> None:
@@ -209,3 +218,10 @@ def test_compiles_in_one_graph() -> None:
     case = spatial_case((1, 2, 3, 4), 2)
     compiled = torch.compile(lambda tensors: fused(tensors, 2), fullgraph=True, backend="aot_eager")
     assert same(results_of(lambda leaves, _: compiled(leaves), case), results_of(fused, case))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_iterates_in_float32(dtype: torch.dtype) -> None:
+    # the interpreter does not round to bfloat16 but cuts off
+    cut_off = 2.0**-7 if dtype == torch.bfloat16 else 0
+    half_precision_iterates_in_float32(dtype, (1, 2, 5, 6), 3, cut_off)

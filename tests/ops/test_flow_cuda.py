@@ -138,7 +138,7 @@ def test_memory_of_the_backward() -> None:
 
     frame = torch.empty(120, 32, 28, 28, device="meta")
     tile = kernels._tile_of(28, 28)
-    scratch, _ = kernels._backward_scratch(frame, 20, tile, H100_MULTIPROCESSORS)
+    scratch, _ = kernels._backward_scratch(frame, frame.dtype, 20, tile, H100_MULTIPROCESSORS)
     sums = 120 * 32 * 29 * 8
     assert scratch.nbytes + sums <= autograd / 20
 
@@ -147,10 +147,14 @@ def test_scratch_is_bounded() -> None:
     kernels = pytest.importorskip("repflow_pl.ops.flow_cuda_kernels", exc_type=ImportError)
     frame = torch.empty(120, 32, 256, 256, dtype=torch.float64, device="meta")
     tile = kernels._tile_of(256, 256)
-    scratch, segment = kernels._backward_scratch(frame, 100, tile, H100_MULTIPROCESSORS)
+    scratch, segment = kernels._backward_scratch(
+        frame, frame.dtype, 100, tile, H100_MULTIPROCESSORS
+    )
     assert segment == 10
     assert 2**29 < scratch.nbytes <= 2**30
-    few, segment = kernels._backward_scratch(frame[:1, :1], 3, tile, H100_MULTIPROCESSORS)
+    few, segment = kernels._backward_scratch(
+        frame[:1, :1], frame.dtype, 3, tile, H100_MULTIPROCESSORS
+    )
     assert segment == 3 and len(few) == 1
 
 
