@@ -24,6 +24,7 @@ from torchvision.utils import flow_to_image
 
 from repflow_pl.cli import Options, status_of, train
 from repflow_pl.data.facts import facts_of
+from repflow_pl.data.floats import to_float
 from repflow_pl.data.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.tvl1 import tvl1
@@ -45,7 +46,6 @@ from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.specs import ModelSpec
 from repflow_pl.tables import Setting, split_tables
 from repflow_pl.training.jobs import Job, is_made
-from repflow_pl.training.module import to_float
 from repflow_pl.training.pictures import flow_fields
 from repflow_pl.training.ranks import check_machine
 from repflow_pl.training.run import first_views, load_trained

@@ -23,10 +23,12 @@ ORDER = (
     ("training",),
     ("launching",),
     ("report",),
+    ("showing",),
     ("profiles",),
     ("changes",),
     ("tables",),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
@@ -97,6 +99,15 @@ def loaded_by(statement: str) -> set[str]:
 def test_ops_and_layers_need_torch_alone() -> None:
     heavy = {"lightning", "torchvision", "pandas", "decord", "wandb", "cv2", "matplotlib", "scipy"}
     assert not loaded_by("import repflow_pl.layers.flow") & heavy
+
+
+def test_videos_are_shown_without_a_trainer() -> None:
+    heavy = {"lightning", "wandb", "sklearn", "scipy", "pandas"}
+    assert not loaded_by("import repflow_pl.showing.predict") & heavy
+
+
+def test_help_is_shown_without_torch() -> None:
+    assert not loaded_by("import repflow_pl.__main__") & {"torch", "numpy", "av", "cv2", "rich"}
 
 
 def test_the_command_line_starts_without_a_trainer() -> None:

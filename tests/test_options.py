@@ -20,12 +20,14 @@ import bench_training
 import publish
 import table_runtime
 
+NAME = "repflow_pl"
 START = 'if __name__ == "__main__":'
 SCRIPTS = [
     f"experiments/{path.name}" for path in sorted(EXPERIMENTS.glob("*.py"))
     if START in path.read_text(encoding="utf-8")
 ]  # fmt: skip
 COMMANDS = [
+    ("repflow_pl", "predict"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),
@@ -57,6 +59,8 @@ def test_every_option_says_its_default_once(
 def test_every_command_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     (names,) = re.findall(r"repflow_pl\.data \{(.*)\}", help_of(capsys, "repflow_pl.data"))
     assert {command[1] for command in COMMANDS if "data" in command[0]} == set(names.split(","))
+    (parts,) = re.findall(r"^usage: repflow \{(.*)\}", help_of(capsys, "repflow_pl"))
+    assert {command[1] for command in COMMANDS if command[0] == NAME} == set(parts.split(","))
     readers = {
         ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__main__")
         for path in (CHECKOUT / "repflow_pl").rglob("*.py")

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from repflow_pl.data.floats import to_float
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.profiles import Profile
 from repflow_pl.specs import ClipSpec, DataSpec, RunSpec
-from repflow_pl.training.module import build_optimiser, to_float
+from repflow_pl.training.module import build_optimiser
 
 RGB, FLOW, FCF = "RGB", "RGB + flow after block 3", "Flow-Conv-Flow after block 3"
 BLOCK = 3

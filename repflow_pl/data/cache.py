@@ -51,13 +51,16 @@ def open_frames(
     clip: ClipSpec,
     bound: int = MAPPED_BYTES,
     workers: int | None = None,
+    kept: bool = True,
 ) -> Reader:
-    """The set's prepared frames, kept in a cache where they fit into `bound` bytes.
+    """The set's prepared frames, kept in a cache where they fit into `bound` bytes, and are to be.
 
     What is not in the cache is put there first. It is shared by all runs with the same videos,
     `source_crop` and `size`.
     """
     source = DecodedFrames(video_set.root.absolute(), clip)
+    if not kept:
+        return Reader(source)
     by_path = sorted(video_set.videos, key=lambda video: video.path)
     arrays = FlatArrays.at(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",

@@ -116,6 +116,7 @@ class ClipDataset(Dataset[Sample]):
     Args:
         streams: what a view holds, in this order: `rgb` frames, `tvl1` fields, fields of fields.
         seed: of the random draws of training.
+        kept: whether prepared frames and fields are kept in the cache for the next time.
 
     Errors: UserError as `check_clip` says.
     """
@@ -128,6 +129,7 @@ class ClipDataset(Dataset[Sample]):
         streams: Sequence[DataStream] = ("rgb",),
         training: bool = False,
         seed: int = 0,
+        kept: bool = True,
     ) -> None:
         check_clip(video_set, clip, streams)
         self.videos = video_set.part(split)
@@ -137,9 +139,9 @@ class ClipDataset(Dataset[Sample]):
         self.seed = seed
         self.lost = 0
         self.readers: dict[DataStream, Reader] = {
-            stream: open_frames(video_set, clip)
+            stream: open_frames(video_set, clip, kept=kept)
             if stream == "rgb"
-            else open_fields(video_set, clip, twice=stream == "tvl1_twice")
+            else open_fields(video_set, clip, twice=stream == "tvl1_twice", kept=kept)
             for stream in streams
         }
 

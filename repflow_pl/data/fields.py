@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from repflow_pl.data.cache import DecodedFrames, preparation_key, prepared_shape
+from repflow_pl.data.decode import read_frames
 from repflow_pl.data.eight_bit import STEP, ZERO, to_bytes
 from repflow_pl.data.flat import FlatArrays
-from repflow_pl.data.flow_files import VIDEO_TIMEOUT, open_files
+from repflow_pl.data.flow_files import VIDEO_TIMEOUT, open_files, prepare_fields
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.data.reader import Reader
 from repflow_pl.data.tvl1 import Fields, TVL1Options, of_components, one_core, tvl1
@@ -60,12 +62,37 @@ class ComputedFields:
         return _between(lambda at: self.source.frames(video, at), solve, indices, last, stride, 2)
 
 
+@dataclass(frozen=True)
+class FreshFields:
+    """Computes the fields of the videos' own size that else lie beside them, see `Source`."""
+
+    root: Path
+    clip: ClipSpec
+
+    def read(self, video: Video, indices: Sequence[int]) -> Fields:
+        """See `Source`."""
+        one_core()
+
+        def pictures(at: list[int]) -> Fields:
+            return read_frames(self.root / video.path, at, video.access)
+
+        def solve(first: Fields, second: Fields) -> Fields:
+            return to_bytes(tvl1(first, second))
+
+        return _between(pictures, solve, indices, video.frames - 1, self.clip.stride, 2)
+
+    def finish(self, video: Video, frames: Fields) -> Fields:
+        """Them at the size of the clips."""
+        return prepare_fields(frames, self.clip)
+
+
 def open_fields(
     video_set: VideoSet,
     clip: ClipSpec,
     options: TVL1Options | None = None,
     workers: int | None = None,
     twice: bool = False,
+    kept: bool = True,
 ) -> Reader:
     """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
 
@@ -73,11 +100,17 @@ def open_fields(
 
     They are shared by all runs with the same videos, preparation, stride and options. There is no
     bound on their size but the disk: TV-L1 is too slow to be computed while training. Where
-    `clip.fields` names settings, the fields are those beside the videos, see `open_files`.
+    `clip.fields` names settings, the fields are those beside the videos, see `open_files`. Where
+    they are not to be kept, each is computed when it is asked for.
     """
     if clip.fields and not twice:
-        return open_files(video_set, clip, workers)
+        if kept:
+            return open_files(video_set, clip, workers)
+        return Reader(FreshFields(video_set.root.absolute(), clip), timeout=CLIP_TIMEOUT)
     options = options or TVL1Options()
+    if not kept:
+        frames = DecodedFrames(video_set.root.absolute(), clip)
+        return Reader(ComputedFields(frames, options, twice), timeout=CLIP_TIMEOUT)
     how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
     digest = hashlib.sha256(how.encode()).hexdigest()[:8]
     name = f"{preparation_key(video_set, clip)}-{digest}.u8"

@@ -137,8 +137,16 @@ class LateFusion(nn.Module):
         self.takes = tuple(tuple(places) for places in takes)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        scores = [
-            member(*(inputs[place] for place in places)).log_softmax(1)
+        return self.joined(self.of_each(*inputs))
+
+    def of_each(self, *inputs: Tensor) -> list[Tensor]:
+        """The members' own scores, [B, classes] each."""
+        return [
+            member(*(inputs[place] for place in places))
             for member, places in zip(self.members, self.takes, strict=True)
         ]
-        return torch.stack(scores).logsumexp(0) - math.log(len(scores))
+
+    def joined(self, scores: Sequence[Tensor]) -> Tensor:
+        """The fusion's of the members'."""
+        probabilities = torch.stack([each.log_softmax(1) for each in scores])
+        return probabilities.logsumexp(0) - math.log(len(scores))

@@ -11,8 +11,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
+from repflow_pl.training.trained import LAST
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+PREVIOUS = "previous.ckpt"
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

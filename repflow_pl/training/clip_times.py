@@ -11,12 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from repflow_pl.data.floats import to_float
 from repflow_pl.data.tvl1 import time_tvl1, to_bytes, tvl1
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import LateSpec, ModelSpec, streams_of
 from repflow_pl.training.measure import forward_ms, in_turns
 from repflow_pl.training.memory import freed_memory_kept
-from repflow_pl.training.module import to_float
 
 
 @dataclass(frozen=True)

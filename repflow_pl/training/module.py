@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from repflow_pl.data.clips import Batch
-from repflow_pl.data.tvl1 import STEP, ZERO
+from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
@@ -230,19 +230,6 @@ class VideoClassifier(L.LightningModule):
     @property
     def _of_this_epoch(self) -> tuple[Metric, ...]:
         return self.train_loss, self.train_top1
-
-
-def to_float(stream: Tensor) -> Tensor:
-    """uint8 [B, C, T, H, W] -> float32 around 0, contiguous, on the stream's device.
-
-    Pixels (C = 3) become 2x/255 - 1 (the released code uses its negative), TV-L1 fields (C = 2, or
-    4 for fields of fields) become pixels per frame.
-    """
-    # Batches have their channels last, in which layout convolutions would end in other last bits.
-    values = stream.to(torch.float32, memory_format=torch.contiguous_format)
-    if stream.shape[1] != 3:
-        return (values - ZERO) * STEP
-    return values / 127.5 - 1
 
 
 def build_optimiser(model: nn.Module, recipe: RecipeSpec) -> torch.optim.Optimizer:

@@ -19,6 +19,7 @@ from lightning.pytorch.plugins.environments import LightningEnvironment, TorchEl
 from torch import Tensor, nn
 
 from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.data.tvl1 import time_tvl1
@@ -36,7 +37,7 @@ from repflow_pl.specs import (
     training_streams_of,
 )
 from repflow_pl.strict import parse
-from repflow_pl.training.checkpoint import LAST, AtomicCheckpointIO, damage, usable_checkpoint
+from repflow_pl.training.checkpoint import AtomicCheckpointIO, damage, usable_checkpoint
 from repflow_pl.training.curve import CURVE, write_curve
 from repflow_pl.training.jobs import (
     Job,
@@ -48,7 +49,7 @@ from repflow_pl.training.jobs import (
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.measure import count_flops, measure_latency
 from repflow_pl.training.memory import freed_memory_kept
-from repflow_pl.training.module import VideoClassifier, to_float
+from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.pictures import FlowPictures
 from repflow_pl.training.predictions import PREDICTIONS, Predictions, numbered, write_predictions
 from repflow_pl.training.progress import EpochLines
@@ -56,6 +57,7 @@ from repflow_pl.training.ranks import under_torchrun
 from repflow_pl.training.result import Latency, RunResult, write_result
 from repflow_pl.training.stopping import RunCheckpoint
 from repflow_pl.training.tracking import log_result, tracked
+from repflow_pl.training.trained import LAST, network_state
 from repflow_pl.training.versions import versions
 
 EXAMPLES = 4
@@ -224,11 +226,8 @@ def load_trained(model: nn.Module, job: Job, out: Path, asked_by: str) -> None:
             f"{asked_by} needs the trained weights of {job.row!r} in {path} ({damaged}): "
             "remove it and run the table again: it is trained anew, and its result stays."
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    prefix = "model."
-    model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    )
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(network_state(checkpoint))
 
 
 def _predictions(module: VideoClassifier, video_set: VideoSet) -> Predictions:

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from repflow_pl.data.clips import Batch
+from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.module import ClipModule
 from repflow_pl.launching.launch import check, prepare
@@ -33,7 +34,7 @@ from repflow_pl.specs import (
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.measure import count_flops, measure_latency
-from repflow_pl.training.module import VideoClassifier, parameter_groups, to_float
+from repflow_pl.training.module import VideoClassifier, parameter_groups
 from repflow_pl.training.result import RunResult
 from repflow_pl.training.run import run
 

@@ -1,0 +1,108 @@
+"""The command `repflow`, also python -m repflow_pl: see --help."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from repflow_pl.ending import ended_by_signals
+from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
+from repflow_pl.options import add_options, new_parser, read
+from repflow_pl.showing.options import PredictOptions
+
+NAME = "repflow"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A part of the command: its options, what stands before them, and what it does."""
+
+    name: str
+    options: type[Any]
+    add_places: Callable[[ArgumentParser], None]
+    run: Callable[..., int]
+    """Takes the places by their names and the options; imports what it needs only when called."""
+
+    def parser(self) -> ArgumentParser:
+        """Its parser, for `options.read`."""
+        parser = new_parser(self.options.__doc__, prog=f"{NAME} {self.name}")
+        self.add_places(parser)
+        add_options(parser, self.options)
+        return parser
+
+    def call(self, arguments: Sequence[str]) -> int:
+        """Do it; the exit status."""
+        given = read(self.parser(), arguments).as_dict()
+        fields = self.options.__dataclass_fields__
+        options = self.options(**{name: given.pop(name) for name in list(given) if name in fields})
+        return self.run(options=options, **given)
+
+
+def _add_videos(parser: ArgumentParser) -> None:
+    parser.add_argument("videos", nargs="+", type=Path, help="files, or folders of videos")
+
+
+def _predict(videos: Sequence[Path], options: PredictOptions) -> int:
+    from repflow_pl.showing.predict import predict
+
+    return predict(videos, options)
+
+
+COMMANDS = {
+    command.name: command
+    for command in (Command("predict", PredictOptions, _add_videos, _predict),)
+}
+
+
+def whole_parser() -> ArgumentParser:
+    """All parts in one parser: for --help and a shell's completion."""
+    parser = new_parser("Representation flow, taken to your own videos.", prog=NAME)
+    parts = parser.add_subcommands(dest="command")
+    for command in COMMANDS.values():
+        short = (command.options.__doc__ or "").partition("\n")[0]
+        parts.add_subcommand(command.name, command.parser(), help=short)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one part of the command; 0, 1 where some of the work failed, 2 for a mistake."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        with ended_by_signals():
+            return _run(given)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print("interrupted.", file=sys.stderr)
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    except BrokenPipeError:  # what is printed goes to a program that has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        place = f" {error.filename}" if error.filename else ""
+        print(f"error: cannot write{place}: {error.strerror}; free some space.", file=sys.stderr)
+        return 2
+
+
+def _run(given: list[str]) -> int:
+    named = given[:1]
+    if "_ARGCOMPLETE" in os.environ or not named or named[0].startswith("-"):
+        read(whole_parser(), given)
+        raise UserError(f"name what to do: one of {', '.join(COMMANDS)}; see --help.")
+    if named[0] not in COMMANDS:
+        raise unknown("command", named[0], COMMANDS)
+    return COMMANDS[named[0]].call(given[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

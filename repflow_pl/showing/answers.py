@@ -1,0 +1,98 @@
+"""What a network answers to a video: class probabilities, averaged over its clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from repflow_pl.data.clips import ClipDataset, view_starts
+from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.errors import UserError
+from repflow_pl.showing.one_video import one_video
+from repflow_pl.showing.weights import Weights
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of one video."""
+
+    video: Path
+    frames: int
+    fps: float
+    classes: tuple[str, ...]
+    starts: tuple[int, ...]
+    """[views]: the frame at which each clip begins."""
+    span: int
+    """Frames from a clip's first to its last, both counted; beyond the video's end the last one is
+    held."""
+    views: Scores
+    """[views, classes]: class probabilities of the clips."""
+    members: tuple[tuple[str, Scores], ...] = ()
+    """Of a late fusion: the name and the probabilities, [classes], of each of its networks."""
+
+    @property
+    def scores(self) -> Scores:
+        """[classes]: the average over the clips."""
+        return mean_of(self.views)
+
+    def top(self, count: int, scores: Scores | None = None) -> list[tuple[str, float]]:
+        """The classes that score highest, the first one first; of a member where one is given."""
+        shown = self.scores if scores is None else scores
+        order = np.argsort(-shown, kind="stable")[:count]
+        return [(self.classes[k], float(shown[k])) for k in order]
+
+
+def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | None = None) -> Answer:
+    """What the network of the weights sees in a video.
+
+    Clips are prepared and scores averaged as in the evaluation of a run, so that a test video is
+    given the very answer that the run's result counts. Of a video that is shorter than a clip the
+    last frame is held.
+
+    Args:
+        process: that decodes, see `one_video`.
+        views: how many clips, spread uniformly; None for as many as the weights were measured with.
+
+    Errors: UserError where the video cannot be read or is too small.
+    """
+    said = weights.described
+    opened = one_video(path, said.classes, process)
+    (video,) = opened.videos
+    clip = dataclasses.replace(said.clip, short="hold", views=views or said.clip.views)
+    dataset = ClipDataset(opened, "test", clip, said.streams, kept=False)
+    for reader in dataset.readers.values():
+        reader.process = process  # to start one takes longer than a video
+    sample = dataset[0]
+    if sample.unread:
+        raise UserError(f"{path} cannot be read any more: look whether it is still being written.")
+    found = weights.scores(sample.inputs)
+    return Answer(
+        path,
+        video.frames,
+        video.fps,
+        said.classes,
+        tuple(view_starts(video.frames, clip, video.fps)),
+        clip.offsets(video.fps)[-1] + 1,
+        _of_views(found.joint, clip.crops),
+        tuple((name, mean_of(_of_views(each, clip.crops))) for name, each in found.members),
+    )
+
+
+def mean_of(views: Scores) -> Scores:
+    """[views, classes] -> [classes]."""
+    mean: Scores = views.mean(0)
+    return mean
+
+
+def _of_views(scores: Tensor, crops: int) -> Scores:
+    """[views x crops, classes] -> probabilities [views, classes]."""
+    probabilities = scores.double().softmax(1).unflatten(0, (-1, crops)).mean(1)
+    found: Scores = probabilities.numpy()
+    return found

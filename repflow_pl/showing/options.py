@@ -1,0 +1,40 @@
+"""What the command's parts are asked for. Imports neither torch nor a decoder: --help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from repflow_pl.errors import UserError
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Say what trained weights see in videos: the top classes of each, as a table.
+
+    A video that cannot be read is one sentence, the others go on, and the exit status is 1.
+    """
+
+    weights: Path | None = None
+    """A .safetensors file of repflow export, a run's folder or checkpoint, or the authors' file;
+    there is no default."""
+    top: int = 5
+    """Classes that are shown of each video, the best first."""
+    json: bool = False
+    """Print JSON in the place of the table, which is the default."""
+    csv: bool = False
+    """Print CSV, a line for each video and class, in the place of the table, which is the
+    default."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1 and the like; by default a GPU where there is one."""
+    iterations: int | None = None
+    """Of the flow layers of the authors' files; by default what the file tells."""
+    classes: Path | None = None
+    """A text file with a class's name on each line, in the order of the scores; by default the
+    weights' own names."""
+
+    def __post_init__(self) -> None:
+        if self.json and self.csv:
+            raise UserError("--json and --csv are two ways to print: name one.")
+        if self.top < 1:
+            raise UserError("--top is a count of 1 or more.")

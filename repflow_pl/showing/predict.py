@@ -1,0 +1,136 @@
+"""`repflow predict`: the top classes of each video, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.parallel import progress_bar
+from repflow_pl.errors import UserError
+from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.loading import asked_weights
+from repflow_pl.showing.one_video import TIMEOUT, videos_of
+from repflow_pl.showing.options import PredictOptions
+from repflow_pl.showing.weights import Weights
+
+BAR = 20
+"""Letters of a table's bar at a probability of 1."""
+
+
+def predict(videos: Sequence[Path], options: PredictOptions) -> int:
+    """Ask about each video and print the answers; 0, or 1 where one could not be read.
+
+    Errors: UserError for weights that cannot be had.
+    """
+    weights = asked_weights(options.weights, options.device, options.iterations, options.classes)
+    asked = list(videos_of(videos))
+    found = list(_answers(weights, asked))
+    answers = [each for each in found if isinstance(each, Answer)]
+    if options.json:
+        json.dump(as_json(weights, asked, found, options.top), sys.stdout, indent=1)
+        print()
+    elif options.csv:
+        write_csv(answers, options.top, sys.stdout)
+    else:
+        Console(soft_wrap=False).print(as_table(answers, options.top))
+    for each in found:
+        if isinstance(each, UserError):
+            print(f"error: {each}", file=sys.stderr)
+    return 0 if len(answers) == len(found) else 1
+
+
+def _answers(weights: Weights, videos: Sequence[Path]) -> Iterator[Answer | UserError]:
+    """Of each video in order, with the error of one in its place."""
+    process = IsolatedProcess(TIMEOUT)
+    try:
+        with progress_bar("Asking", len(videos)) as advance:
+            for path in videos:
+                try:
+                    yield ask(weights, path, process)
+                except UserError as error:
+                    yield error
+                advance()
+    finally:
+        process.stop()
+
+
+def as_table(answers: Sequence[Answer], top: int) -> Table:
+    """A line for each video and class; with the members' own answers where there are some."""
+    members = [name for name, _ in answers[0].members] if answers else []
+    table = Table(Column("video", overflow="fold"), "class", "score", "")
+    for name in members:
+        table.add_column(name)
+    for answer in answers:
+        ranked = answer.top(top)
+        beside = [answer.top(top, scores) for _, scores in answer.members]
+        for line, (label, score) in enumerate(ranked):
+            others = (f"{each[line][0]} {each[line][1]:.3f}" for each in beside)
+            table.add_row(
+                Text("" if line else str(answer.video)),
+                Text(label),
+                f"{score:.3f}",
+                "█" * round(BAR * score),
+                *map(Text, others),
+                end_section=line == len(ranked) - 1,
+            )
+    return table
+
+
+def write_csv(answers: Sequence[Answer], top: int, stream: TextIO) -> None:
+    """A line for each video and class, with a header."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("video", "rank", "class", "score"))
+    for answer in answers:
+        for rank, (label, score) in enumerate(answer.top(top), start=1):
+            writer.writerow((answer.video, rank, label, f"{score:.6f}"))
+
+
+def as_json(
+    weights: Weights, videos: Sequence[Path], found: Sequence[Answer | UserError], top: int
+) -> dict[str, Any]:
+    """The answers as plain values; a video without one has its error."""
+    return {
+        "classes": list(weights.described.classes),
+        "videos": [
+            {"video": str(path), "error": str(each)}
+            if isinstance(each, UserError)
+            else _video_json(each, top)
+            for path, each in zip(videos, found, strict=True)
+        ],
+    }
+
+
+def _video_json(answer: Answer, top: int) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "video": str(answer.video),
+        "frames": answer.frames,
+        "fps": answer.fps,
+        "top": _ranked(answer.top(top)),
+        "clips": [
+            {"first_frame": start, "scores": _rounded(scores)}
+            for start, scores in zip(answer.starts, answer.views.tolist(), strict=True)
+        ],
+    }
+    if answer.members:
+        said["members"] = [
+            {"network": name, "top": _ranked(answer.top(top, scores))}
+            for name, scores in answer.members
+        ]
+    return said
+
+
+def _ranked(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"class": label, "score": round(score, 6)} for label, score in top]
+
+
+def _rounded(scores: Sequence[float]) -> list[float]:
+    return [round(score, 6) for score in scores]

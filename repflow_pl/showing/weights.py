@@ -1,0 +1,287 @@
+"""Weights that need nothing beside them: the network, its classes and how its clips are prepared.
+
+A file of ours is a safetensors file whose metadata says all that, as JSON under the key KEY. A
+run's checkpoint is completed by what its folder says, the authors' released file by what is known
+of its training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from repflow_pl.data.facts import facts_path, read_facts
+from repflow_pl.data.floats import to_float
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
+from repflow_pl.models.build import build_model
+from repflow_pl.models.released import load_released
+from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
+from repflow_pl.models.streams import LateFusion
+from repflow_pl.specs import (
+    ClipSpec,
+    DataStream,
+    LateSpec,
+    ModelSpec,
+    Precision,
+    RunSpec,
+    Stream,
+    spec_hash,
+    streams_of,
+    to_dict,
+)
+from repflow_pl.strict import parse
+from repflow_pl.training.trained import LAST, network_state
+
+KEY = "repflow_pl"
+"""Of the metadata of a safetensors file."""
+SUFFIX = ".safetensors"
+STREAMS: dict[Stream, str] = {
+    "rgb": "RGB",
+    "grey": "grey frames",
+    "rgb_diff": "RGB differences",
+    "tvl1": "TV-L1",
+    "tvl1_twice": "TV-L1 of TV-L1",
+}
+RELEASED_CLIP = ClipSpec(
+    frames=16, stride=2, size=128, crop=(112, 112), views=10, short="hold"
+)  # as the paper profile, which follows the released recipe
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a weights file says beside the tensors."""
+
+    model: ModelSpec | LateSpec | ReleasedSpec
+    clip: ClipSpec
+    classes: tuple[str, ...]
+    precision: Precision = "32"
+    """That the network was evaluated in."""
+    pixels: Literal["-1..1", "1..-1"] = "-1..1"
+    """What black and white are for the network."""
+    card: str = ""
+    """For people, in markdown: data, figures, limits, licences."""
+    version: Literal[1] = 1
+
+    @property
+    def streams(self) -> tuple[DataStream, ...]:
+        """What the network is given, in its order."""
+        return ("rgb",) if isinstance(self.model, ReleasedSpec) else streams_of(self.model)
+
+
+class Scores(NamedTuple):
+    """Class scores of clips before the softmax, float32 [V, classes] on the CPU."""
+
+    joint: Tensor
+    members: tuple[tuple[str, Tensor], ...]
+    """Name and scores of each network of a late fusion; none of a network that stands alone."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network in eval mode, and all that is needed to ask it."""
+
+    network: nn.Module
+    described: Described
+
+    @torch.no_grad()
+    def scores(self, views: Sequence[Tensor]) -> Scores:
+        """What the network says to clips, as evaluation computes it.
+
+        Shapes: uint8 [V, C, T, H, W], one for each stream.
+        """
+        device = next(self.network.parameters()).device
+        inputs = [to_float(stream.to(device)) for stream in views]
+        if self.described.pixels == "1..-1":
+            inputs = [-stream for stream in inputs]
+        mixed = self.described.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            if not isinstance(self.network, LateFusion):
+                return Scores(self.network(*inputs).float().cpu(), ())
+            members = self.network.of_each(*inputs)
+            joint = self.network.joined(members)
+        assert isinstance(self.described.model, LateSpec)
+        names = [name_of(member.model) for member in self.described.model.members]
+        each = [scores.float().cpu() for scores in members]
+        return Scores(joint.float().cpu(), tuple(zip(names, each, strict=True)))
+
+
+def name_of(model: ModelSpec | LateSpec | ReleasedSpec) -> str:
+    """A network in a few words: what it sees, and what in it represents motion."""
+    if isinstance(model, ReleasedSpec):
+        return model.name
+    if isinstance(model, LateSpec):
+        return " + ".join(name_of(member.model) for member in model.members)
+    name = f"{model.backbone} on {STREAMS[model.stream]}"
+    if model.flow is not None:
+        at = f"after block {model.flow.after_block}" if model.flow.after_block else "on the input"
+        return f"{name}, flow layer {at}"
+    return f"{name}, {model.motion.kind}" if model.motion is not None else name
+
+
+def load_weights(path: Path, iterations: int | None = None, classes: Sequence[str] = ()) -> Weights:
+    """The weights of a file of ours, of a run (its folder or a checkpoint in it), or the authors'.
+
+    Nothing in a file is executed, and nothing is downloaded.
+
+    Args:
+        iterations: of the flow layers of the authors' networks, whose files may not tell them.
+        classes: names in the order of the scores, where the file has none or others.
+
+    Errors: UserError for what cannot be read or is something else.
+    """
+    path = path.absolute()
+    if path.is_dir():
+        found = _of_run(path, path / LAST)
+    elif path.suffix == SUFFIX:
+        found = _of_ours(path)
+    elif (path.parent / "spec.json").is_file():
+        found = _of_run(path.parent, path)
+    else:
+        found = _of_released(path, iterations)
+    if classes:
+        found = dataclasses.replace(found, described=_named(found.described, classes))
+    found.network.eval()
+    return found
+
+
+def save_weights(path: Path, weights: Weights) -> None:
+    """Write a file of ours. Errors: UserError where the place cannot be written."""
+    from safetensors.torch import save
+
+    said = json.dumps(to_dict(weights.described), sort_keys=True)
+    state = {name: value.contiguous() for name, value in weights.network.state_dict().items()}
+    with atomic_write(path, "wb") as stream:
+        stream.write(save(state, {KEY: said}))
+
+
+def _of_ours(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as content:
+            said = (content.metadata() or {}).get(KEY)
+            state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"there are no weights in {path}: name another file.") from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is damaged ({_line(error)}): get it again.") from error
+    if said is None:
+        raise UserError(
+            f"{path} does not say what network it is of: it was not written by repflow_pl."
+        )
+    try:
+        described = parse(Described, json.loads(said))
+    except ValueError as error:
+        raise UserError(
+            f"{path} was written by another version of repflow_pl ({error}): export it again."
+        ) from error
+    network = _network(described.model, len(described.classes))
+    return Weights(_filled(network, state, path), described)
+
+
+def _of_run(folder: Path, checkpoint: Path) -> Weights:
+    spec = _spec_of(folder)
+    runs = folder.parent.parent
+    facts = facts_path(runs, spec.data.name, spec.data.fingerprint)
+    if not facts.is_file():
+        raise UserError(
+            f"{folder} does not say how its classes are called, {facts} does and is not there: "
+            "copy it there, too."
+        )
+    classes = read_facts(facts).classes
+    if not classes:
+        raise UserError(
+            f"{facts} is of an older version and has no names of classes: run a table on that data "
+            "set again, which completes it."
+        )
+    network = _network(spec.model, len(classes))
+    if isinstance(spec.model, LateSpec):
+        members = [runs / spec_hash(member) / folder.name for member in spec.model.members]
+        for part, place in zip(network.members, members, strict=True):  # type: ignore[arg-type]
+            _filled(part, _checkpoint_state(place / LAST), place / LAST)
+    else:
+        _filled(network, _checkpoint_state(checkpoint), checkpoint)
+    return Weights(network, Described(spec.model, spec.data.clip, classes, spec.recipe.precision))
+
+
+def _spec_of(folder: Path) -> RunSpec:
+    path = folder / "spec.json"
+    try:
+        return parse(RunSpec, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder} is no folder of a run, which has a spec.json: name runs/<hash>/seed<k>."
+        ) from None
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged or of another version ({error}): run its table again."
+        ) from error
+
+
+def _checkpoint_state(path: Path) -> dict[str, Tensor]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return network_state(checkpoint)
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no checkpoint {path}: results travel without their weights; train the run."
+        ) from None
+    except Exception as error:  # a damaged file makes the reader fail in any way
+        raise UserError(
+            f"{path} is damaged or no checkpoint of a run ({_line(error)}): name another one."
+        ) from error
+
+
+def _of_released(path: Path, iterations: int | None) -> Weights:
+    network = load_released(path, iterations)
+    spec = network.spec
+    classes = tuple(f"class {number}" for number in range(spec.classes))
+    negative = spec.family == "fcf"
+    described = Described(spec, RELEASED_CLIP, classes, pixels="1..-1" if negative else "-1..1")
+    return Weights(network.float(), described)
+
+
+def _named(described: Described, classes: Sequence[str]) -> Described:
+    if len(classes) != len(described.classes):
+        raise UserError(
+            f"the network has {len(described.classes)} classes and {len(classes)} names were "
+            "given: give one a line, in the order of its scores."
+        )
+    return dataclasses.replace(described, classes=tuple(classes))
+
+
+def _network(model: ModelSpec | LateSpec | ReleasedSpec, classes: int) -> nn.Module:
+    """The network of a spec, for weights of our own: no others are fetched for it."""
+    if isinstance(model, ReleasedSpec):
+        return ReleasedNetwork(model)
+    return build_model(_untrained(model), classes)
+
+
+def _untrained(model: ModelSpec | LateSpec) -> ModelSpec | LateSpec:
+    if isinstance(model, ModelSpec):
+        return dataclasses.replace(model, pretrained=False)
+    members = (dataclasses.replace(m, model=_untrained(m.model)) for m in model.members)
+    return LateSpec(tuple(members))
+
+
+def _filled(network: nn.Module, state: Mapping[str, Any], path: Path) -> nn.Module:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(
+            f"the weights in {path} are not those of the network that it names "
+            f"({_line(error)}): get it again."
+        ) from error
+    return network
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
