@@ -17,7 +17,7 @@ from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.machine import Machine
 
-CLIP = ClipSpec(frames=4, size=40, crop=(32, 32), views=3, crops=2)
+CLIP = ClipSpec(frames=4, size=64, crop=(48, 48), views=3, crops=2)
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
 
 
@@ -48,7 +48,7 @@ def trained(
         jobs = left_to_do(out, [Job("t", f"row {k}", spec, 0) for k, spec in enumerate(specs)])
         prepare(jobs, videos)
         machine = Machine(out, wandb="disabled", console=Console(file=io.StringIO()))
-        assert not launch(jobs, videos, machine)
+        assert not launch(jobs, [videos], machine)
         facts_of(videos, out / "runs")
     folders = [run_folder(out, spec, 0) for spec in specs]
     yield Trained(videos, folders[0], folders[2])
