@@ -30,8 +30,11 @@ def counted(claims: ClaimsBySet) -> str:
     return " ".join(sentences)
 
 
-def claims_page(claims: ClaimsBySet) -> str:
-    """The page. Links are relative to the folder of the tables."""
+def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
+    """The page. Links are relative to the folder of the tables.
+
+    `why`: the pages, as `ucf101/why`, that look into why places differ.
+    """
     parts = [
         "# The paper's claims",
         f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})",
@@ -55,6 +58,12 @@ def claims_page(claims: ClaimsBySet) -> str:
         ]
         parts.append(f"The paper: {any_claim.source}. Rows: {', '.join(links)}.")
         parts.append(_grid(table, claims))
+    if why:
+        parts += [
+            "## Why",
+            "What lies behind the order of the places, one thing changed at a time, and what the "
+            f"layers see there: {', '.join(f'[{page}]({page}.md)' for page in why)}.",
+        ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -19,6 +19,9 @@ from repflow_pl.report.plot_claims import plot_claims
 BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
 README_TABLE = ("motion_shapes", "placement")
 
+WHY = ("why", "fields")
+"""The pages that look into why claims hold or fail."""
+
 INTRODUCTION = """\
 # Tables
 
@@ -65,7 +68,8 @@ def join(
     _write(written[0], joined(pages, introduction))
     if claims:
         written.append(tables / CLAIMS)
-        _write(written[-1], claims_page(claims))
+        why = [f"{page.data}/{page.name}" for page in pages if page.name in WHY]
+        _write(written[-1], claims_page(claims, why))
         with atomic_write(tables / PICTURE, "wb") as stream:
             stream.write(plot_claims(claims))
     main = [page for page in pages if (page.data, page.name) == README_TABLE]

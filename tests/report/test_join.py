@@ -47,6 +47,18 @@ def test_joined_page(tables: Path) -> None:
     assert "(https://example.org)" in page and "(#top)" in page
 
 
+def test_the_claims_name_the_pages_that_look_into_why(tables: Path) -> None:
+    join(tables)
+    assert "## Why" not in (tables / PAGE).read_text(encoding="utf-8")
+    for name in ("why", "fields"):
+        (tables / "ut_interaction" / f"{name}.md").write_text(f"# {name}\n")
+    join(tables)
+    page = (tables / PAGE).read_text(encoding="utf-8")
+    links = targets(page.partition("## Why")[2])
+    assert sorted(links) == ["ut_interaction/fields.md", "ut_interaction/why.md"]
+    assert all((tables / link).is_file() for link in links)
+
+
 def test_links_lead_to_files(tables: Path) -> None:
     readme = tables.parent / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n")
