@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from repflow_pl.extras import needs
 
-from repflow_pl.ending import ended_by_signals
-from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
-from repflow_pl.options import add_options, new_parser, read
-from repflow_pl.showing.options import PredictOptions
+with needs("video", program=True, signals=True):
+    from jsonargparse import ArgumentParser
+
+    from repflow_pl.ending import ended_by_signals
+    from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
+    from repflow_pl.options import add_options, new_parser, read
+    from repflow_pl.showing.options import PredictOptions
 
 NAME = "repflow"
 

@@ -11,32 +11,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
+from repflow_pl.extras import needs
 
-from repflow_pl.data.decode import Decoder, choose_decoder
-from repflow_pl.data.facts import DataFacts, facts_of, facts_path
-from repflow_pl.data.flow_files import fields_beside
-from repflow_pl.data.index import VideoSet, known_set, open_set
-from repflow_pl.ending import die_with_parent, ended_by_signals
-from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
-from repflow_pl.files import check_writable
-from repflow_pl.launching.slurm import Slurm
-from repflow_pl.options import add_options, new_parser, read, take
-from repflow_pl.report.choose import Numbered, choose_rows
-from repflow_pl.report.join import join_yours
-from repflow_pl.report.page import YOURS, Rendered
-from repflow_pl.report.table import Table
-from repflow_pl.specs import spec_hash
-from repflow_pl.tables import (
-    Setting,
-    TableBuilder,
-    averages,
-    kept_tables,
-    split_tables,
-    write_table,
-)
-from repflow_pl.training.jobs import Job, left_to_do, ordered
-from repflow_pl.training.ranks import check_machine, is_main_process, under_torchrun
+with needs("train", program=True, signals=True):
+    from rich.console import Console
+
+    from repflow_pl.data.decode import Decoder, choose_decoder
+    from repflow_pl.data.facts import DataFacts, facts_of, facts_path
+    from repflow_pl.data.flow_files import fields_beside
+    from repflow_pl.data.index import VideoSet, known_set, open_set
+    from repflow_pl.ending import die_with_parent, ended_by_signals
+    from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
+    from repflow_pl.files import check_writable
+    from repflow_pl.launching.slurm import Slurm
+    from repflow_pl.options import add_options, new_parser, read, take
+    from repflow_pl.report.choose import Numbered, choose_rows
+    from repflow_pl.report.join import join_yours
+    from repflow_pl.report.page import YOURS, Rendered
+    from repflow_pl.report.table import Table
+    from repflow_pl.specs import spec_hash
+    from repflow_pl.tables import (
+        Setting,
+        TableBuilder,
+        averages,
+        kept_tables,
+        split_tables,
+        write_table,
+    )
+    from repflow_pl.training.jobs import Job, left_to_do, ordered
+    from repflow_pl.training.ranks import check_machine, is_main_process, under_torchrun
 
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
@@ -65,7 +68,8 @@ class Options:
     """slurm: each run is a job of a cluster; this command waits for them. See --slurm.*."""
     slurm: Slurm = field(default_factory=Slurm)
     wandb: Literal["offline", "online", "disabled"] | None = None
-    """Where curves and pictures go; by default online if you are logged in to W&B, else offline."""
+    """Where curves and pictures go; by default online if you are logged in to W&B, else offline,
+    and nowhere where it is not installed."""
     out: Path = Path()
     """Folder that gets runs/, wandb/ and tables/yours/. Tables are in tables/yours/<data>/; the
     paper profile and another backbone have folders of their own, <data>-<profile>-<backbone>/."""
@@ -168,6 +172,8 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
         else:
             _write(tables, facts, options.from_results, options, console)
         return 0
+    if options.wandb in ("offline", "online"):
+        needs("wandb")
     runs = options.out / "runs"
     check_writable(runs)
     if options.decoder is not None:

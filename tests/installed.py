@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pytest brings it
+    import tomli as tomllib
 
 # Python imports a module of this name before all others, also in the processes that are started.
 HOOK = """
@@ -51,6 +57,13 @@ def all_but(*kept: str) -> set[str]:
         for module, packages in metadata.packages_distributions().items()
         if not needed.intersection(map(_plain, packages)) and module != "repflow_pl"
     }
+
+
+def extras_of() -> dict[str, list[str]]:
+    """The requirements of each extra in pyproject.toml."""
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    lists: dict[str, list[str]] = tomllib.loads(text)["project"]["optional-dependencies"]
+    return lists
 
 
 def _plain(name: str) -> str:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "repflow_pl"
 
 # A module may import what stands before it, and its own line.
 ORDER = (
-    ("errors", "specs", "strict"),
+    ("errors", "extras", "specs", "strict"),
     ("ending", "files", "options"),
     ("ops",),
     ("layers",),

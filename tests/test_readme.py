@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +23,7 @@ from repflow_pl.tables import NOT_TIMED, split_tables
 from repflow_pl.training.ranks import check_machine
 from tests.data.layouts import hmdb51_files, ucf101_files
 from tests.data.test_ut_interaction import make_archive
+from tests.installed import extras_of
 from tests.models.test_released import DESCRIBED, hollow, saved
 from tests.programs import CHECKOUT, EXPERIMENTS, run
 
@@ -149,9 +149,11 @@ def made(words: list[str]) -> None:
 
 def installed(words: list[str]) -> None:
     """pip: the checkout is what is installed, and it has these extras."""
-    (extras,) = re.findall(r"^\.\[(.*)\]$", words[-1])
-    known = metadata.metadata("repflow-pl").get_all("Provides-Extra") or []
-    assert words[1:3] == ["install", "-e"] and set(extras.split(",")) <= set(known)
+    (extras,) = re.findall(r"^\.(?:\[(.*)\])?$", words[-1])
+    assert (
+        words[1:3] == ["install", "-e"]
+        and set(filter(None, extras.split(","))) <= extras_of().keys()
+    )
 
 
 def distributed(words: list[str]) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from repflow_pl.ending import ended_by_signals
-from repflow_pl.errors import INTERRUPTED, UserError
-from repflow_pl.files import check_writable
-from repflow_pl.options import arguments_of
-from repflow_pl.report.join import join_yours
-from repflow_pl.report.page import YOURS, write_page
+from repflow_pl.extras import needs
+
+with needs("train", program=True, signals=True):
+    from repflow_pl.ending import ended_by_signals
+    from repflow_pl.errors import INTERRUPTED, UserError
+    from repflow_pl.files import check_writable
+    from repflow_pl.options import arguments_of
+    from repflow_pl.report.join import join_yours
+    from repflow_pl.report.page import YOURS, write_page
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,6 @@ import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,6 +28,7 @@ from repflow_pl.data import decode_pyav
 from repflow_pl.data.avi import at_places, shown_at
 from repflow_pl.data.decode_pyav import Access, DecodeError, Probe
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.extras import command, extra_of, is_installed
 
 if TYPE_CHECKING:
     import decord
@@ -47,7 +47,7 @@ __all__ = [
 
 Decoder = Literal["decord", "pyav"]
 MODULES: dict[Decoder, str] = {"pyav": "av", "decord": "decord"}
-"""What they are imported as, the preferred one first; the names of their packages as well."""
+"""What they are imported as, the preferred one first."""
 VARIABLE = "REPFLOW_DECODER"
 """Environment variable that names the decoder, for this process and those that it starts."""
 
@@ -70,18 +70,14 @@ def chosen_decoder() -> Decoder:
     if asked and asked not in MODULES:
         raise unknown("decoder", asked, MODULES)
     for name in MODULES:
-        if asked in (None, "", name) and _is_installed(name):
+        if asked in (None, "", name) and is_installed(MODULES[name]):
             return name
     if not asked:
-        raise UserError("no decoder of videos is installed; run: pip install av.")
-    others = [f", or choose the decoder {name}" for name in MODULES if _is_installed(name)]
+        raise UserError(f"no decoder of videos is installed; run: {command('video')}.")
+    others = [f", or choose the decoder {name}" for name in MODULES if is_installed(MODULES[name])]
     raise UserError(
-        f"{asked} is not installed; run: pip install {MODULES[asked]}{''.join(others)}."
+        f"{asked} is not installed; run: {command(extra_of(MODULES[asked]))}{''.join(others)}."
     )
-
-
-def _is_installed(decoder: Decoder) -> bool:
-    return find_spec(MODULES[decoder]) is not None
 
 
 def probe(path: Path) -> Probe:
@@ -97,7 +93,7 @@ def probe(path: Path) -> Probe:
     if path.stat().st_size == 0:
         raise DecodeError(f"{path}: the file is empty")
     decoder = chosen_decoder()
-    counted = decode_pyav.probe(path) if _is_installed("pyav") else None
+    counted = decode_pyav.probe(path) if is_installed("av") else None
     if decoder == "pyav" and counted is not None:
         return counted
     return _probe_decord(path, counted)

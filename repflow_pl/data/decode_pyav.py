@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.avi import at_places, shown_at
-from repflow_pl.errors import UserError
+from repflow_pl.extras import load
 
 WHOLE = 0.95
 """A file that yields less than this share of the frames its header announces is truncated. Not 1:
@@ -126,15 +126,8 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
 
 
 def pyav() -> Any:
-    """The package. Errors: UserError where it is not installed."""
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "PyAV, which writes videos and fields and reads the fields, is not installed; run: "
-            "pip install av."
-        ) from error
-    return av
+    """The package. Errors: NotInstalled."""
+    return load("av")
 
 
 @contextmanager

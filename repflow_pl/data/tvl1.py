@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from repflow_pl.data.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
 from repflow_pl.errors import UserError
+from repflow_pl.extras import load
 
 Fields = npt.NDArray[np.uint8]
 
@@ -26,6 +27,7 @@ __all__ = [
     "STEP",
     "ZERO",
     "TVL1Options",
+    "check_installed",
     "time_tvl1",
     "to_bytes",
     "to_pixels",
@@ -68,8 +70,7 @@ def tvl1(
 
     Content that moves right has positive x, content that moves down positive y.
     """
-    import cv2
-
+    cv2 = load("cv2")
     solver = solver or _solver(options or TVL1Options())
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (first, second)]
     field: npt.NDArray[np.float32] = solver.calc(grey[0], grey[1], None)
@@ -106,17 +107,19 @@ def of_components(first: Fields, second: Fields, options: TVL1Options | None) ->
     return np.concatenate([to_bytes(tvl1(a, b, options)) for a, b in pairs], axis=2)
 
 
+def check_installed() -> None:
+    """Errors: NotInstalled without OpenCV, UserError where it lacks TV-L1."""
+    _solver(TVL1Options())
+
+
 def one_core() -> None:
     """OpenCV's own threads gain nothing on small frames, and the videos are shared out already."""
-    import cv2
-
-    cv2.setNumThreads(1)
+    load("cv2").setNumThreads(1)
 
 
 def cuda_device() -> bool:
     """Whether OpenCV was built with CUDA and sees a device."""
-    import cv2
-
+    cv2 = load("cv2")
     if not hasattr(cv2, "cuda") or not hasattr(cv2.cuda, "OpticalFlowDual_TVL1"):
         return False
     return bool(cv2.cuda.getCudaEnabledDeviceCount() > 0)
@@ -126,8 +129,7 @@ class CudaSolver:
     """OpenCV's CUDA build of TV-L1, called like the one for the CPU. Same steps, other rounding."""
 
     def __init__(self, options: TVL1Options) -> None:
-        import cv2
-
+        cv2 = load("cv2")
         cuda: Any = cv2.cuda
         self.solver: Any = cuda.OpticalFlowDual_TVL1.create(
             nscales=options.scales,
@@ -138,8 +140,7 @@ class CudaSolver:
 
     def calc(self, first: Any, second: Any, flow: None) -> npt.NDArray[np.float32]:
         """Motion between two grey frames, [h, w, 2]."""
-        import cv2
-
+        cv2 = load("cv2")
         frames = []
         for grey in (first, second):
             frames.append(cv2.cuda.GpuMat())
@@ -149,8 +150,7 @@ class CudaSolver:
 
 
 def _solver(options: TVL1Options) -> Any:
-    import cv2
-
+    cv2 = load("cv2")
     contributed: Any = getattr(cv2, "optflow", None)
     if contributed is None:
         raise UserError(

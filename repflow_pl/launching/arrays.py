@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repflow_pl.errors import UserError
+from repflow_pl.extras import load
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import Ended
 from repflow_pl.launching.slurm import NO_GPU, Slurm
@@ -38,14 +39,7 @@ def slurm_executor(
     Errors: UserError where submitit is not installed or there is no Slurm.
     """
     try:
-        import submitit
-    except ImportError as error:
-        raise UserError(
-            "--launcher slurm needs submitit: pip install 'repflow-pl[slurm]', or pip install "
-            "submitit."
-        ) from error
-    try:
-        executor = submitit.SlurmExecutor(folder=logs_folder(out))
+        executor: submitit.SlurmExecutor = load("submitit").SlurmExecutor(folder=logs_folder(out))
     except RuntimeError as error:
         raise UserError(
             "--launcher slurm: there is no Slurm here (no srun is found); run the command on a "

@@ -10,6 +10,7 @@ import torch
 from repflow_pl.data.clips import CHANNELS, FEWER, ClipDataset, check_clip
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
+from repflow_pl.data.tvl1 import check_installed
 from repflow_pl.errors import UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here
@@ -66,7 +67,7 @@ def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
 
     Errors: UserError for an unknown backbone, block or flow parameter, for a network whose clips
     are too short or too small, for videos shorter than a clip, for fewer of them than a batch has,
-    and for a set of one class.
+    for a set of one class, and where TV-L1 is needed and not installed.
     """
     if len(video_set.classes) < 2:
         raise UserError(
@@ -76,8 +77,11 @@ def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
     for model, clip, batch in dict.fromkeys(
         (job.spec.model, job.spec.data.clip, job.spec.recipe.batch) for job in jobs
     ):
+        streams = training_streams_of(model)
+        if streams != ("rgb",):
+            check_installed()
         check_batch(video_set, batch)
-        check_clip(video_set, clip, training_streams_of(model))
+        check_clip(video_set, clip, streams)
         row = next(j.row for j in jobs if (j.spec.model, j.spec.data.clip) == (model, clip))
         _check_network(row, model, clip, len(video_set.classes))
 

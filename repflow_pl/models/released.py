@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from repflow_pl.errors import UserError
+from repflow_pl.extras import needs
 from repflow_pl.files import atomic_write
 from repflow_pl.models.released_names import (
     State,
@@ -28,7 +29,6 @@ from repflow_pl.models.released_names import (
     released_names,
 )
 from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
-from repflow_pl.options import call
 
 FORMAT = "repflow_pl.released"
 """The key that marks a file of ours; its value is the version of what stands beside it."""
@@ -153,6 +153,9 @@ def _filled(net: ReleasedNetwork, tensors: State) -> ReleasedNetwork:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2."""
+    with needs("video", program=True):  # the network itself needs no command line
+        from repflow_pl.options import call
+
     try:
         call(_convert, arguments)
     except UserError as error:

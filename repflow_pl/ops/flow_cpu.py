@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repflow_pl.extras import command
 from repflow_pl.ops.cpu_threads import on_threads
 from repflow_pl.ops.flow_op import Gradients, empty_flow, register, segment_length, split_sums
 
@@ -62,7 +63,7 @@ def warn_if_missing() -> None:
     if reason is not None:
         warnings.warn(
             "The flow layer runs 9 to 15 times slower on the CPU than it could, because "
-            f"{reason}: pip install numba",
+            f"{reason}; run: {command('cpu')}.",
             stacklevel=2,
         )
 

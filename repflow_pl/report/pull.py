@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from repflow_pl.data.facts import DataFacts, facts_path, read_facts
 from repflow_pl.errors import UserError
+from repflow_pl.extras import needs
 from repflow_pl.files import atomic_write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
@@ -44,6 +45,7 @@ class Pulled:
 
 def open_api() -> Any:
     """W&B's public interface. Errors: UserError without a login, and where W&B does not answer."""
+    needs("wandb")
     with _answered("W&B cannot be asked", "see that it is there and that `wandb login` holds"):
         if is_logged_in():
             return api(PATIENCE)

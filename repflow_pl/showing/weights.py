@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from repflow_pl.data.facts import facts_path, read_facts
 from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
+from repflow_pl.extras import load
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
 from repflow_pl.models.released import load_released
@@ -154,8 +155,7 @@ def load_weights(path: Path, iterations: int | None = None, classes: Sequence[st
 
 def save_weights(path: Path, weights: Weights) -> None:
     """Write a file of ours. Errors: UserError where the place cannot be written."""
-    from safetensors.torch import save
-
+    save = load("safetensors.torch").save
     said = json.dumps(to_dict(weights.described), sort_keys=True)
     state = {name: value.contiguous() for name, value in weights.network.state_dict().items()}
     with atomic_write(path, "wb") as stream:
@@ -163,15 +163,14 @@ def save_weights(path: Path, weights: Weights) -> None:
 
 
 def _of_ours(path: Path) -> Weights:
-    from safetensors import SafetensorError, safe_open
-
+    safetensors = load("safetensors")
     try:
-        with safe_open(str(path), "pt") as content:
+        with safetensors.safe_open(str(path), "pt") as content:
             said = (content.metadata() or {}).get(KEY)
             state = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise UserError(f"there are no weights in {path}: name another file.") from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path} is damaged ({_line(error)}): get it again.") from error
     if said is None:
         raise UserError(

@@ -1,0 +1,1 @@
+"""One run: training, evaluation, and the files that are left of it."""

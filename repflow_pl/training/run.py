@@ -9,7 +9,11 @@ import time
 import warnings
 from pathlib import Path
 
-import lightning as L
+from repflow_pl.extras import needs
+
+with needs("train", signals=True):
+    import lightning as L
+
 import numpy as np
 import numpy.typing as npt
 import torch

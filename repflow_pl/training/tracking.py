@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repflow_pl.errors import UserError
+from repflow_pl.extras import is_installed
 from repflow_pl.specs import spec_hash, to_dict
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.machine import WandbMode
@@ -35,10 +36,13 @@ FACTS = "facts.json"
 
 
 def wandb_mode(asked: WandbMode | None) -> WandbMode:
-    """The mode asked for, by default online where the user is logged in to W&B, else offline.
+    """The mode asked for, by default online where the user is logged in to W&B, else offline,
+    and disabled where it is not installed.
 
     Where W&B does not answer, online is offline, which is said on standard error.
     """
+    if asked is None and not is_installed("wandb"):
+        return "disabled"
     mode = usable(asked or "online")
     if mode != "online":
         return mode

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from repflow_pl.extras import load
 from repflow_pl.training.machine import WandbMode
 
 ASK, START, FINISH = 5.0, 6.0, 30.0
@@ -25,13 +26,11 @@ _left_out = False
 
 def client() -> Any:
     """The module `wandb`, set to say nothing by itself and to report nothing on itself: at a silent
-    server those reports hold up the end of a process for 12 seconds."""
+    server those reports hold up the end of a process for 12 seconds. Errors: NotInstalled."""
     os.environ.setdefault("WANDB_SILENT", "true")
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_HTTP_TIMEOUT", f"{ASK:.0f}")
-    import wandb
-
-    return wandb
+    return load("wandb")
 
 
 def usable(mode: WandbMode) -> WandbMode:

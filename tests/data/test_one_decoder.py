@@ -103,9 +103,10 @@ def test_either_decoder_is_enough(videos: Path, tmp_path: Path) -> None:
 
 
 def test_without_any_it_says_what_to_install(videos: Path, tmp_path: Path) -> None:
-    told = "no decoder of videos is installed; run: pip install av."
+    video, other = "pip install 'repflow-pl[video]'", "pip install 'repflow-pl[decord]'"
+    told = f"no decoder of videos is installed; run: {video}."
     assert read(videos, tmp_path / "a", "av", "decord") == told
-    told = "decord is not installed; run: pip install decord, or choose the decoder pyav."
+    told = f"decord is not installed; run: {other}, or choose the decoder pyav."
     assert read(videos, tmp_path / "b", "decord", decoder="decord") == told
-    told = "pyav is not installed; run: pip install av, or choose the decoder decord."
+    told = f"pyav is not installed; run: {video}, or choose the decoder decord."
     assert read(videos, tmp_path / "c", "av", decoder="pyav") == told

@@ -285,7 +285,7 @@ def test_no_slurm_and_no_submitit_are_one_sentence(
         with pytest.raises(UserError, match="there is no Slurm here"):
             slurm_executor(tmp_path, Slurm(), 1, None)
     monkeypatch.setitem(sys.modules, "submitit", None)
-    with pytest.raises(UserError, match="needs submitit: pip install"):
+    with pytest.raises(UserError, match=r"submitit is not installed; run: .*\[slurm\]'\.$"):
         slurm_executor(tmp_path, Slurm(), 1, None)
 
 

@@ -230,7 +230,7 @@ with warnings.catch_warnings(record=True) as said:
     for _ in range(2):
         flow = representation_flow(frame, frame.flip(-1), *rest)
 assert len(said) == 1 and "9 to 15 times slower" in str(said[0].message)
-assert str(said[0].message).endswith(": pip install numba")
+assert str(said[0].message).endswith("; run: pip install 'repflow-pl[cpu]'.")
 assert torch.equal(flow[0], representation_flow(frame, frame.flip(-1), *rest, "eager")[0])
 try:
     representation_flow(frame, frame, *rest, "cpu")

@@ -1,0 +1,109 @@
+"""What is installed only where it is asked for, and the sentence that says how.
+
+The layer needs torch and numpy. Whatever needs more is in an extra of pyproject.toml and says so
+here: a part of the package when it is imported, a single package where it is used.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from repflow_pl.errors import UserError
+
+
+class NotInstalled(UserError, ModuleNotFoundError):
+    """Something that a part of the package needs is missing; the sentence says what brings it."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """`pip install 'repflow-pl[<name>]'`."""
+
+    name: str
+    modules: tuple[str, ...] = ()
+    """What its packages are imported as; all that it is for needs them."""
+    sometimes: tuple[str, ...] = ()
+    """The same; others do as well, or all is slower without."""
+
+
+VIDEO = Extra(
+    "video",
+    ("docstring_parser", "joblib", "jsonargparse", "platformdirs", "rich", "torchvision"),
+    sometimes=("av", "safetensors"),  # or decord; a run's own checkpoint
+)
+EXTRAS = (
+    Extra("cpu", sometimes=("numba",)),
+    VIDEO,
+    Extra("decord", ("decord",)),
+    Extra("tvl1", ("cv2",)),
+    Extra(
+        "train",
+        (*VIDEO.modules, "lightning", "matplotlib", "pandas", "scipy", "sklearn", "torchmetrics"),
+    ),
+    Extra("wandb", ("wandb",)),
+    Extra("slurm", ("submitit",)),
+)
+
+
+def needs(name: str, program: bool = False, signals: bool = False) -> AbstractContextManager[None]:
+    """Check that an extra is there, at the top of what it is for. The context it gives does
+    nothing: imports stand in it to come after the check.
+
+    `signals`: so are the signals of Linux and macOS, by which programs are ended.
+
+    Errors: NotInstalled. A program ends with the sentence and status 2, also one that is started as
+    `python -m`: nobody could catch the error there.
+    """
+    (extra,) = (extra for extra in EXTRAS if extra.name == name)
+    absent = [module for module in extra.modules if not is_installed(module)]
+    error = _not_installed(absent, name) if absent else None
+    if signals and not hasattr(signal, "SIGALRM"):
+        error = NotInstalled(
+            "videos are read and networks trained on Linux and macOS; on Windows run this in WSL."
+        )
+    if error is not None:
+        if not program and sys.argv[:1] != ["-m"]:  # so it is until the module has been found
+            raise error
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    return nullcontext()
+
+
+def load(module: str) -> Any:
+    """A package or a part of one, imported where it is used. Errors: NotInstalled."""
+    package = module.partition(".")[0]
+    if not is_installed(package):
+        raise _not_installed([package], extra_of(package))
+    return import_module(module)
+
+
+def extra_of(module: str) -> str:
+    """The extra that brings a module, the smallest of several."""
+    return next(each.name for each in EXTRAS if module in (*each.modules, *each.sometimes))
+
+
+def is_installed(module: str) -> bool:
+    """Whether it can be imported, without doing so."""
+    return find_spec(module) is not None
+
+
+def command(extra: str) -> str:
+    """What brings an extra.
+
+    >>> command("cpu")
+    "pip install 'repflow-pl[cpu]'"
+    """
+    return f"pip install 'repflow-pl[{extra}]'"
+
+
+def _not_installed(modules: Iterable[str], extra: str) -> NotInstalled:
+    *others, last = modules
+    names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+    return NotInstalled(f"{names} not installed; run: {command(extra)}.")

@@ -1,0 +1,193 @@
+"""Extras: pyproject.toml, the imports and the sentences agree, and each sentence is said."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from repflow_pl.extras import (
+    EXTRAS,
+    Extra,
+    NotInstalled,
+    command,
+    extra_of,
+    is_installed,
+    load,
+    needs,
+)
+from tests.installed import all_but, extras_of, without
+from tests.test_architecture import FILES, imports
+
+CHECKOUT = Path(__file__).parents[1]
+CORE = {"repflow_pl", "torch", "numpy", *sys.stdlib_module_names}
+OPTIONAL = {"cuda", "triton"}
+"""Come with torch where there are any."""
+TABLE = "experiments/table_placement.py"
+
+
+def modules(extra: Extra) -> set[str]:
+    return {*extra.modules, *extra.sometimes}
+
+
+def in_pyproject() -> dict[str, set[str]]:
+    """The modules of each extra's own packages, as pyproject.toml names them."""
+    by_package: dict[str, set[str]] = {}
+    for module, packages in metadata.packages_distributions().items():
+        for package in packages:
+            by_package.setdefault(package.lower(), set()).add(module)
+    found = {}
+    for name, requirements in extras_of().items():
+        packages = [re.split(r"[^\w.-]", each)[0] for each in requirements]
+        known = [by_package[p.lower()] for p in packages if p.lower() in by_package]
+        found[name] = set().union(*known)
+    return found
+
+
+def test_an_extra_brings_what_is_imported() -> None:
+    brought = in_pyproject()
+    assert brought.keys() >= {extra.name for extra in EXTRAS}
+    for extra in EXTRAS:
+        own = modules(extra) - {"docstring_parser"}  # jsonargparse[signatures] brings it
+        own = {module for module in own if is_installed(module)}
+        if extra.name == "train":
+            own -= set.union(*(modules(each) for each in EXTRAS if each.name == "video"))
+        assert own <= brought[extra.name], extra.name
+
+
+def test_what_is_imported_is_in_an_extra() -> None:
+    named = set().union(*map(modules, EXTRAS))
+    used = {name.split(".")[0] for path in FILES for name in imports(path)} - CORE - OPTIONAL
+    assert used <= named | {"filelock"}, "name it in repflow_pl/extras.py and pyproject.toml"
+
+
+def test_the_smallest_extra_is_named() -> None:
+    assert extra_of("rich") == extra_of("av") == "video"
+    assert extra_of("pandas") == "train"
+
+
+@pytest.mark.parametrize(
+    "extra", [extra for extra in EXTRAS if extra.modules], ids=lambda e: e.name
+)
+def test_an_extra_that_is_missing_is_one_sentence(
+    extra: Extra, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs(extra.name)
+    first, *others = extra.modules
+    monkeypatch.setitem(sys.modules, first, None)
+    told = f"{first} is not installed; run: pip install 'repflow-pl[{extra.name}]'."
+    with pytest.raises(NotInstalled, match=f"^{re.escape(told)}$"):
+        needs(extra.name)
+    with pytest.raises(SystemExit) as ended:
+        needs(extra.name, program=True)
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {told}\n"
+    if others:
+        monkeypatch.setitem(sys.modules, others[-1], None)
+        with pytest.raises(NotInstalled, match=f"^{first} and {others[-1]} are not installed; run"):
+            needs(extra.name)
+
+
+def test_a_package_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("numpy").__name__ == "numpy"
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r"^av is not installed; run: .*\[video\]'\.$"):
+        load("av")
+
+
+# --- programs, where packages are missing
+
+
+def said(tmp_path: Path, hidden: set[str], *arguments: str) -> tuple[int, str]:
+    """Exit status and last words of a program that does not find these modules."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=CHECKOUT,
+        env={**without(hidden, tmp_path), "REPFLOW_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "extra"),
+    [
+        ([TABLE, "--list"], "train"),
+        (["experiments/bench_flow.py", "--help"], "train"),
+        (["-m", "repflow_pl.report"], "train"),
+        (["-m", "repflow_pl", "--help"], "video"),
+        (["-m", "repflow_pl.data", "--help"], "video"),
+        (["-m", "repflow_pl.models.released", "--help"], "video"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[-2 if "-" in value[-1] else -1],
+)
+def test_a_program_says_what_it_needs(program: list[str], extra: str, tmp_path: Path) -> None:
+    status, text = said(tmp_path, all_but("torch", "numpy"), *program)
+    assert status == 2 and text.count("\n") == 1
+    assert text.startswith("error: ") and text.endswith(f"not installed; run: {command(extra)}.\n")
+
+
+def test_a_part_of_the_package_says_what_it_needs(tmp_path: Path) -> None:
+    for part, extra in (("backbones", "video"), ("data.index", "video"), ("training.run", "train")):
+        status, text = said(tmp_path, all_but("torch", "numpy"), "-c", f"import repflow_pl.{part}")
+        assert status == 1 and text.endswith(f"not installed; run: {command(extra)}.\n"), part
+        assert "repflow_pl.extras.NotInstalled: " in text
+
+
+def test_tvl1_that_is_missing_is_said_before_anything_is_trained(
+    video_folder: Path, tmp_path: Path
+) -> None:
+    status, text = said(
+        tmp_path / "a", {"cv2"}, TABLE, "--data", "folder", "--data-root", str(video_folder),
+        "--rows", "RGB CNN,Flow CNN", "--out", str(tmp_path),
+    )  # fmt: skip
+    assert status == 2 and text.endswith(f"cv2 is not installed; run: {command('tvl1')}.\n")
+    assert not list((tmp_path / "runs").glob("*/seed0"))
+
+
+def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(tmp_path: Path) -> None:
+    code = "from repflow_pl.training.tracking import wandb_mode as m; print(m(None))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=without({"wandb"}, tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "disabled\n", done.stderr
+    status, text = said(tmp_path, {"wandb"}, TABLE, "--wandb", "offline", "--out", str(tmp_path))
+    assert (status, text) == (2, f"error: wandb is not installed; run: {command('wandb')}.\n")
+    status, text = said(tmp_path, {"wandb"}, "-m", "repflow_pl.report", "wandb", "lab/repflow")
+    assert (status, text) == (2, f"wandb is not installed; run: {command('wandb')}.\n")
+
+
+# --- a system without POSIX signals
+
+AS_ON_WINDOWS = """
+import signal, sys
+import filelock, torch, torchvision  # have code of their own for it
+for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGCHLD", "setitimer", "alarm"):
+    delattr(signal, name)
+sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios")))
+from repflow_pl import FlowStack, RepFlow
+from repflow_pl.models.build import build_model
+from repflow_pl.models.released import load_released
+from repflow_pl.specs import FlowSpec, ModelSpec
+clip = torch.randn(1, 8, 4, 10, 12)
+print(*RepFlow(8, n_iter=2)(clip).shape, *FlowStack(8, n_iter=2)(clip).shape)
+network = build_model(ModelSpec("narrow", flow=FlowSpec(3, n_iter=2)), 7)
+print(*network(torch.randn(1, 3, 4, 32, 32)).shape)
+"""
+
+
+def test_without_posix_the_layer_works_and_programs_say_where_they_do(tmp_path: Path) -> None:
+    code = AS_ON_WINDOWS + "import repflow_pl.cli"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=without((), tmp_path), capture_output=True, text=True
+    )
+    assert done.stdout == "1 8 3 10 12 1 8 2 10 12\n1 7\n", done.stderr
+    told = "error: videos are read and networks trained on Linux and macOS; on Windows run this in "
+    assert (done.returncode, done.stderr) == (2, f"{told}WSL.\n")
