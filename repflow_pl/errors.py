@@ -19,6 +19,10 @@ class UserError(ValueError):
     """A mistake in the input or the environment, as one sentence that says what to do."""
 
 
+class Lacking(UserError):
+    """What some runs need is not here: those fail by this sentence, and the others are made."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, by which a scheduler or `kill` asks a program to end; ends it as Ctrl-C does."""
 

@@ -90,10 +90,14 @@ class Profile:
             self.motion(data, self.off, "rgb_diff"),
         )
 
+    def seeing(self, data: DataSpec, stream: Stream) -> RunSpec:
+        """The plain network on another stream."""
+        rgb = self._model(self.baseline_dropout)
+        return dataclasses.replace(self.rgb(data), model=dataclasses.replace(rgb, stream=stream))
+
     def tvl1(self, data: DataSpec) -> RunSpec:
         """The network on TV-L1 fields."""
-        rgb = self._model(self.baseline_dropout)
-        return dataclasses.replace(self.rgb(data), model=dataclasses.replace(rgb, stream="tvl1"))
+        return self.seeing(data, "tvl1")
 
     def tvl1_twice(self, data: DataSpec) -> RunSpec:
         """The network on TV-L1 fields of TV-L1 fields, of which a clip has one fewer."""

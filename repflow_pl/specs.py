@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
-DataStream = Literal["rgb", "tvl1", "tvl1_twice"]
-"""What is loaded: frames, TV-L1 fields, or the TV-L1 fields of the fields' components."""
-Stream = Literal["rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice"]
+DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors"]
+"""What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, or the motion
+vectors that the video files hold."""
+Stream = Literal["rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors"]
 """What a network sees; `grey` is RGB's brightness in each of the three channels, `rgb_diff` are the
 differences between consecutive frames."""
 Precision = Literal["32", "bf16"]

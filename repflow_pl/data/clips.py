@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, DistributedSampler, get_worker_info
 
-from repflow_pl.data.cache import DecodedFrames, open_frames, prepared_shape
+from repflow_pl.data.cache import DecodedFrames, prepared_shape
 from repflow_pl.data.decode_pyav import DecodeError
-from repflow_pl.data.fields import open_fields
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
 from repflow_pl.data.reader import Frames, Reader
+from repflow_pl.data.streams import open_stream
 from repflow_pl.data.transforms import (
     Window,
     centre,
@@ -42,10 +42,10 @@ LOST_SHARE = 0.01
 """A run goes on without this share of a part's clips, or without this few in each of its workers;
 beyond that the disk is at fault, not the files."""
 
-CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4}
+CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4, "vectors": 2}
 """Of a stream."""
 
-FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2}
+FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2, "vectors": 1}
 """How many fewer than a clip's frames a stream has."""
 
 Made = TypeVar("Made")
@@ -61,8 +61,8 @@ class Sample(NamedTuple):
     """One video's views."""
 
     inputs: tuple[Tensor, ...]
-    """uint8 [V, C, T, H, W] each, V views x crops: RGB frames (C = 3), TV-L1 fields (C = 2, T one
-    fewer), fields of fields (C = 4, T two fewer)."""
+    """uint8 [V, C, T, H, W] each, V views x crops: RGB frames (C = 3), fields of motion (C = 2,
+    T one fewer), fields of fields (C = 4, T two fewer)."""
     label: int
     index: int  # type: ignore[assignment]  # hides tuple.index
     """Place of the video in its part."""
@@ -114,7 +114,7 @@ class ClipDataset(Dataset[Sample]):
     `clip.views` views, spread uniformly over the video, with `clip.crops` crops of each.
 
     Args:
-        streams: what a view holds, in this order: `rgb` frames, `tvl1` fields, fields of fields.
+        streams: what a view holds, in this order: `rgb` frames, fields of motion.
         seed: of the random draws of training.
         kept: whether prepared frames and fields are kept in the cache for the next time.
 
@@ -139,10 +139,7 @@ class ClipDataset(Dataset[Sample]):
         self.seed = seed
         self.lost = 0
         self.readers: dict[DataStream, Reader] = {
-            stream: open_frames(video_set, clip, kept=kept)
-            if stream == "rgb"
-            else open_fields(video_set, clip, twice=stream == "tvl1_twice", kept=kept)
-            for stream in streams
+            stream: open_stream(video_set, clip, stream, kept) for stream in streams
         }
 
     @property
@@ -354,17 +351,17 @@ def check_clip(
     with_fields = any(stream != "rgb" for stream in streams)
     if with_fields and clip.order == "shuffled":
         raise UserError(
-            f"{name}: shuffled frames have no TV-L1 fields; the shuffled control is for 'rgb' only."
+            f"{name}: shuffled frames have no motion; the shuffled control is for 'rgb' only."
         )
     needed = 3 if "tvl1_twice" in streams else 2
     if with_fields and clip.frames < needed:
         raise UserError(
-            f"{name}: TV-L1 needs clips of {needed} frames or more here, not {clip.frames}."
+            f"{name}: motion needs clips of {needed} frames or more here, not {clip.frames}."
         )
     if clip.seconds is not None:
         if with_fields:
             raise UserError(
-                f"{name}: TV-L1 fields are computed at a stride in frames; set seconds to None."
+                f"{name}: fields of motion are over a stride in frames; set seconds to None."
             )
         for video in video_set.videos:
             if video.fps <= 0:

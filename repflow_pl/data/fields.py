@@ -15,7 +15,7 @@ from repflow_pl.data.eight_bit import STEP, ZERO, to_bytes
 from repflow_pl.data.flat import FlatArrays
 from repflow_pl.data.flow_files import VIDEO_TIMEOUT, open_files, prepare_fields
 from repflow_pl.data.index import Video, VideoSet, cache_dir
-from repflow_pl.data.reader import Reader
+from repflow_pl.data.reader import Reader, Source
 from repflow_pl.data.tvl1 import Fields, TVL1Options, of_components, one_core, tvl1
 from repflow_pl.specs import ClipSpec
 
@@ -112,17 +112,37 @@ def open_fields(
         frames = DecodedFrames(video_set.root.absolute(), clip)
         return Reader(ComputedFields(frames, options, twice), timeout=CLIP_TIMEOUT)
     how = repr((clip.stride, STEP, options, "twice") if twice else (clip.stride, STEP, options))
+    # Decoded anew rather than read from the cache: it costs little beside TV-L1.
+    source = ComputedFields(DecodedFrames(video_set.root.absolute(), clip), options, twice)
+    label = "TV-L1 of TV-L1" if twice else "TV-L1"
+    return keep_fields(video_set, clip, source, "tvl1", how, label, workers, 4 if twice else 2)
+
+
+def keep_fields(
+    video_set: VideoSet,
+    clip: ClipSpec,
+    source: Source,
+    folder: str,
+    how: str,
+    label: str,
+    workers: int | None = None,
+    channels: int = 2,
+) -> Reader:
+    """The fields of `source` for a set's prepared frames, each made once and kept in the cache.
+
+    Args:
+        folder: of the cache.
+        how: all that decides the fields beside the prepared frames; it names them.
+        label: what a progress bar calls them.
+    """
     digest = hashlib.sha256(how.encode()).hexdigest()[:8]
     name = f"{preparation_key(video_set, clip)}-{digest}.u8"
     shapes = {
-        video.path: (video.frames, *prepared_shape(video, clip), 4 if twice else 2)
+        video.path: (video.frames, *prepared_shape(video, clip), channels)
         for video in sorted(video_set.videos, key=lambda video: video.path)
     }
-    # Decoded anew rather than read from the cache: it costs little beside TV-L1.
-    source = ComputedFields(DecodedFrames(video_set.root.absolute(), clip), options, twice)
-    reader = Reader(source, FlatArrays.at(cache_dir() / "tvl1" / name, shapes), CLIP_TIMEOUT)
-    label = f"TV-L1 of TV-L1 of {video_set.name}" if twice else f"TV-L1 of {video_set.name}"
-    reader.fill(video_set.videos, label, workers, VIDEO_TIMEOUT)
+    reader = Reader(source, FlatArrays.at(cache_dir() / folder / name, shapes), CLIP_TIMEOUT)
+    reader.fill(video_set.videos, f"{label} of {video_set.name}", workers, VIDEO_TIMEOUT)
     return reader
 
 

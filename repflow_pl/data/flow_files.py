@@ -25,12 +25,12 @@ import numpy.typing as npt
 
 from repflow_pl.data.cache import resized_shape
 from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video, pyav
-from repflow_pl.data.eight_bit import BOUND, ZERO
+from repflow_pl.data.eight_bit import BOUND, ZERO, to_bytes, to_pixels
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.isolated import isolated_map
 from repflow_pl.data.parallel import console
 from repflow_pl.data.reader import Reader
-from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, to_bytes, tvl1
+from repflow_pl.data.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, tvl1
 from repflow_pl.errors import UserError
 from repflow_pl.files import is_fresh
 from repflow_pl.specs import ClipSpec
@@ -253,21 +253,28 @@ def _fields(path: Path, stride: int) -> Iterator[Fields]:
 
 
 def prepare_fields(fields: Fields, clip: ClipSpec) -> Fields:
-    """What `DecodedFrames` does to frames: crop and resize; shown smaller, things move less."""
+    """`prepare_motion` of fields in eight bits."""
+    return to_bytes(prepare_motion(to_pixels(fields), clip))
+
+
+def prepare_motion(motion: npt.NDArray[np.float32], clip: ClipSpec) -> npt.NDArray[np.float32]:
+    """What `DecodedFrames` does to frames: crop and resize; shown smaller, things move less.
+
+    Shapes: [n, H, W, 2] in pixels of the file -> [n, h, w, 2] in pixels of the clip.
+    """
     import torch
     from torchvision.transforms.v2 import functional as transforms
 
     if clip.source_crop is not None:
         height, width = clip.source_crop
-        top, left = (fields.shape[1] - height) // 2, (fields.shape[2] - width) // 2
-        fields = fields[:, top : top + height, left : left + width]
-    height, width = fields.shape[1:3]
+        top, left = (motion.shape[1] - height) // 2, (motion.shape[2] - width) // 2
+        motion = motion[:, top : top + height, left : left + width]
+    height, width = motion.shape[1:3]
     size = resized_shape(height, width, clip)
     if size == (height, width):
-        return fields
-    pixels = torch.from_numpy(np.ascontiguousarray(fields)).permute(0, 3, 1, 2).float() - ZERO
+        return motion
+    pixels = torch.from_numpy(np.ascontiguousarray(motion)).permute(0, 3, 1, 2)
     resized = transforms.resize(pixels, list(size), antialias=True)
     factors = torch.tensor([size[1] / width, size[0] / height])[:, None, None]
-    steps = (resized * factors).round().clamp(-127, 127) + ZERO
-    prepared: Fields = steps.to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    prepared: npt.NDArray[np.float32] = (resized * factors).permute(0, 2, 3, 1).numpy()
     return prepared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -11,7 +12,7 @@ from repflow_pl.data.clips import CHANNELS, FEWER, ClipDataset, check_clip
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
 from repflow_pl.data.tvl1 import check_installed
-from repflow_pl.errors import UserError
+from repflow_pl.errors import Lacking, UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here
 from repflow_pl.launching.order import set_of
@@ -102,7 +103,11 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
-    """Decode, and compute TV-L1 where a run needs it, once and before any training."""
+    """Decode, and make the fields that runs need, once and before any training.
+
+    What some runs need and is not here is left to them to fail by.
+    """
     wanted = {(job.spec.data.clip, training_streams_of(job.spec.model)): None for job in jobs}
     for clip, streams in wanted:
-        ClipDataset(video_set, "test", clip, streams)
+        with suppress(Lacking):
+            ClipDataset(video_set, "test", clip, streams)

@@ -32,7 +32,7 @@ from repflow_pl.specs import (
 def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
     """The network of a spec, freshly initialised; it takes one tensor for each of `streams_of`.
 
-    Shapes: rgb [B, 3, T, H, W] in -1..1, TV-L1 fields [B, 2, T - 1, H, W], fields of fields
+    Shapes: rgb [B, 3, T, H, W] in -1..1, fields of motion [B, 2, T - 1, H, W], fields of fields
     [B, 4, T - 2, H, W] -> [B, classes].
     Errors: UserError for an unknown backbone, block or flow parameter, and for pretrained weights
     that there are not or that cannot be had.
@@ -48,8 +48,8 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
             f"{spec.motion.kind} is for 2D backbones, and {spec.backbone!r} sees whole clips: "
             "take another --backbone."
         )
-    if spec.stream in ("tvl1", "tvl1_twice"):
-        return _of_fields(spec, 2 if spec.stream == "tvl1" else 4, classes)
+    if spec.stream in ("tvl1", "tvl1_twice", "vectors"):
+        return _of_fields(spec, 4 if spec.stream == "tvl1_twice" else 2, classes)
     if spec.stream == "rgb_diff":
         return FrameDifferences(_classifier(spec, 3, classes, "differences"))
     if spec.stream == "grey":

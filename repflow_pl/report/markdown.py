@@ -26,7 +26,7 @@ from repflow_pl.report.summary import (
     top1_difference,
 )
 from repflow_pl.report.wording import grid, percent, points, significant, with_interval
-from repflow_pl.specs import ModelSpec
+from repflow_pl.specs import DataStream, ModelSpec, streams_of
 
 PROFILES = {
     "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
@@ -38,6 +38,9 @@ PLOTS = {
     "scatter": "Top-1 over time per clip, with 95 % intervals",
 }
 """What a picture shows, for who cannot see it."""
+
+FIELDS: dict[DataStream, str] = {"tvl1": "TV-L1", "tvl1_twice": "TV-L1", "vectors": "vectors"}
+"""Fields of motion, whose making is part of a row's time."""
 
 VERDICTS = (
     "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
@@ -110,7 +113,10 @@ def _measured_cells(entry: Collected) -> list[str]:
     summary = summarise(entry)
     if summary is None:
         return [entry.state, _count(entry), *[NOT_KNOWN] * (len(_MEASURED) - 2)]
-    tvl1 = f" (TV-L1 {significant(summary.tvl1_ms)})" if summary.tvl1_ms else ""
+    fields = " + ".join(
+        dict.fromkeys(FIELDS[s] for s in streams_of(entry.row.spec.model) if s != "rgb")
+    )
+    made = f" ({fields} {significant(summary.tvl1_ms)})" if summary.tvl1_ms else ""
     return [
         with_interval(summary.top1),
         _count(entry),
@@ -118,7 +124,7 @@ def _measured_cells(entry: Collected) -> list[str]:
         with_interval(summary.top5),
         f"{significant(summary.parameters / 1e6)} M",
         significant(summary.flops / 1e9),
-        significant(summary.median_ms) + tvl1,
+        significant(summary.median_ms) + made,
         f"{summary.ratio:.2f}",
     ]
 

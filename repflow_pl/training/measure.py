@@ -58,7 +58,7 @@ def measure_latency(
 ) -> Latency:
     """Time one forward pass of the model and of the reference in turns, after a warm-up.
 
-    `tvl1_ms`: measured times of computing TV-L1 for such a clip; their median is part of the
+    `tvl1_ms`: measured times of making the fields of such a clip; their median is part of the
     model's time. Both models are left in evaluation mode.
     """
     model.eval()

@@ -15,7 +15,6 @@ with needs("train", signals=True):
     import lightning as L
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.loggers import WandbLogger
@@ -26,7 +25,6 @@ from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
-from repflow_pl.data.tvl1 import time_tvl1
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
@@ -43,6 +41,7 @@ from repflow_pl.specs import (
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import AtomicCheckpointIO, damage, usable_checkpoint
 from repflow_pl.training.curve import CURVE, write_curve
+from repflow_pl.training.extraction import extraction_ms
 from repflow_pl.training.jobs import (
     Job,
     is_finished,
@@ -276,14 +275,10 @@ def _latency(
             _one_clip(examples, module.device),
             reference,
             _one_clip(rgb_examples, module.device),
-            tvl1_ms=_tvl1_times(spec, frames),
+            tvl1_ms=extraction_ms(
+                streams_of(spec.model), frames, video_set, spec.data.clip, repeats=10
+            ),
         )
-
-
-def _tvl1_times(spec: RunSpec, frames: npt.NDArray[np.uint8]) -> list[float]:
-    """Milliseconds of the fields that the model needs at evaluation; none where it needs none."""
-    fields = [stream for stream in streams_of(spec.model) if stream != "rgb"]
-    return time_tvl1(frames, repeats=10, twice="tvl1_twice" in fields) if fields else []
 
 
 def _first_model(model: ModelSpec | LateSpec) -> ModelSpec:

@@ -70,7 +70,7 @@ def test_one_clip_is_the_first_view_and_prepares_nothing_else(
     clip = one_clip(shapes, CLIP)
     np.testing.assert_array_equal(clip.transpose(3, 0, 1, 2), rgb[0].numpy())
     assert not cache.exists()
-    with pytest.raises(UserError, match="TV-L1 needs clips of 2 frames"):
+    with pytest.raises(UserError, match="motion needs clips of 2 frames"):
         one_clip(shapes, dataclasses.replace(CLIP, frames=1))
 
 

@@ -1,0 +1,79 @@
+"""Networks on motion vectors from start to end: trained, timed, and failed alone without any."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from rich.console import Console
+
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.launching.launch import launch
+from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
+from repflow_pl.training.jobs import Job, run_folder
+from repflow_pl.training.machine import Machine
+from repflow_pl.training.result import read_result
+
+CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
+RECIPE = RecipeSpec(1, batch=4, lr=1e-3, optimiser="adamw", schedule="one_cycle")
+
+
+def jobs_on(videos: VideoSet) -> tuple[Job, Job, Job]:
+    """RGB, vectors, and both."""
+    data = DataSpec("folder", CLIP, videos.fingerprint)
+    rgb, vectors = (
+        RunSpec(model, data, RECIPE)
+        for model in (ModelSpec("narrow"), ModelSpec("narrow", "vectors", stack=2))
+    )
+    specs = {"RGB": rgb, "vectors": vectors, "both": late(rgb, vectors)}
+    first, second, third = (Job("t", row, spec, 0) for row, spec in specs.items())
+    return first, second, third
+
+
+def make(jobs: tuple[Job, ...], videos: VideoSet, out: Path) -> tuple[list[str], str]:
+    """The rows that failed, and what was printed."""
+    console = Console(file=io.StringIO(), width=2000)
+    failed = launch(jobs, [videos], Machine(out, console=console))
+    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return [each.job.row for each in failed], printed
+
+
+@pytest.fixture(autouse=True)
+def _cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+
+
+def test_fields_of_vectors_are_part_of_the_time(video_folder: Path, tmp_path: Path) -> None:
+    videos = open_set("folder", video_folder)
+    jobs = jobs_on(videos)
+    assert make(jobs, videos, tmp_path)[0] == []
+    rgb, vectors, both = (
+        read_result(run_folder(tmp_path, job.spec, 0) / "result.json").latency for job in jobs
+    )
+    assert rgb.tvl1_ms == 0
+    for latency in (vectors, both):
+        assert 0 < latency.tvl1_ms < latency.median_ms
+
+
+def test_without_vectors_their_rows_fail_by_name_and_the_others_are_made(
+    tmp_path: Path,
+) -> None:
+    """Intra-only: every frame is coded by itself."""
+    for k, part in enumerate(("train", "train", "train", "train", "test", "test")):
+        path = tmp_path / "videos" / part / "ab"[k % 2] / f"{k}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=12, options={"g": "1"})
+            stream.height = stream.width = 32
+            stream.pix_fmt = "yuv420p"
+            for t in range(6):
+                frame = np.full((32, 32, 3), 9 * (k + t), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+    videos = open_set("folder", tmp_path / "videos")
+    failed, printed = make(jobs_on(videos), videos, tmp_path / "out")
+    assert failed == ["vectors", "both"]
+    assert ".mp4 holds no motion vectors" in printed
