@@ -18,7 +18,7 @@ with needs("video", program=True, signals=True):
     from repflow_pl.ending import ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
     from repflow_pl.options import add_options, new_parser, read
-    from repflow_pl.showing.options import PredictOptions
+    from repflow_pl.showing.options import LookOptions, PredictOptions
 
 NAME = "repflow"
 
@@ -58,9 +58,22 @@ def _predict(videos: Sequence[Path], options: PredictOptions) -> int:
     return predict(videos, options)
 
 
+def _add_video(parser: ArgumentParser) -> None:
+    parser.add_argument("video", type=Path, help="a file")
+
+
+def _look(video: Path, options: LookOptions) -> int:
+    from repflow_pl.showing.look import look
+
+    return look(video, options)
+
+
 COMMANDS = {
     command.name: command
-    for command in (Command("predict", PredictOptions, _add_videos, _predict),)
+    for command in (
+        Command("predict", PredictOptions, _add_videos, _predict),
+        Command("look", LookOptions, _add_video, _look),
+    )
 }
 
 

@@ -28,6 +28,7 @@ SCRIPTS = [
 ]  # fmt: skip
 COMMANDS = [
     ("repflow_pl", "predict"),
+    ("repflow_pl", "look"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),

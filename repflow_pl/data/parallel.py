@@ -20,8 +20,11 @@ console = Console(stderr=True)
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar with the time that is left; gives the function that moves it on by one."""
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show a bar with the time that is left; gives the function that moves it on by one.
+
+    `total`: None where nobody knows.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

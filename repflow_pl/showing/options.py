@@ -38,3 +38,40 @@ class PredictOptions:
             raise UserError("--json and --csv are two ways to print: name one.")
         if self.top < 1:
             raise UserError("--top is a count of 1 or more.")
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """Show the flow in a video: a film of it beside the frames, with the colours' wheel and scale.
+
+    A long video is gone through frame by frame and takes no more memory than a short one.
+    """
+
+    out: Path | None = None
+    """The film, its kind by the ending: .mp4, .gif or .webm; by default VIDEO's name with _flow.mp4
+    in the current folder."""
+    weights: Path | None = None
+    """Show the flow layer of this trained network too, of a file as repflow predict takes them; by
+    default none."""
+    no_tvl1: bool = False
+    """Leave TV-L1 out, which takes the longest; by default it is shown."""
+    size: int = 240
+    """Short side of each panel in pixels; no video is enlarged."""
+    scale: float | None = None
+    """The motion that has the full colour, in pixels of a panel per frame; by default measured at
+    four places of the video, for each kind of flow by itself."""
+    seconds: float | None = None
+    """Look at the first SECONDS; by default at the whole video."""
+    device: str = "auto"
+    """Of the trained network: cpu, cuda, cuda:1 and the like; by default a GPU where there is
+    one."""
+    iterations: int | None = None
+    """Of the flow layers of the authors' files; by default what the file tells."""
+
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise UserError("--size is 16 pixels or more.")
+        if (self.scale is not None and self.scale <= 0) or (
+            self.seconds is not None and self.seconds <= 0
+        ):
+            raise UserError("--scale and --seconds are above 0.")
