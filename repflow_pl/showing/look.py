@@ -12,7 +12,6 @@ from torch import Tensor
 from repflow_pl.data.cache import resize
 from repflow_pl.data.decode_pyav import Frame
 from repflow_pl.data.parallel import progress_bar
-from repflow_pl.data.tvl1 import one_core
 from repflow_pl.errors import UserError
 from repflow_pl.showing.fields import TVL1, FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.film import FORMATS, film
@@ -43,7 +42,6 @@ def look(video: Path, options: LookOptions) -> int:
     out = options.out or Path(f"{video.stem}_flow.mp4")
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"the film's name ends in one of {', '.join(FORMATS)}, not as {out} does.")
-    one_core()
     with frames_of(video, options.seconds) as stream:
         sources = sources_of(options, float(stream.rate))
         first, frames = _begun(stream)
