@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
 
-DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors"]
-"""What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, or the motion
-vectors that the video files hold."""
-Stream = Literal["rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors"]
+DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors", "raft"]
+"""What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, the motion
+vectors that the video files hold, or RAFT's fields."""
+Stream = Literal["rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors", "raft"]
 """What a network sees; `grey` is RGB's brightness in each of the three channels, `rgb_diff` are the
 differences between consecutive frames."""
 Precision = Literal["32", "bf16"]

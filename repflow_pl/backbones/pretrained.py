@@ -1,21 +1,16 @@
-"""torchvision's weights for our backbones: fetched, inflated, fitted to the input's channels."""
+"""torchvision's weights for our backbones: inflated, fitted to the input's channels."""
 
 from __future__ import annotations
 
-import http.client
-import pickle
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Literal
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import GoogLeNet_Weights, WeightsEnum
 
 from repflow_pl.errors import UserError
-
-State = Mapping[str, Tensor]
+from repflow_pl.weights import State
 
 Input = Literal["pixels", "differences", "fields"]
 """What a network sees: RGB in -1..1 of one frame or of several side by side, differences of such
@@ -23,9 +18,6 @@ pixels, or what is no pixels, as optical flow."""
 
 _HEADS = ("fc.", "classifier.", "aux1.", "aux2.")
 """torchvision's modules behind the features; ours are trained anew for the data set's classes."""
-
-_FAILURES = (OSError, http.client.HTTPException, RuntimeError, pickle.UnpicklingError, EOFError)
-"""What a download, a wrong hash and a damaged file raise."""
 
 NEW = "nonlocal"
 """In the name of a module that the pretrained network does not have."""
@@ -73,33 +65,6 @@ def expected_pixels(weights: WeightsEnum) -> tuple[Sequence[float], Sequence[flo
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     transforms = weights.transforms()
     return transforms.mean, transforms.std
-
-
-def fetch(weights: WeightsEnum) -> State:
-    """The tensors of a file of torchvision, downloaded into torch.hub's folder if it is not there.
-
-    Errors: UserError where it cannot be had or is damaged.
-    """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    file = folder / Path(urlparse(weights.url).path).name
-    had = file.exists()
-    try:
-        state: State = weights.get_state_dict(
-            progress=True, check_hash=True, map_location="cpu", weights_only=True
-        )
-    except _FAILURES as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if had:
-            raise UserError(
-                f"{file} is no file of weights ({reason}): delete it, and it is downloaded again."
-            ) from error
-        raise UserError(
-            f"the weights {weights} cannot be downloaded ({reason}): get {weights.url} on another "
-            f"machine and place it in {folder}, or leave out --pretrained."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{file} is no file of weights: delete it, and it is downloaded again.")
-    return state
 
 
 def load(stages: nn.Module, state: State, name: str) -> None:

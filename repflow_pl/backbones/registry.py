@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from repflow_pl.backbones.pretrained import Input, fetch, load, standardise
+from repflow_pl.backbones.pretrained import Input, load, standardise
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.frames import check_clips, per_frame
+from repflow_pl.weights import fetch
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def build_backbone(
                 f"torchvision has no weights for backbone {name!r}: leave out --pretrained, or "
                 f"take one of {', '.join(pretrained_names())}."
             )
-        load(net.stages, fetch(entry.weights), str(entry.weights))
+        load(net.stages, fetch(entry.weights, "leave out --pretrained"), str(entry.weights))
         net.input = standardise(entry.weights, in_channels, sees)
     return net
 

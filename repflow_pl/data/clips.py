@@ -42,10 +42,10 @@ LOST_SHARE = 0.01
 """A run goes on without this share of a part's clips, or without this few in each of its workers;
 beyond that the disk is at fault, not the files."""
 
-CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4, "vectors": 2}
+CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4, "vectors": 2, "raft": 2}
 """Of a stream."""
 
-FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2, "vectors": 1}
+FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2, "vectors": 1, "raft": 1}
 """How many fewer than a clip's frames a stream has."""
 
 Made = TypeVar("Made")

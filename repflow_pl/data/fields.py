@@ -48,7 +48,7 @@ class ComputedFields:
         # The last field is no motion at all, and has none itself.
         last = video.frames - 2
         stride = self.source.clip.stride
-        return _between(lambda at: self._once(video, at), solve, indices, last, stride, 4)
+        return between(lambda at: self._once(video, at), solve, indices, last, stride, 4)
 
     def finish(self, video: Video, frames: Fields) -> Fields:
         """Nothing is left to be done."""
@@ -59,7 +59,7 @@ class ComputedFields:
             return to_bytes(tvl1(first, second, self.options))
 
         last, stride = video.frames - 1, self.source.clip.stride
-        return _between(lambda at: self.source.frames(video, at), solve, indices, last, stride, 2)
+        return between(lambda at: self.source.frames(video, at), solve, indices, last, stride, 2)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class FreshFields:
         def solve(first: Fields, second: Fields) -> Fields:
             return to_bytes(tvl1(first, second))
 
-        return _between(pictures, solve, indices, video.frames - 1, self.clip.stride, 2)
+        return between(pictures, solve, indices, video.frames - 1, self.clip.stride, 2)
 
     def finish(self, video: Video, frames: Fields) -> Fields:
         """Them at the size of the clips."""
@@ -146,7 +146,7 @@ def keep_fields(
     return reader
 
 
-def _between(
+def between(
     read: Callable[[list[int]], Fields],
     solve: Callable[[Fields, Fields], Fields],
     indices: Sequence[int],

@@ -22,5 +22,9 @@ def open_stream(
             return open_frames(video_set, clip, kept=kept)
         case "vectors":
             return open_vectors(video_set, clip, kept=kept)
+        case "raft":
+            from repflow_pl.data.raft import open_raft  # and torchvision's networks with it
+
+            return open_raft(video_set, clip, kept=kept)
         case "tvl1" | "tvl1_twice":
             return open_fields(video_set, clip, twice=stream == "tvl1_twice", kept=kept)

@@ -79,7 +79,7 @@ def check(jobs: Sequence[Job], video_set: VideoSet) -> None:
         (job.spec.model, job.spec.data.clip, job.spec.recipe.batch) for job in jobs
     ):
         streams = training_streams_of(model)
-        if streams != ("rgb",):
+        if {"tvl1", "tvl1_twice"} & set(streams):
             check_installed()
         check_batch(video_set, batch)
         check_clip(video_set, clip, streams)

@@ -48,7 +48,7 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
             f"{spec.motion.kind} is for 2D backbones, and {spec.backbone!r} sees whole clips: "
             "take another --backbone."
         )
-    if spec.stream in ("tvl1", "tvl1_twice", "vectors"):
+    if spec.stream in ("tvl1", "tvl1_twice", "vectors", "raft"):
         return _of_fields(spec, 4 if spec.stream == "tvl1_twice" else 2, classes)
     if spec.stream == "rgb_diff":
         return FrameDifferences(_classifier(spec, 3, classes, "differences"))

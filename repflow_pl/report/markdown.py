@@ -39,7 +39,12 @@ PLOTS = {
 }
 """What a picture shows, for who cannot see it."""
 
-FIELDS: dict[DataStream, str] = {"tvl1": "TV-L1", "tvl1_twice": "TV-L1", "vectors": "vectors"}
+FIELDS: dict[DataStream, str] = {
+    "tvl1": "TV-L1",
+    "tvl1_twice": "TV-L1",
+    "vectors": "vectors",
+    "raft": "RAFT",
+}
 """Fields of motion, whose making is part of a row's time."""
 
 VERDICTS = (

@@ -36,4 +36,8 @@ def extraction_ms(
         indices = frame_indices(start, video.frames, clip, video.fps)[:-1]
         path = video_set.root / video.path
         times.append(time_vectors(path, indices.tolist(), clip, repeats))
+    if "raft" in streams:
+        from repflow_pl.data.raft import time_raft
+
+        times.append(time_raft(frames, repeats))
     return [sum(each) for each in zip(*times, strict=True)]

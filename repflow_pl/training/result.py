@@ -35,8 +35,8 @@ class Latency:
     q75_ms: float
     ratio: float
     tvl1_ms: float
-    """Part of the median that makes the clip's fields (TV-L1's, or of motion vectors); 0 where none
-    are needed."""
+    """Part of the median that makes the clip's fields: TV-L1's, RAFT's, or of motion vectors; 0
+    where none are needed."""
     n: int
 
 

@@ -33,7 +33,7 @@ MOTIONS: list[Motion | None] = [
     ActionFlowNetSpec(width=8),
     ActionFlowNetSpec(flow_weight=0.0, width=8),
 ]
-STREAMS: tuple[Stream, ...] = ("rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors")
+STREAMS: tuple[Stream, ...] = ("rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors", "raft")
 FRAMES = 8
 LEARNT = [
     tuple(name for name, chosen in zip(FLOW_PARAMETERS, picked, strict=True) if chosen)
@@ -51,6 +51,7 @@ def without_gradient(spec: ModelSpec, device: str = "cpu", size: int = 32) -> li
             "tvl1": torch.rand(2, 2, FRAMES - 1, size, size),
             "tvl1_twice": torch.rand(2, 4, FRAMES - 2, size, size),
             "vectors": torch.rand(2, 2, FRAMES - 1, size, size),
+            "raft": torch.rand(2, 2, FRAMES - 1, size, size),
         }
         inputs = [of[stream] for stream in training_streams_of(spec)]
         _, loss = training_loss(model, inputs, torch.tensor([0, 2], device=device))
