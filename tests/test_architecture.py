@@ -27,7 +27,7 @@ ORDER = (
     ("profiles",),
     ("changes",),
     ("tables",),
-    ("cli",),
+    ("cli", "scripts"),
     ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -40,10 +40,11 @@ print(json.dumps({"seconds": seconds, "shapes": [layer(clip).shape, stacked.shap
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real one, built as a release is, of what a clone has."""
     source, into = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(CHECKOUT / "repflow_pl", source / "repflow_pl", ignore=ignored)
+    for name in ("repflow_pl", "experiments"):
+        shutil.copytree(CHECKOUT / name, source / name, ignore=ignored)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*pip, "--wheel-dir", str(into), str(source)], capture_output=True, text=True
@@ -85,8 +86,13 @@ def installed(unpacked: Path, tmp_path: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_every_file_of_the_package(unpacked: Path) -> None:
-    assert files_of(unpacked / "repflow_pl") == files_of(CHECKOUT / "repflow_pl")
+def test_the_wheel_holds_every_file_of_the_package_and_every_script(unpacked: Path) -> None:
+    scripts = {Path("experiments") / path for path in files_of(CHECKOUT / "experiments")}
+    assert files_of(unpacked / "repflow_pl") == files_of(CHECKOUT / "repflow_pl") | scripts
+    assert {path.name for path in unpacked.iterdir()} == {
+        "repflow_pl",
+        f"repflow_pl-{repflow_pl.__version__}.dist-info",
+    }
 
 
 def test_the_papers_figures_come_with_the_wheel(unpacked: Path, tmp_path: Path) -> None:
@@ -96,6 +102,30 @@ print(__file__, paper_figures("sota").figure("RGB", "kinetics"))
 """
     place, figure = installed(unpacked, tmp_path, "-c", code).split()
     assert Path(place).is_relative_to(unpacked) and float(figure) > 50
+
+
+SCRIPTS = ("-m", "repflow_pl.scripts")
+
+
+def test_the_scripts_run_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    names = installed(unpacked, tmp_path, *SCRIPTS)
+    for path in (CHECKOUT / "experiments").glob("*.py"):
+        assert (f"\n{path.stem} " in names) == (path.stem != "publish")
+    rows = installed(unpacked, tmp_path, *SCRIPTS, "placement", "--list")
+    assert "After block 5" in rows
+    assert "--rounds" in installed(unpacked, tmp_path, *SCRIPTS, "table_runtime", "--help")
+    done = subprocess.run(
+        [sys.executable, *SCRIPTS, "placment"], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "did you mean table_placement" in done.stderr
+
+
+def test_tables_are_rendered_from_the_wheel(unpacked: Path, tmp_path: Path) -> None:
+    results = ["--from-results", str(CHECKOUT / "tables" / "runs"), "--data", "ut_interaction"]
+    installed(unpacked, tmp_path, *SCRIPTS, "placement", *results, "--out", str(tmp_path))
+    made = tmp_path / "tables" / "yours" / "ut_interaction" / "placement.csv"
+    published = CHECKOUT / "tables" / "ut_interaction" / "placement.csv"
+    assert made.read_bytes() == published.read_bytes()
 
 
 def test_the_layer_needs_torch_and_numpy_and_is_there_at_once(tmp_path: Path) -> None:

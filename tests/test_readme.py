@@ -126,6 +126,11 @@ def listed(words: list[str]) -> None:
     assert run(words[1], [*words[2:], "--list", "--out", "OUT"]) == 0
 
 
+def listed_by_name(words: list[str]) -> None:
+    """The same, found by the package."""
+    assert run(words[2], [*words[3:], "--list", "--out", "OUT"]) == 0
+
+
 def listed_from_results(words: list[str]) -> None:
     assert run(words[1], [*words[2:], "--list", "--out", "finished"]) == 0
 
@@ -202,6 +207,7 @@ RULES = (
     Rule(r"torchrun .*", distributed),
     Rule(r"wandb .*", helped),
     Rule(r"python experiments/table_(?!runtime)\w+\.py.*", listed),
+    Rule(r"python -m repflow_pl\.scripts .*", listed_by_name),
     Rule(r"python experiments/all_tables\.py(?! --from-results).*", listed),
     Rule(r"python experiments/all_tables\.py --from-results.*", listed_from_results),
     Rule(r"python experiments/table_runtime\.py.*", timed),

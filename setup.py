@@ -1,0 +1,13 @@
+"""What pyproject.toml cannot say beside finding packages: the scripts of experiments/ are one, too,
+so that a wheel has them; `python -m repflow_pl.scripts` runs them there."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[
+        *find_packages(include=["repflow_pl*"]),
+        "repflow_pl.experiments",
+        "repflow_pl.experiments.bench",
+    ],
+    package_dir={"repflow_pl.experiments": "experiments"},
+)
