@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: placement test test-slow lint publish
+.PHONY: placement test test-slow lint report publish
 
 placement: $(READY)
 	$(BIN)/python experiments/table_placement.py
@@ -19,6 +19,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The published results as pages for a browser, in html/.
+report: $(READY)
+	$(BIN)/python -m repflow_pl.report html
 
 # For the maintainers: renew tables/ and the README from runs/ and tables/yours/, all settings or,
 # with `make publish ARGS="--data ut_interaction"`, one's.

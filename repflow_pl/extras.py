@@ -45,7 +45,11 @@ EXTRAS = (
     Extra("tvl1", ("cv2",)),
     Extra(
         "train",
-        (*VIDEO.modules, "lightning", "matplotlib", "pandas", "scipy", "sklearn", "torchmetrics"),
+        (
+            *VIDEO.modules,
+            *("lightning", "torchmetrics", "pandas", "scipy", "sklearn"),
+            *("matplotlib", "jinja2", "markdown_it"),
+        ),
     ),
     Extra("wandb", ("wandb",)),
     Extra("slurm", ("submitit",)),

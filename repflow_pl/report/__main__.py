@@ -1,5 +1,5 @@
 """`python -m repflow_pl.report`: join the rendered tables into one page and the README; with `wandb
-ENTITY/PROJECT`: bring results of other machines."""
+ENTITY/PROJECT`: bring results of other machines; with `html`: pages for a browser."""
 
 from __future__ import annotations
 
@@ -41,12 +41,28 @@ def wandb(project: str, runs: Path = Path("runs")) -> int:
     return 1 if refused else 0
 
 
+def html(tables: Path = Path("tables"), out: Path = Path("html")) -> int:
+    """Write all tables, claims and curves as pages for a browser, with LaTeX of each table.
+
+    Args:
+        tables: folder with <data set>/<table>.md; your own are in tables/yours.
+        out: folder for the pages, which need no network.
+    """
+    from repflow_pl.report.site import write_site
+
+    first, count = write_site(tables, out)
+    print(f"wrote {count} pages: open {first} in a browser.")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2, a refused result status 1."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if given[:1] == ["wandb"]:
             return call(wandb, given[1:])
+        if given[:1] == ["html"]:
+            return call(html, given[1:])
         call(report, given)
     except UserError as error:
         print(error, file=sys.stderr)
