@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: placement test test-slow lint report publish
+.PHONY: placement test test-slow lint report publish docs
 
 placement: $(READY)
 	$(BIN)/python experiments/table_placement.py
@@ -23,6 +23,15 @@ lint: $(READY)
 # The published results as pages for a browser, in html/.
 report: $(READY)
 	$(BIN)/python -m repflow_pl.report html
+
+# The site, in docs/_build/html; once its extra is installed, without network.
+docs: .venv/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . docs/_build/html
+	@echo "built docs/_build/html/index.html"
+
+.venv/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
+	@touch $@
 
 # For the maintainers: renew tables/ and the README from runs/ and tables/yours/, all settings or,
 # with `make publish ARGS="--data ut_interaction"`, one's.
