@@ -51,6 +51,7 @@ STREAMS: dict[Stream, str] = {
     "tvl1": "TV-L1",
     "tvl1_twice": "TV-L1 of TV-L1",
     "vectors": "motion vectors",
+    "raft": "RAFT",
 }
 RELEASED_CLIP = ClipSpec(
     frames=16, stride=2, size=128, crop=(112, 112), views=10, short="hold"
