@@ -35,7 +35,7 @@ class Extra:
 
 VIDEO = Extra(
     "video",
-    ("docstring_parser", "joblib", "jsonargparse", "platformdirs", "rich", "torchvision"),
+    ("PIL", "docstring_parser", "joblib", "jsonargparse", "platformdirs", "rich", "torchvision"),
     sometimes=("av", "safetensors"),  # or decord; a run's own checkpoint
 )
 EXTRAS = (

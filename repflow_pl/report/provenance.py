@@ -13,12 +13,13 @@ from repflow_pl.training.result import RunResult
 def measured(table: Table, context: Context, collected: Sequence[Collected]) -> list[str]:
     """One sentence each: command, selection, data, bounds, device, versions, notes."""
     results = [result for entry in collected for result in entry.results]
+    runs = sum(len(entry.results) * (1 + len(entry.row.other_splits)) for entry in collected)
     return [
         f"Made by `{context.command}`.",
         f"Checkpoint: {context.selection}.",
         *_videos(results),
         _bounds(context),
-        *_machine(results),
+        *_machine(results, runs),
         *context.notes,
         *table.notes,
     ]
@@ -71,14 +72,14 @@ def _bounds(context: Context) -> str:
     )
 
 
-def _machine(results: Sequence[RunResult]) -> list[str]:
+def _machine(results: Sequence[RunResult], runs: int) -> list[str]:
     if not results:
         return []
     train = sum(result.train_seconds for result in results)
     test = sum(result.test_seconds for result in results)
     return [
         f"Device: {_each(results, lambda r: r.device)}. Times compare within one machine at most.",
-        f"The {len(results)} runs took {duration(train)} of training and {duration(test)} of test.",
+        f"The {runs} runs took {duration(train)} of training and {duration(test)} of test.",
         f"Versions: {_each(results, _versions)}.",
     ]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.errors import UserError
-from repflow_pl.report.table import Failure, Row, collect
+from repflow_pl.report.provenance import measured
+from repflow_pl.report.table import Context, Failure, Row, Table, collect
 from repflow_pl.specs import spec_hash
 
 Rows = dict[str, Row]
@@ -76,7 +77,9 @@ def test_a_result_in_another_runs_place_is_refused(runs: Path, rows: Rows) -> No
         collect(runs, rows["rgb"], [1])
 
 
-def test_a_row_of_several_splits_is_their_average(runs: Path, rows: dict[str, Row]) -> None:
+def test_a_row_of_several_splits_is_their_average(
+    runs: Path, rows: dict[str, Row], table: Table, context: Context
+) -> None:
     # Two rows of the sweep stand for two splits of one.
     first, second = rows["rgb"], rows["block3"]
     both = dataclasses.replace(first, other_splits=(second.spec,))
@@ -90,3 +93,5 @@ def test_a_row_of_several_splits_is_their_average(runs: Path, rows: dict[str, Ro
     assert result.videos_test == a.videos_test + b.videos_test
     assert result.fingerprint == f"{a.fingerprint}+{b.fingerprint}"
     assert 9 in joint.missing and joint.asked == 4
+    said = " ".join(measured(table, context, [joint]))
+    assert f"The {2 * len(common)} runs took" in said, "each split is a run"
