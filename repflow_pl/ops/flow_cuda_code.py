@@ -5,6 +5,9 @@ Imported on first use: only torch for CUDA brings the compiler along.
 
 from __future__ import annotations
 
+import hashlib
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from typing import Any
 import torch
 from cuda.bindings import nvrtc
 
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
 from repflow_pl.ops.flow_cuda_tiling import Tiling
 
 FOLDER = Path(__file__).parent / "cuda"
@@ -38,13 +43,46 @@ def architectures() -> set[int]:
     return set(_ok(nvrtc.nvrtcGetSupportedArchs()))
 
 
+def machine_code(code: Code, architecture: int) -> bytes:
+    """As :func:`compiled`, which takes seconds; kept in the user's cache for later processes."""
+    folder = _cache()
+    if folder is None:
+        return compiled(code, architecture)
+    made_of = repr((_source(), _options(code, architecture), _ok(nvrtc.nvrtcVersion())))
+    path = folder / "cuda" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.cubin"
+    with suppress(OSError):
+        return path.read_bytes()
+    made = compiled(code, architecture)
+    with suppress(UserError), atomic_write(path, "wb") as file:
+        file.write(made)
+    return made
+
+
+def _cache() -> Path | None:
+    """$REPFLOW_CACHE or the user's own; None where that is not known."""
+    if chosen := os.environ.get("REPFLOW_CACHE"):
+        return Path(chosen)
+    try:
+        import platformdirs
+    except ImportError:  # the layers run where only torch is
+        return None
+    return platformdirs.user_cache_path("repflow_pl")
+
+
+def _source() -> str:
+    return "".join((FOLDER / file).read_text("utf-8") for file in ("device.cuh", "flow.cu"))
+
+
+def _options(code: Code, architecture: int) -> list[str]:
+    constants = {"FRAME": FRAMES[code.frame], "WITH_SUMS": int(code.with_sums)}
+    defined = [f"-D{name}={value}" for name, value in (constants | code.tiling.constants()).items()]
+    return [*defined, f"--gpu-architecture=sm_{architecture}", "--std=c++17"]
+
+
 def compiled(code: Code, architecture: int) -> bytes:
     """The kernel for GPUs of one architecture. Errors: RuntimeError with the compiler's words."""
-    source = "".join((FOLDER / file).read_text("utf-8") for file in ("device.cuh", "flow.cu"))
-    constants = {"FRAME": FRAMES[code.frame], "WITH_SUMS": int(code.with_sums)}
-    options = [f"-D{name}={value}" for name, value in (constants | code.tiling.constants()).items()]
-    options += [f"--gpu-architecture=sm_{architecture}", "--std=c++17"]
-    program = _ok(nvrtc.nvrtcCreateProgram(source.encode(), b"flow.cu", 0, [], []))
+    options = _options(code, architecture)
+    program = _ok(nvrtc.nvrtcCreateProgram(_source().encode(), b"flow.cu", 0, [], []))
     try:
         done = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
         if done[0] != nvrtc.nvrtcResult.NVRTC_SUCCESS:
@@ -62,4 +100,4 @@ def _ok(result: tuple[Any, ...]) -> Any:
     status, *values = result
     if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         raise RuntimeError(f"NVIDIA's compiler failed: {status.name}")
-    return values[0] if values else None
+    return values[0] if len(values) == 1 else values

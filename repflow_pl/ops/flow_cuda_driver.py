@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from cuda.bindings import driver
 
-from repflow_pl.ops.flow_cuda_code import Code, architectures, compiled
+from repflow_pl.ops.flow_cuda_code import Code, architectures, machine_code
 
 
 def supports(device: torch.device) -> bool:
@@ -43,7 +43,7 @@ def launch(code: Code, blocks: int, *arguments: ctypes.Structure) -> bool:
 @functools.cache
 def _loaded(device: int, code: Code) -> Any:
     try:
-        module = _ok(driver.cuModuleLoadData(compiled(code, _architecture(device))))
+        module = _ok(driver.cuModuleLoadData(machine_code(code, _architecture(device))))
         kernel = _ok(driver.cuModuleGetFunction(module, code.name.encode()))
         most = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         _ok(driver.cuFuncSetAttribute(kernel, most, code.tiling.shared_bytes))
@@ -72,4 +72,4 @@ def _ok(result: tuple[Any, ...]) -> Any:
     status, *values = result
     if status != driver.CUresult.CUDA_SUCCESS:
         raise RuntimeError(f"CUDA failed: {status.name}")
-    return values[0] if values else None
+    return values[0] if len(values) == 1 else values

@@ -118,12 +118,18 @@ BARRIER, CLUSTER_BARRIER, CLUSTER = 150, 500, 1.25
 
 def forward_tiling(gpu: Gpu, n_planes: int, height: int, width: int) -> Tiling | None:
     """The tiling whose forward is expected to be the fastest; None if none fits."""
-    return _best(gpu, n_planes, height, width, False)
+    return _best(gpu, _about(gpu, n_planes), height, width, False)
 
 
 def backward_tiling(gpu: Gpu, n_planes: int, height: int, width: int) -> Tiling | None:
     """The tiling whose backward is expected to be the fastest; None if none fits."""
-    return _best(gpu, n_planes, height, width, True)
+    return _best(gpu, _about(gpu, n_planes), height, width, True)
+
+
+def _about(gpu: Gpu, n_planes: int) -> int:
+    """Of a few numbers of planes the closest below, so that few kernels do for every batch."""
+    numbers = [gpu.multiprocessors * n for n in (1, 4, 16, 64)]
+    return max([n for n in numbers if n <= n_planes], default=numbers[0])
 
 
 @functools.lru_cache(maxsize=256)
@@ -137,6 +143,7 @@ def _best(gpu: Gpu, n_planes: int, height: int, width: int, backward: bool) -> T
 
 
 def _divisions(height: int, width: int, n_planes: int, max_bands: int) -> Iterator[Tiling]:
+    """Ways to cut planes of which there are at least so many."""
     for bands in _divisors(height, max_bands):
         for strip in _divisors(width, MAX_PIXELS):
             for rows in _divisors(height // bands, MAX_PIXELS // strip):

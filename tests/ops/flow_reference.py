@@ -100,13 +100,18 @@ def spatial_golden_case(number: int) -> tuple[Case, list[Tensor]]:
 
 
 def half_precision_iterates_in_float32(
-    dtype: torch.dtype, shape: tuple[int, int, int, int], n_iter: int, rounding: float = 0
+    dtype: torch.dtype,
+    shape: tuple[int, int, int, int],
+    n_iter: int,
+    rounding: float = 0,
+    device: str = "cpu",
 ) -> None:
     """And reads and writes frames of 16 bits, whose rounded results are those of float32."""
     case = spatial_case(shape, n_iter).to(torch.float32)
     case.tensors[:2] = [frame.to(dtype) for frame in case.tensors[:2]]
     case.cotangents[:] = [cotangent.to(dtype) for cotangent in case.cotangents]
-    ours, wanted = results_of(fused, case), results_of(fused, case.to(torch.float32))
+    single_case = case.to(torch.float32)
+    ours, wanted = (results_of(fused, each, device) for each in (case, single_case))
     assert [result.dtype for result in ours] == 4 * [dtype] + 9 * [torch.float32]
     for half, single in zip(ours, wanted, strict=True):
         torch.testing.assert_close(half, single.to(half.dtype), rtol=rounding, atol=0)

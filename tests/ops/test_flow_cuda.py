@@ -17,9 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from repflow_pl.ops import available_backends, flow_cuda
 
-from . import triton_code
-from .flow_cases import RESULTS, Case, relative
-from .flow_reference import fused, reference, results_of, spatial_case
+from . import gpu_checks, triton_code
+from .flow_reference import reference, spatial_case
 
 ROOT = Path(__file__).parents[2]
 H100_MULTIPROCESSORS = 132
@@ -197,70 +196,14 @@ def test_triton_is_imported_late_and_may_be_missing() -> None:
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 
 
-def _results(
-    case: Case, run: Callable[[list[Tensor], int], tuple[Tensor, Tensor]] = fused
-) -> list[Tensor]:
-    return results_of(run, case, "cuda")
-
-
 @on_gpu
 @pytest.mark.parametrize(
-    "shape",
-    [(1, 1, 2, 2), (2, 3, 7, 7), (4, 8, 28, 28), (1, 2, 45, 67), (2, 2, 112, 112), (1, 1, 2, 1024)],
+    "check",
+    [
+        pytest.param(run, id=name)
+        for kernels in gpu_checks.KERNELS
+        for name, run in gpu_checks.checks(kernels)
+    ],
 )
-@pytest.mark.parametrize("n_iter", [1, 2, 20])
-def test_gpu_agrees_with_the_reference(shape: tuple[int, int, int, int], n_iter: int) -> None:
-    case = spatial_case(shape, n_iter)
-    wanted = _results(case, reference)
-    for name, ours, theirs in zip(RESULTS, _results(case), wanted, strict=True):
-        assert relative(ours, theirs) < 1e-9, name
-    limits = [1e-5] * 2 + [5e-3] * 11  # flow, gradients
-    single = _results(case.to(torch.float32))
-    for name, ours, theirs, limit in zip(RESULTS, single, wanted, limits, strict=True):
-        assert relative(ours, theirs) < limit, name
-
-
-@on_gpu
-def test_gpu_gives_the_same_bits_again() -> None:
-    case = spatial_case((40, 32, 28, 28), 20).to(torch.float32)
-    found = _results(case)
-    for _ in range(5):
-        assert all(map(torch.equal, found, _results(case)))
-
-
-@on_gpu
-def test_gpu_nan_stays_in_its_plane() -> None:
-    case = spatial_case((2, 3, 28, 28), 20).to(torch.float32)
-    clean = _results(case)
-    case.tensors[0][1, 2, 3, 10] = torch.nan
-    dirty = _results(case)
-    assert dirty[0][1, 2].isnan().any()
-    others = torch.ones(2, 3, dtype=torch.bool)
-    others[1, 2] = False
-    for k in range(4):
-        assert torch.equal(dirty[k][others.cuda()], clean[k][others.cuda()])
-
-
-@on_gpu
-def test_gpu_memory() -> None:
-    def peak(run: Callable[..., tuple[Tensor, Tensor]], planes: int) -> int:
-        case = spatial_case((planes, 32, 28, 28), 20).to(torch.float32)
-        leaves = [t.cuda().requires_grad_() for t in case.tensors]
-        cotangents = [c.cuda() for c in case.cotangents]
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        torch.autograd.grad(run(leaves, 20), leaves, cotangents)
-        return torch.cuda.max_memory_allocated() - before
-
-    assert peak(fused, 120) < 12 * peak(reference, 10) / 20
-
-
-@on_gpu
-def test_gpu_compiles_in_one_graph() -> None:
-    case = spatial_case((2, 2, 9, 8), 3).to(torch.float32)
-    compiled = torch.compile(lambda tensors: fused(tensors, 3), fullgraph=True)
-    wanted = _results(case)
-    for ours, theirs in zip(
-        _results(case, lambda leaves, _: compiled(leaves)), wanted, strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+def test_gpu(check: Callable[[], None]) -> None:
+    check()

@@ -1,0 +1,117 @@
+"""The command for machines with a GPU: its steps, failures and times, where there is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "experiments"))
+
+import bench.kernels  # noqa: E402
+import bench_flow  # noqa: E402
+import bench_training  # noqa: E402
+import gpu_check  # noqa: E402
+import table_runtime  # noqa: E402
+from bench.cells import Cell  # noqa: E402
+from gpu_check import Step  # noqa: E402
+
+from repflow_pl.ops import flow_cuda  # noqa: E402
+from repflow_pl.ops.flow_cuda_tiling import Gpu  # noqa: E402
+from repflow_pl.options import parse  # noqa: E402
+from repflow_pl.tables import NOT_TIMED  # noqa: E402
+
+
+def test_all_steps_take_eight_minutes_at_most(tmp_path: Path) -> None:
+    assert sum(step.limit for step in gpu_check.steps(tmp_path)) <= 480
+
+
+def test_tables_are_asked_for_as_their_scripts_understand(tmp_path: Path) -> None:
+    of = {step.name: list(step.command[1:]) for step in gpu_check.steps(tmp_path)}
+    assert parse(bench_flow.Options, of["flow_cuda"]).device == "cuda"
+    assert parse(bench_training.Options, of["training_cuda"]).device == "cuda"
+    assert parse(table_runtime.Options, of["runtime"], skip=NOT_TIMED).out == tmp_path
+
+
+def test_without_a_gpu_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gpu_check.main([]) == 2
+    assert "there is no GPU" in capsys.readouterr().err
+
+
+def test_a_failed_step_is_said_and_the_others_run(capfd: pytest.CaptureFixture[str]) -> None:
+    def step(name: str, code: str, limit: int = 60) -> Step:
+        return Step(name, ("-c", code), limit)
+
+    status = gpu_check.run_steps(
+        [
+            step("wrong", "raise SystemExit('it is wrong')"),
+            step("slow", "import time; time.sleep(60)", 1),
+            step("elsewhere", "import no_such_package"),
+            step("right", "print('a result')"),
+        ]
+    )
+    printed = capfd.readouterr().out
+    assert status == 1
+    assert "a result" in printed
+    for line in (
+        r"wrong: FAILED, \d+ s: it is wrong",
+        r"slow: FAILED, \d+ s: it took longer than 1 s",
+        r"elsewhere: left out, No module named 'no_such_package'",
+        r"right: done, \d+ s",
+    ):
+        assert re.search(line, printed), line
+    assert gpu_check.run_steps([step("elsewhere", "import no_such_package")]) == 0
+
+
+def test_every_check_runs_whatever_failed_before(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise AssertionError("theta: 1.0e-02")
+
+    checks: list[tuple[str, Callable[[], None]]] = [("a", fail), ("b", lambda: None)]
+    assert gpu_check.count_failures("flow.cu", checks) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED a: AssertionError: theta: 1.0e-02" in printed
+    assert "flow.cu: 1 checks passed, 1 failed" in printed
+    assert gpu_check.count_failures("flow.cu", checks[1:]) == 0
+
+
+def test_times_of_both_kernels_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU, where its own backend stands for both."""
+    machine = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), lambda *_: True)
+    monkeypatch.setattr(flow_cuda, "_machine", lambda device: machine)
+    monkeypatch.setattr(bench.kernels, "BUDGET", 0.01)
+    said: list[str] = []
+    text = bench.kernels.measured_kernels(said.append, (Cell(1, 2, 6, 1),), "cpu")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [(row["pass"], row["kernels"]) for row in rows] == [
+        (which, kernels)
+        for which in ("forward", "forward + backward")
+        for kernels in ("flow.cu", "triton")
+    ]
+    for row in rows:
+        assert 0 < float(row["ms_q25"]) <= float(row["ms_median"]) <= float(row["ms_q75"])
+        assert int(row["n"]) >= 3
+    assert said == text.splitlines()
+
+
+def test_the_switch_tells_kernels_apart() -> None:
+    machine = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), lambda *_: True)
+    switch = bench.kernels._Switch(lambda device: machine)
+    seen: list[bool] = []
+
+    def call() -> None:
+        seen.append(switch.machine(torch.device("cuda")).launch is None)
+
+    switch.by("triton", call)()
+    switch.by("flow.cu", call)()
+    assert seen == [True, False]
