@@ -18,7 +18,7 @@ with needs("video", program=True, signals=True):
     from repflow_pl.ending import ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
     from repflow_pl.options import add_options, new_parser, read
-    from repflow_pl.showing.options import LookOptions, PredictOptions
+    from repflow_pl.showing.options import ExportOptions, LookOptions, PredictOptions
 
 NAME = "repflow"
 
@@ -68,11 +68,24 @@ def _look(video: Path, options: LookOptions) -> int:
     return look(video, options)
 
 
+def _add_weights(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "weights", type=Path, help="a run's folder or checkpoint, a weights file, the authors' file"
+    )
+
+
+def _export(weights: Path, options: ExportOptions) -> int:
+    from repflow_pl.showing.export import export
+
+    return export(weights, options)
+
+
 COMMANDS = {
     command.name: command
     for command in (
         Command("predict", PredictOptions, _add_videos, _predict),
         Command("look", LookOptions, _add_video, _look),
+        Command("export", ExportOptions, _add_weights, _export),
     )
 }
 

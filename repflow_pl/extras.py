@@ -53,6 +53,7 @@ EXTRAS = (
     ),
     Extra("wandb", ("wandb",)),
     Extra("slurm", ("submitit",)),
+    Extra("export", sometimes=("onnx", "onnxruntime", "onnxscript")),
 )
 
 

@@ -29,6 +29,7 @@ SCRIPTS = [
 COMMANDS = [
     ("repflow_pl", "predict"),
     ("repflow_pl", "look"),
+    ("repflow_pl", "export"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),

@@ -230,7 +230,7 @@ class ClipDataset(Dataset[Sample]):
             clips = self._draw(other, epoch)
             views, again = self._views(clips, self._read(clips))
             return (other, views) if again is None else self._instead(other, epoch, again)
-        view = tuple(_nothing(stream, self.clip) for stream in self.streams)
+        view = tuple(nothing(stream, self.clip) for stream in self.streams)
         return index, [view] * self.clip.clips_per_video
 
     def _training_clip(self, index: int, epoch: int) -> _Clip:
@@ -431,7 +431,7 @@ def window_size(height: int, width: int, crop: tuple[int, int], factor: float) -
     return min(round(crop[0] / factor), height), min(round(crop[1] / factor), width)
 
 
-def _nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
+def nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
     """A black clip, or its motionless fields: [C, T, H, W]."""
     if stream == "rgb":
         return torch.zeros((3, clip.frames, *clip.crop), dtype=torch.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from repflow_pl.errors import UserError
 
@@ -75,3 +76,23 @@ class LookOptions:
             self.seconds is not None and self.seconds <= 0
         ):
             raise UserError("--scale and --seconds are above 0.")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Write trained weights as one file, and run it to see that it gives the network's scores.
+
+    Of the clips' bytes, as they are decoded and cropped, it makes class scores before the softmax.
+    """
+
+    to: Literal["weights", "onnx", "torch"] = "weights"
+    """weights: a .safetensors file that names network, classes and clips, for repflow predict and
+    look; onnx: for any runtime of ONNX; torch: a .pt2 of torch.export, for torch without this
+    package."""
+    out: Path | None = None
+    """The file; by default named after the weights, in the current folder."""
+    iterations: int | None = None
+    """Of the flow layers of the authors' files; by default what the file tells."""
+    classes: Path | None = None
+    """A text file with a class's name on each line, in the order of the scores; by default the
+    weights' own names."""
