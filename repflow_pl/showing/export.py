@@ -149,7 +149,9 @@ def _as_torch(
     module: nn.Module, clips: tuple[Tensor, ...], dynamic: Any, path: Path, metadata: str
 ) -> Run:
     program = torch.export.export(module, clips, dynamic_shapes=dynamic, strict=False)
-    torch.export.save(program, path, extra_files={KEY: metadata})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that share memory, which are kept whole
+        torch.export.save(program, path, extra_files={KEY: metadata})
     loaded = torch.export.load(path).module()
     return lambda given: loaded(*given)
 
