@@ -70,6 +70,8 @@ class Options:
     wandb: Literal["offline", "online", "disabled"] | None = None
     """Where curves and pictures go; by default online if you are logged in to W&B, else offline,
     and nowhere where it is not installed."""
+    tensorboard: bool = False
+    """Also write curves and pictures as TensorBoard's event files, to OUT/tensorboard/."""
     out: Path = Path()
     """Folder that gets runs/, wandb/ and tables/yours/. Tables are in tables/yours/<data>/; the
     paper profile and another backbone have folders of their own, <data>-<profile>-<backbone>/."""
@@ -174,6 +176,8 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
         return 0
     if options.wandb in ("offline", "online"):
         needs("wandb")
+    if options.tensorboard:
+        needs("tensorboard")
     runs = options.out / "runs"
     check_writable(runs)
     if options.decoder is not None:
@@ -266,6 +270,7 @@ def train(
         devices=options.gpus_per_run,
         wandb=wandb_mode(options.wandb),
         console=console,
+        tensorboard=options.tensorboard,
     )
     slurm = options.slurm if options.launcher == "slurm" else None
     failures = launch(left, video_sets, machine, options.devices, slurm)

@@ -52,6 +52,7 @@ EXTRAS = (
         ),
     ),
     Extra("wandb", ("wandb",)),
+    Extra("tensorboard", ("tensorboard",)),
     Extra("slurm", ("submitit",)),
     Extra("export", sometimes=("onnx", "onnxruntime", "onnxscript")),
 )

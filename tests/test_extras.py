@@ -160,6 +160,10 @@ def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(tmp_path: 
     assert done.stdout == "disabled\n", done.stderr
     status, text = said(tmp_path, {"wandb"}, TABLE, "--wandb", "offline", "--out", str(tmp_path))
     assert (status, text) == (2, f"error: wandb is not installed; run: {command('wandb')}.\n")
+    hidden, out = {"tensorboard"}, ("--out", str(tmp_path))
+    status, text = said(tmp_path, hidden, TABLE, "--tensorboard", *out)
+    brings = command("tensorboard")
+    assert (status, text) == (2, f"error: tensorboard is not installed; run: {brings}.\n")
     status, text = said(tmp_path, {"wandb"}, "-m", "repflow_pl.report", "wandb", "lab/repflow")
     assert (status, text) == (2, f"wandb is not installed; run: {command('wandb')}.\n")
 

@@ -32,6 +32,7 @@ class Order:
     out: str
     devices: int
     wandb: WandbMode
+    tensorboard: bool = False
 
 
 def set_of(job: Job, video_sets: Sequence[VideoSet]) -> VideoSet:
@@ -59,6 +60,7 @@ def order_of(
         str(machine.out.absolute()),
         machine.devices,
         usable(machine.wandb),
+        machine.tensorboard,
     )
 
 

@@ -94,7 +94,10 @@ def follow() -> int:
             return int(said.removeprefix(END))
         order = from_json(said)
         here, machines = world()
-        machine = Machine(Path(order.out), here, order.wandb, Console(quiet=True), machines)
+        quiet = Console(quiet=True)
+        machine = Machine(
+            Path(order.out), here, order.wandb, quiet, machines, tensorboard=order.tensorboard
+        )
         try:
             run(order.job, videos_of(order), machine, order.label, order.runs_after)
             failure = None

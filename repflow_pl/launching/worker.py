@@ -83,7 +83,9 @@ def _make(order: Order) -> int:
     from repflow_pl.training.ranks import is_main_process
 
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
-    machine = Machine(Path(order.out), order.devices, order.wandb, console)
+    machine = Machine(
+        Path(order.out), order.devices, order.wandb, console, tensorboard=order.tensorboard
+    )
     return make(order, videos_of(order), machine)
 
 

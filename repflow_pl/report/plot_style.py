@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -22,16 +22,22 @@ INK, FAINT = "#22292f", "#76828c"
 KINDS = (ACCENT, "#2b6a94", "#6d8a2f", "#8a5a9e", "#b98a1d", INK)
 """Of series and groups, in the order in which they come."""
 STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}
+PictureKind = Literal["png", "svg", "pdf"]
+_UNSAID: dict[PictureKind, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+"""The version of matplotlib, and the day."""
 CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 """A background that keeps grid and bounds out of a label."""
 
 
-def drawn(draw: Callable[[], Figure]) -> bytes:
-    """A PNG of the figure; the same one is always the same file."""
-    with rc_context(STYLE):
+def drawn(draw: Callable[[], Figure], kind: PictureKind = "png") -> bytes:
+    """A file of the figure; the same one is always the same file."""
+    with rc_context({**STYLE, "svg.hashsalt": ""}):
         stream = io.BytesIO()
-        # Without the version of matplotlib in it.
-        draw().savefig(stream, format="png", metadata={"Software": None})
+        draw().savefig(stream, format=kind, metadata=_UNSAID[kind])
     return stream.getvalue()
 
 

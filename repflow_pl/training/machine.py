@@ -16,10 +16,12 @@ class Machine:
     """Where and how runs are made. Nothing here changes what they result in."""
 
     out: Path
-    """Folder of runs/ and wandb/."""
+    """Folder of runs/, wandb/ and tensorboard/."""
     devices: int = 1
     """GPUs or, without any, CPU processes that make one run together."""
     wandb: WandbMode = "disabled"
     console: Console = field(default_factory=Console)
     machines: int = 1
     """Machines with as many devices each; more than one under torchrun."""
+    tensorboard: bool = False
+    """Whether curves and pictures are also written as event files, to OUT/tensorboard/."""

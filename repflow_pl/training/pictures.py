@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
@@ -51,7 +51,7 @@ def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
 
 
 class FlowPictures(L.Callback):
-    """Logs the flow of a few fixed clips of the test part to W&B, every few epochs.
+    """Logs the flow of a few fixed clips of the test part, every few epochs.
 
     `clips`: float [B, 3, T, H, W] in -1..1. They are only looked at: nothing is chosen by them.
     """
@@ -69,3 +69,7 @@ class FlowPictures(L.Callback):
                 if isinstance(logger, WandbLogger):
                     images = [picture.permute(1, 2, 0).numpy() for picture in pictures]
                     logger.log_image("flow/field", images, step=trainer.global_step)
+                elif isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_images(
+                        "flow/field", torch.stack(pictures), trainer.global_step
+                    )

@@ -17,7 +17,7 @@ with needs("train", signals=True):
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor, nn
 
@@ -64,7 +64,7 @@ from repflow_pl.training.trained import LAST, network_state
 from repflow_pl.training.versions import versions
 
 EXAMPLES = 4
-"""Clips of the test part whose flow is pictured in W&B, and the first of which is timed."""
+"""Clips of the test part whose flow is pictured, where it is logged; the first is timed."""
 
 
 def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after: int) -> RunResult:
@@ -110,11 +110,17 @@ def _run(
     timer = Timer(verbose=False)
     callbacks: list[L.Callback] = [EpochLines(machine.console, label, runs_after), timer]
     has_flow = isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
-    if has_flow and machine.wandb != "disabled":
+    if has_flow and (machine.tensorboard or machine.wandb != "disabled"):
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
-    callbacks.append(RunCheckpoint(folder))
-    trainer = _trainer(job.spec, machine, callbacks, logger)
+    kept = is_finished(machine.out, job)
+    callbacks.append(RunCheckpoint(folder, None if kept else folder / CURVE))
+    loggers: list[Logger] = [] if logger is None else [logger]
+    if machine.tensorboard:
+        from repflow_pl.training.tensorboard import event_logger  # needs a package of its own
+
+        loggers.append(event_logger(machine.out, job))
+    trainer = _trainer(job.spec, machine, callbacks, loggers)
     try:
         if isinstance(job.spec.model, LateSpec):
             _load_members(module, job, machine.out)
@@ -179,7 +185,7 @@ def _run(
 
 
 def _trainer(
-    spec: RunSpec, machine: Machine, callbacks: list[L.Callback], logger: WandbLogger | None
+    spec: RunSpec, machine: Machine, callbacks: list[L.Callback], loggers: list[Logger]
 ) -> L.Trainer:
     # Lightning's notices on workers, logging intervals and the like help nobody here.
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -195,7 +201,7 @@ def _trainer(
         strategy="ddp" if machine.devices * machine.machines > 1 else "auto",
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO(), environment],
-        logger=logger or False,
+        logger=loggers or False,
         deterministic="warn",
         use_distributed_sampler=False,  # the data module's own sampler knows the ranks
         num_sanity_val_steps=0,

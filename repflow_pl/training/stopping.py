@@ -13,6 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from repflow_pl.errors import Terminated
 from repflow_pl.training.checkpoint import LAST
+from repflow_pl.training.curve import write_curve
+from repflow_pl.training.module import VideoClassifier
 
 _BEFORE_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
@@ -20,11 +22,13 @@ _BEFORE_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 class RunCheckpoint(ModelCheckpoint):
     """Saves last.ckpt after every epoch; at a SIGTERM also amid one, and then raises Terminated.
 
+    `curve`: where the curve so far is written beside it; None where it is not to be.
+
     A further SIGTERM does not disturb the saving. The processes of one run all save and end after
     the same step, whichever of them was asked.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, curve: Path | None = None) -> None:
         super().__init__(
             dirpath=folder,
             filename="last",
@@ -32,6 +36,7 @@ class RunCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.path = folder / LAST
+        self.curve = curve
         self.asked = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -63,6 +68,9 @@ class RunCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
+        if self.curve is not None and trainer.is_global_zero:
+            assert isinstance(pl_module, VideoClassifier)
+            write_curve(self.curve, pl_module.curve)
         if self._is_asked(trainer):
             raise Terminated
 

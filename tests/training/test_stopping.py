@@ -26,6 +26,7 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
+from repflow_pl.training.curve import CURVE, read_curve
 from repflow_pl.training.jobs import Job, run_folder
 from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
@@ -145,12 +146,15 @@ def test_a_run_goes_on_from_the_very_step(
         with pytest.raises(Terminated):
             one.make(tmp_path / "asked")
         assert place_of(folder) == place
+        written = (folder / CURVE).is_file() and len(read_curve(folder / CURVE))
+        assert int(written) == place[0], "the curve so far"
         assert signal.getsignal(signal.SIGTERM) is terminate
     lines = one.make(tmp_path / "asked")
     assert "epoch 3/3" in lines[0]
     assert [place for place in steps.made if place[0] == "training"] == trained, "none twice"
     expected = one.folder(tmp_path / "undisturbed")
     assert result_of(folder) == result_of(expected)
+    assert (folder / CURVE).read_bytes() == (expected / CURVE).read_bytes()
     ended, wanted = checkpoint_of(folder), checkpoint_of(expected)
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "last_epoch"):
         assert same(ended[part], wanted[part]), part
