@@ -78,6 +78,8 @@ def desk(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("runs", "yours")
     shutil.copytree(CHECKOUT / "tables", desk / "tables", ignore=ignored)
     (desk / "README.md").write_text(README, encoding="utf-8")
+    with_curves = next((CHECKOUT / "tables" / "runs").glob("*/seed0/curve.csv")).parents[1]
+    shutil.copytree(with_curves, desk / "runs" / with_curves.name)
     (desk / "finished").mkdir()
     (desk / "finished" / "runs").symlink_to(CHECKOUT / "tables" / "runs")
     return desk
