@@ -6,24 +6,31 @@ packages are installed. The checks and the times need torch and numpy alone. Wri
 tables/yours/, the times to tables/yours/bench/kernels_cuda.csv.
 
     python experiments/gpu_check.py
-    python experiments/gpu_check.py --steps checks times
+    python experiments/gpu_check.py --step checks
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Check the flow op on a GPU and time it, in eight minutes; tables go to tables/yours/."""
+
+    step: Literal["all", "checks", "times", "flow_cuda", "training_cuda", "runtime"] = "all"
+    """One step alone."""
+    out: Path = Path()
+    """Folder that gets tables/yours/."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,11 @@ class Step:
 
 
 def steps(out: Path) -> tuple[Step, ...]:
-    """All of them, in order. What writes tables takes a shorter time where a run is shorter."""
+    """All of them, in order."""
     to = ("--out", str(out))
     return (
-        Step("checks", ("experiments/gpu_check.py", "--only", "checks"), 140),
-        Step("times", ("experiments/gpu_check.py", "--only", "times", *to), 80),
+        Step("checks", ("-m", "bench.gpu", "checks"), 140),
+        Step("times", ("-m", "bench.gpu", "times", str(out)), 80),
         Step("flow_cuda", ("experiments/bench_flow.py", "--device", "cuda", "--threads", "8",
                            "--minutes", "1.5", "--patience", "40", *to), 110),
         Step("training_cuda", ("experiments/bench_training.py", "--device", "cuda", "--threads",
@@ -51,31 +58,32 @@ def steps(out: Path) -> tuple[Step, ...]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Returns the exit status: 0, 1 where a step failed, 2 where there is no GPU."""
-    names = [step.name for step in steps(Path())]
-    parser = argparse.ArgumentParser(description="Check and time the flow op on a GPU.")
-    parser.add_argument("--steps", nargs="+", choices=names, default=names, help="default: all")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder that gets tables/yours/")
-    parser.add_argument("--only", choices=("checks", "times"), help="in this process, no others")
-    options = parser.parse_args(arguments)
+    """Returns the exit status: 0, 1 where a step failed, 2 for a mistake or without a GPU."""
+    options = Options()
+    if arguments:  # its packages are not everywhere where the checks can run
+        from repflow_pl.errors import UserError
+        from repflow_pl.options import parse
+
+        try:
+            options = parse(Options, arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
 
     import torch
 
     if not torch.cuda.is_available():
-        print("error: there is no GPU that torch sees.", file=sys.stderr)
+        print("error: there is no GPU here that torch sees.", file=sys.stderr)
         return 2
-    if options.only == "checks":
-        return run_checks()
-    if options.only == "times":
-        return run_times(options.out)
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
     print(f"{torch.cuda.get_device_name()}, capability {capability}, torch {torch.__version__}")
-    return run_steps([step for step in steps(options.out) if step.name in options.steps])
+    chosen = [step for step in steps(options.out.resolve()) if options.step in ("all", step.name)]
+    return run_steps(chosen)
 
 
 def run_steps(chosen: Iterable[Step]) -> int:
     """Each in a process, one after the other, with what it prints; then a line for each."""
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    paths = [str(ROOT), str(ROOT / "experiments"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     said, failed = [], False
     for step in chosen:
@@ -105,52 +113,6 @@ def run_steps(chosen: Iterable[Step]) -> int:
             failed = True
     print("\n" + "\n".join(said))
     return int(failed)
-
-
-# --- checks --------------------------------------------------------------------------------------
-
-
-def run_checks() -> int:
-    """Both sets of kernels' at once, for most of the time goes into compiling them."""
-    from tests.ops.gpu_checks import KERNELS
-
-    with ProcessPoolExecutor(len(KERNELS), get_context("spawn")) as processes:
-        return max(processes.map(_run_checks, KERNELS))
-
-
-def _run_checks(kernels: str) -> int:
-    from tests.ops.gpu_checks import checks
-
-    return count_failures(kernels, checks(kernels))
-
-
-def count_failures(what: str, checks: Iterable[tuple[str, Callable[[], None]]]) -> int:
-    """Run every one, whatever became of those before. Returns the status: 1 if one failed."""
-    passed, failed = 0, 0
-    for name, check in checks:
-        try:
-            check()
-            passed += 1
-        except Exception as error:
-            failed += 1
-            print(f"FAILED {name}: {type(error).__name__}: {error}", flush=True)
-    print(f"{what}: {passed} checks passed, {failed} failed", flush=True)
-    return int(failed > 0)
-
-
-# --- times ---------------------------------------------------------------------------------------
-
-
-def run_times(out: Path) -> int:
-    """Milliseconds of both sets of kernels in turns, medians and quartiles, as csv."""
-    from bench.kernels import measured_kernels
-
-    text = measured_kernels(lambda line: print(line, flush=True))
-    path = out / "tables" / "yours" / "bench" / "kernels_cuda.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "utf-8")
-    print(f"wrote {path}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "experiments"))
 
+import bench.gpu  # noqa: E402
 import bench.kernels  # noqa: E402
 import bench_flow  # noqa: E402
 import bench_training  # noqa: E402
@@ -44,8 +47,43 @@ def test_without_a_gpu_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert gpu_check.main([]) == 2
-    assert "there is no GPU" in capsys.readouterr().err
+    for arguments in ([], ["--step", "checks"]):
+        assert gpu_check.main(arguments) == 2
+        assert "there is no GPU" in capsys.readouterr().err
+    assert gpu_check.main(["--stap", "checks"]) == 2
+    assert "--step" in capsys.readouterr().err
+
+
+def test_its_own_commands_need_torch_alone() -> None:
+    heavy = {"jsonargparse", "pytest", "lightning", "pandas", "matplotlib", "scipy", "torchvision"}
+    code = (
+        "import gpu_check, bench.gpu, bench.kernels, tests.ops.gpu_checks as g, sys;"
+        "[*g.checks('triton')]; print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "experiments")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not set(done.stdout.split()) & heavy
+
+
+def test_one_step_or_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[list[str]] = []
+
+    def note(steps: list[Step]) -> int:
+        chosen.append([step.name for step in steps])
+        return 0
+
+    monkeypatch.setattr(gpu_check, "run_steps", note)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert gpu_check.main(["--step", "times"]) == gpu_check.main([]) == 0
+    assert chosen == [["times"], ["checks", "times", "flow_cuda", "training_cuda", "runtime"]]
 
 
 def test_a_failed_step_is_said_and_the_others_run(capfd: pytest.CaptureFixture[str]) -> None:
@@ -78,11 +116,11 @@ def test_every_check_runs_whatever_failed_before(capsys: pytest.CaptureFixture[s
         raise AssertionError("theta: 1.0e-02")
 
     checks: list[tuple[str, Callable[[], None]]] = [("a", fail), ("b", lambda: None)]
-    assert gpu_check.count_failures("flow.cu", checks) == 1
+    assert bench.gpu.count_failures("flow.cu", checks) == 1
     printed = capsys.readouterr().out
     assert "FAILED a: AssertionError: theta: 1.0e-02" in printed
     assert "flow.cu: 1 checks passed, 1 failed" in printed
-    assert gpu_check.count_failures("flow.cu", checks[1:]) == 0
+    assert bench.gpu.count_failures("flow.cu", checks[1:]) == 0
 
 
 def test_times_of_both_kernels_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
