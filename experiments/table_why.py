@@ -12,9 +12,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 
-from repflow_pl.backbones import backbone_names
 from repflow_pl.cli import main
-from repflow_pl.profiles import Profile
+from repflow_pl.profiles import FINE, Profile
 from repflow_pl.report.table import Ordering, Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, Stream
 
@@ -64,7 +63,7 @@ def why(profile: Profile, data: DataSpec) -> Table:
             for kind in ("add", "concat")
         ),
     ]
-    if f"{profile.backbone}_fine" in backbone_names():
+    if profile.backbone in FINE:
         fine = profile.on(f"{profile.backbone}_fine")
         rows += [
             Row(f"{RGB}, half the stride", fine.rgb(data), group=resolution),

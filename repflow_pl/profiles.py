@@ -25,6 +25,9 @@ from repflow_pl.specs import (
     low_res,
 )
 
+FINE = ("narrow", "resnet18", "resnet34", "resnet50")
+"""Backbones that there is one of half the stride of, `<name>_fine`."""
+
 ProfileName = Literal["demo", "paper"]
 
 

@@ -81,7 +81,7 @@ def test_the_same_clips_when_they_are_decoded(shapes: VideoSet, monkeypatch) -> 
         return list(made.train_dataloader())
 
     mapped = clips(0)
-    monkeypatch.setattr("repflow_pl.data.clips.open_frames", lambda s, c: open_decoded(s, c))
+    monkeypatch.setattr("repflow_pl.data.streams.open_frames", open_decoded)
     for workers in (0, 2):
         for first, second in zip(mapped, clips(workers), strict=True):
             assert torch.equal(first.index, second.index)
@@ -102,12 +102,12 @@ def test_a_device_takes_its_share(shapes: VideoSet) -> None:
 @pytest.mark.usefixtures("kept_cache")
 def test_workers_where_frames_are_decoded(shapes: VideoSet, monkeypatch) -> None:
     assert module(shapes).train_dataloader().num_workers == 0
-    monkeypatch.setattr("repflow_pl.data.clips.open_frames", lambda s, c: open_decoded(s, c))
+    monkeypatch.setattr("repflow_pl.data.streams.open_frames", open_decoded)
     loader = module(shapes).train_dataloader()
     assert loader.num_workers > 0 and loader.timeout > 0
 
 
-def open_decoded(video_set: VideoSet, clip: ClipSpec):
+def open_decoded(video_set: VideoSet, clip: ClipSpec, kept: bool):
     from repflow_pl.data.cache import open_frames
 
     return open_frames(video_set, clip, bound=1)

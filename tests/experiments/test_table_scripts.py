@@ -54,7 +54,13 @@ def test_every_script_of_a_table_is_found() -> None:
     assert NAMES[0] == "placement"
     scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
     tables = {f"table_{name}" for name in NAMES}
-    assert {p.stem for p in scripts} == {"all_tables", "bench_precision", "choose_recipe", *tables}
+    assert {p.stem for p in scripts} == {
+        "all_tables",
+        "bench_precision",
+        "choose_recipe",
+        "flow_fields",
+        *tables,
+    }
 
 
 @pytest.mark.parametrize(("name", "profile", "data"), CASES)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from test_table_scripts import builder
 
-from repflow_pl.profiles import build_profile
+from repflow_pl.backbones import backbone_names
+from repflow_pl.profiles import FINE, build_profile
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec
 
@@ -51,6 +52,10 @@ def test_a_comparison_changes_one_thing() -> None:
         n for o in table.orderings for n in (o.better, o.worse)
     }
     assert not unlike, "every row is there for a comparison"
+
+
+def test_all_backbones_of_half_the_stride_are_known() -> None:
+    assert {f"{name}_fine" for name in FINE} == {n for n in backbone_names() if n.endswith("_fine")}
 
 
 @pytest.mark.parametrize(("backbone", "rows"), [("resnet18", 12), ("resnet18_nonlocal", 10)])

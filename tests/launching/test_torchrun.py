@@ -75,7 +75,7 @@ def test_the_others_decode_as_the_first_process_does(
     videos = open_set("folder", video_folder)
     spec = build_profile("demo", "folder").rgb(DataSpec("folder", fingerprint=videos.fingerprint))
     job = Job("t", "row", spec, 0)
-    order = order_of(job, [job], videos, Machine(tmp_path), runs_after=0)
+    order = order_of(job, [job], [videos], Machine(tmp_path), runs_after=0)
 
     monkeypatch.setenv(VARIABLE, "pyav")  # here: nobody said otherwise
     started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1)

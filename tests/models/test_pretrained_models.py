@@ -55,7 +55,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random weights for the downloaded ones."""
     torch.manual_seed(0)
 
-    def drawn(weights: WeightsEnum) -> dict[str, Tensor]:
+    def drawn(weights: WeightsEnum, otherwise: str) -> dict[str, Tensor]:
         name = type(weights).__name__.removesuffix("_Weights").lower()
         state: dict[str, Tensor] = torchvision.models.get_model(name).state_dict()
         return state
