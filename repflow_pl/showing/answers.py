@@ -65,7 +65,12 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
     said = weights.described
     opened = one_video(path, said.classes, process)
     (video,) = opened.videos
-    clip = dataclasses.replace(said.clip, short="hold", views=views or said.clip.views)
+    clip = dataclasses.replace(
+        said.clip,
+        short="hold",
+        views=views or said.clip.views,
+        flip=False,  # of training alone, and refused of a video of which nothing is known
+    )
     dataset = ClipDataset(opened, "test", clip, said.streams, kept=False)
     for reader in dataset.readers.values():
         reader.process = process  # to start one takes longer than a video

@@ -40,7 +40,7 @@ def predict(videos: Sequence[Path], options: PredictOptions) -> int:
         print()
     elif options.csv:
         write_csv(answers, options.top, sys.stdout)
-    else:
+    elif answers:
         Console(soft_wrap=False).print(as_table(answers, options.top))
     for each in found:
         if isinstance(each, UserError):

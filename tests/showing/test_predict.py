@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -110,6 +111,19 @@ def test_a_video_shorter_than_a_clip_is_held(trained: Trained, tmp_path: Path) -
     assert answer.frames == 2 and answer.span == 4
     assert answer.starts == (0,) * 5 and np.ptp(answer.views, axis=0) == pytest.approx(0)
     assert answer.scores.sum() == pytest.approx(1)
+
+
+def test_weights_that_mirrored_clips_trained_answer_the_same(trained: Trained) -> None:
+    plain = load_weights(trained.flow)
+    said = plain.described
+    flipped = dataclasses.replace(said, clip=dataclasses.replace(said.clip, flip=True))
+    path = trained.videos.root / trained.videos.part("test")[0].path
+    process = IsolatedProcess()
+    first, second = (
+        ask(each, path, process) for each in (plain, dataclasses.replace(plain, described=flipped))
+    )
+    process.stop()
+    assert np.array_equal(first.views, second.views)
 
 
 def test_mistakes_are_sentences(
