@@ -18,7 +18,7 @@ with needs("video", program=True, signals=True):
     from repflow_pl.ending import ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
     from repflow_pl.options import add_options, new_parser, read
-    from repflow_pl.showing.options import ExportOptions, LookOptions, PredictOptions
+    from repflow_pl.showing.options import CurvesOptions, ExportOptions, LookOptions, PredictOptions
 
 NAME = "repflow"
 
@@ -80,12 +80,26 @@ def _export(weights: Path, options: ExportOptions) -> int:
     return export(weights, options)
 
 
+def _add_runs(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "places", nargs="+", help="folders of runs, or beginnings of runs' names in RUNS"
+    )
+
+
+def _curves(places: Sequence[str], options: CurvesOptions) -> int:
+    from repflow_pl.report.run_curves import draw_curves
+
+    print(draw_curves(places, options.out, options.runs))
+    return 0
+
+
 COMMANDS = {
     command.name: command
     for command in (
         Command("predict", PredictOptions, _add_videos, _predict),
         Command("look", LookOptions, _add_video, _look),
         Command("export", ExportOptions, _add_weights, _export),
+        Command("curves", CurvesOptions, _add_runs, _curves),
     )
 }
 

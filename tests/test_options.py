@@ -30,10 +30,12 @@ COMMANDS = [
     ("repflow_pl", "predict"),
     ("repflow_pl", "look"),
     ("repflow_pl", "export"),
+    ("repflow_pl", "curves"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),
     ("repflow_pl.report",),
+    ("repflow_pl.report", "html"),
     ("repflow_pl.report", "wandb"),
     ("repflow_pl.models.released",),
 ]

@@ -37,7 +37,7 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 FENCED = r"^```(\w*)\n(.*?)^```$"
 BLOCKS = re.findall(FENCED, README, flags=re.MULTILINE | re.DOTALL)
 """Language and text of each."""
-PROGRAMS = ("python", "make", "pip", "torchrun", "wandb")
+PROGRAMS = ("python", "make", "pip", "repflow", "torchrun", "wandb")
 
 
 def commands() -> Iterator[str]:
@@ -113,8 +113,8 @@ def place(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def for_real(words: list[str]) -> None:
     """As it stands there."""
-    _, *rest = words
-    program, *arguments = rest[1:] if rest[0] == "-m" else rest
+    named, *rest = words
+    program, *arguments = ("repflow_pl", *rest) if named == "repflow" else rest[rest[0] == "-m" :]
     assert run(program, arguments) == 0
 
 
@@ -217,6 +217,7 @@ RULES = (
     Rule(r"python -m repflow_pl\.data verify .*", incomplete),
     Rule(r"python -m repflow_pl\.data (import|prepare) .*", for_real),
     Rule(r"python -m repflow_pl\.report.*", for_real),
+    Rule(r"repflow curves .*", for_real),
     Rule(r"python -m repflow_pl\.models\.released .*", for_real),
 )
 

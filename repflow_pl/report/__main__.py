@@ -1,6 +1,5 @@
 """`python -m repflow_pl.report`: join the rendered tables into one page and the README; with `wandb
-ENTITY/PROJECT`: bring results of other machines; with `html`: pages for a browser; with
-`curves RUN ...`: the training curves of any runs."""
+ENTITY/PROJECT`: bring results of other machines; with `html`: pages for a browser."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 
 from repflow_pl.errors import UserError
-from repflow_pl.options import add_options, call, new_parser, read
+from repflow_pl.options import call
 from repflow_pl.report.join import join
 from repflow_pl.report.pull import open_api, pull
 
@@ -56,18 +55,6 @@ def html(tables: Path = Path("tables"), out: Path = Path("html")) -> int:
     return 0
 
 
-def curves(arguments: list[str]) -> int:
-    """Draw the training curves of runs: see CurveOptions."""
-    from repflow_pl.report.run_curves import CurveOptions, draw_curves
-
-    parser = new_parser(CurveOptions.__doc__)
-    parser.add_argument("places", nargs="+", type=str, help="folders of runs, or names in RUNS")
-    add_options(parser, CurveOptions)
-    given = read(parser, arguments).as_dict()
-    print(draw_curves(given.pop("places"), CurveOptions(**given)))
-    return 0
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2, a refused result status 1."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -76,8 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
             return call(wandb, given[1:])
         if given[:1] == ["html"]:
             return call(html, given[1:])
-        if given[:1] == ["curves"]:
-            return curves(given[1:])
         call(report, given)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -44,20 +44,6 @@ Flat = Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class CurveOptions:
-    """Draw the training curves of runs, finished or not, and say where each of them ended.
-
-    Runs of one spec are one line, the mean over their seeds, in a band from the least to the
-    greatest. Specs are told apart by what of them differs.
-    """
-
-    out: Path = Path("curves.png")
-    """The picture: .png, .svg or .pdf."""
-    runs: Path = Path("runs")
-    """Folder in which a name that is no folder is looked for: a run's name or its beginning."""
-
-
-@dataclass(frozen=True)
 class Curves:
     """The runs of one spec."""
 
@@ -70,20 +56,24 @@ class Curves:
     """How many of the runs have no result."""
 
 
-def draw_curves(places: Sequence[str], options: CurveOptions) -> str:
-    """Draw the curves of all runs below some folders; what to say of them, as Markdown.
+def draw_curves(places: Sequence[str], out: Path, runs: Path) -> str:
+    """Draw the curves of all runs below some folders, see `folders`; what to say of them, as
+    Markdown.
+
+    Runs of one spec are one line, the mean over their seeds, in a band from the least to the
+    greatest. Specs are called by what of them differs.
 
     Errors: UserError where there are none, one is damaged, or the picture cannot be written.
     """
-    kind = ENDINGS.get(options.out.suffix.lower())
+    kind = ENDINGS.get(out.suffix.lower())
     if kind is None:
-        raise UserError(f"{options.out} is no picture's name: end it in {', '.join(ENDINGS)}.")
-    found = read_runs(folders(places, options.runs))
+        raise UserError(f"{out} is no picture's name: end it in {', '.join(ENDINGS)}.")
+    found = read_runs(folders(places, runs))
     names = labels({curves.name: curves.spec for curves in found})
     picture = drawn(lambda: figure(found, names), kind)
-    with atomic_write(options.out, "wb") as stream:
+    with atomic_write(out, "wb") as stream:
         stream.write(picture)
-    return f"{ends(found, names)}\n\nwrote {options.out}"
+    return f"{ends(found, names)}\n\nwrote {out}"
 
 
 def folders(places: Sequence[str], runs: Path) -> list[Path]:

@@ -96,3 +96,17 @@ class ExportOptions:
     classes: Path | None = None
     """A text file with a class's name on each line, in the order of the scores; by default the
     weights' own names."""
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """Draw the training curves of runs, finished or under way, and say where they end.
+
+    Runs of one spec are one line, the mean over their seeds, in a band from the least to the
+    greatest. Specs are called by what of them differs.
+    """
+
+    out: Path = Path("curves.png")
+    """The picture: .png, .svg or .pdf."""
+    runs: Path = Path("runs")
+    """Folder in which a name that is no folder is looked for."""

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from repflow_pl.__main__ import main
 from repflow_pl.errors import UserError
-from repflow_pl.report.__main__ import main
 from repflow_pl.report.run_curves import (
-    CurveOptions,
     draw_curves,
     figure,
     flat_spec,
@@ -55,7 +54,7 @@ def lines(said: str) -> list[list[str]]:
 
 def test_curves_of_all_runs_of_a_folder(runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "curves.png"
-    said = draw_curves([str(runs)], CurveOptions(out))
+    said = draw_curves([str(runs)], out, runs)
     assert lines(said) == [
         ["flow.after_block 3", "aa11", "2", "2", "1.500", "75.0", "–", "–"],
         ["flow.after_block –", "ab22", "1 (1 unfinished)", "1", "2.000", "25.0", "2.500", "12.5"],
@@ -89,7 +88,7 @@ def test_runs_without_a_validation_part_have_two_panels(runs: Path) -> None:
 def test_the_same_picture_is_the_same_file(kind: str, runs: Path, tmp_path: Path) -> None:
     out = [tmp_path / f"{k}.{kind}" for k in range(2)]
     for path in out:
-        draw_curves([str(runs)], CurveOptions(path))
+        draw_curves([str(runs)], path, runs)
     one, other = (path.read_bytes() for path in out)
     assert one == other and b"atplotlib" not in one.split(b"<svg")[0]
     if kind == "svg":
