@@ -5,6 +5,7 @@ is built untrained and times one clip of the test part, all rows in turns.
 
     python experiments/table_runtime.py                    # embedded data, about a minute
     python experiments/table_runtime.py --data folder --data-root VIDEOS --profile paper
+    python experiments/table_runtime.py --table today      # the rows of table_today.py
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bench.command import shown_command, status_of
 from table_sota import sota
+from table_today import RGB, today
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
@@ -25,8 +28,14 @@ from repflow_pl.options import parse
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder, split_tables
 
-REFERENCE = "RGB"
+TABLES: dict[str, TableBuilder] = {"sota": sota, "today": today}
+REFERENCES = {"sota": "RGB", "today": RGB}
 """The row to whose time the others' are set in proportion: the plain 2D network."""
+TODAY = (
+    "Motion vectors: what is made of them, on one core, once the file is decoded, which is no part "
+    "of any row's time.",
+    "RAFT: torchvision's small network, freshly initialised, on the GPU where there is one.",
+)
 SAY_EVERY = 10.0
 """Seconds between two lines of progress."""
 
@@ -43,6 +52,8 @@ class Options:
     """How often every row is timed, after three rounds of warm-up."""
     out: Path = Path()
     """Folder that gets tables/yours/."""
+    table: Literal["sota", "today"] = "sota"
+    """Whose rows; those of today are written to runtime_today.*."""
 
     def __post_init__(self) -> None:
         if self.rounds < 2:
@@ -60,13 +71,13 @@ def show(files: Rendered) -> None:
     print(files.said)
 
 
-def measure(options: Options, build: TableBuilder = sota) -> Rendered:
+def measure(options: Options) -> Rendered:
     """Time the rows of a table, write the three files and the page of all tables."""
     out = options.out / YOURS
     check_writable(out)
     setting = options.setting.plain()
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
-    (table,) = split_tables([build], setting, video_set.fingerprint)
+    (table,) = split_tables([TABLES[options.table]], setting, video_set.fingerprint)
 
     # Only now is it worth the seconds that torch and a trainer's modules take to import.
     import torch
@@ -77,10 +88,17 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
     from repflow_pl.report.join import join_yours
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
+    from repflow_pl.specs import DataStream
     from repflow_pl.training.clip_times import time_models
+    from repflow_pl.training.extraction import extraction_ms
     from repflow_pl.training.versions import versions
 
-    frames = one_clip(video_set, table.rows[0].spec.data.clip)
+    clip = table.rows[0].spec.data.clip
+    frames = one_clip(video_set, clip)
+
+    def make_fields(streams: Sequence[DataStream]) -> float:
+        return sum(extraction_ms(streams, frames, video_set, clip, repeats=1))
+
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     say(f"building {len(table.rows)} networks, then {options.rounds} rounds after a warm-up")
     timed = time_models(
@@ -89,10 +107,12 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
         frames,
         device,
         options.rounds,
+        make_fields,
         progress(options.rounds),
         mixed=setting.precision == "bf16",
     )
     tvl1 = TVL1Options()
+    paper = paper_figures(table.paper_csv) if table.paper_csv else None
     context = RuntimeContext(
         data=setting.shown_data,
         profile=setting.profile,
@@ -109,8 +129,11 @@ def measure(options: Options, build: TableBuilder = sota) -> Rendered:
         "defaults (5 scales, 5 warps, 10 x 30), so it weighs less than with them",
         versions=versions(),
         changes=setting.changes_in_words,
+        of="" if paper else options.table,
+        fields="TV-L1" if paper else "flow",
+        notes=() if paper else TODAY,
     )
-    rows = runtime_rows(table.rows, timed, paper_figures("sota"), REFERENCE)
+    rows = runtime_rows(table.rows, timed, paper, REFERENCES[options.table])
     files = render_runtime(rows, context, out)
     join_yours(options.out)
     return files

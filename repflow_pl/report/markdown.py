@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from repflow_pl.report.collect import Collected
+from repflow_pl.report.costs import Cost
 from repflow_pl.report.page import Beside
 from repflow_pl.report.paper import (
     NOT_KNOWN,
@@ -25,7 +26,14 @@ from repflow_pl.report.summary import (
     summarise,
     top1_difference,
 )
-from repflow_pl.report.wording import grid, percent, points, significant, with_interval
+from repflow_pl.report.wording import (
+    duration,
+    grid,
+    percent,
+    points,
+    significant,
+    with_interval,
+)
 from repflow_pl.specs import DataStream, ModelSpec, streams_of
 
 PROFILES = {
@@ -46,6 +54,8 @@ FIELDS: dict[DataStream, str] = {
     "raft": "RAFT",
 }
 """Fields of motion, whose making is part of a row's time."""
+
+_COSTS = ("training", "MB a clip in training")
 
 VERDICTS = (
     "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
@@ -73,8 +83,12 @@ def markdown(
     collected: Sequence[Collected],
     paper: PaperTable | None,
     beside: Sequence[Beside] = (),
+    costs: Sequence[Cost] = (),
 ) -> str:
-    """The whole page. What stands before its first `##` can be shown alone."""
+    """The whole page. What stands before its first `##` can be shown alone.
+
+    `costs`: of each of `collected`, where the page shows them.
+    """
     main = [entry for entry in collected if not entry.row.control]
     profile = PROFILES.get(context.profile, f"{context.profile} profile")
     if context.backbone is not None:
@@ -87,19 +101,28 @@ def markdown(
         f"# {table.title}: {context.data} ({profile})",
         f"![{shown}]({table.name}.png)",
         *_best(main, paper),
-        _main_table(table, main, paper),
+        _main_table(table, main, paper, _of_rows(collected, costs)),
         *_absences(collected),
         _legend(table, main, paper, beside),
         *_controls(context, [entry for entry in collected if entry.row.control]),
         *_orderings(table, collected),
         "## How it was measured",
         "\n".join(f"- {sentence}" for sentence in measured(table, context, collected)),
+        *_advice(table, collected),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _main_table(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> str:
+def _of_rows(collected: Sequence[Collected], costs: Sequence[Cost]) -> dict[str, Cost]:
+    """The costs by row, where there are any."""
+    return {entry.row.name: cost for entry, cost in zip(collected, costs, strict=bool(costs))}
+
+
+def _main_table(
+    table: Table, main: Sequence[Collected], paper: PaperTable | None, costs: dict[str, Cost]
+) -> str:
     columns = paper_columns(table, paper)
+    extra = _COSTS if costs else ()
     best = ranked(main)[0].row if ranked(main) else None
     lines = []
     group = None
@@ -107,11 +130,13 @@ def _main_table(table: Table, main: Sequence[Collected], paper: PaperTable | Non
         if entry.row.group != group:
             group = entry.row.group
             heading = f"*{group}*" if group else ""
-            lines.append([heading, *[""] * (len(_MEASURED) + len(columns))])
+            lines.append([heading, *[""] * (len(_MEASURED) + len(extra) + len(columns))])
         name = f"**{entry.row.name}**" if entry.row is best else entry.row.name
-        lines.append([name, *_measured_cells(entry), *_paper_cells(entry.row, paper, columns)])
+        cost = _cost_cells(costs[entry.row.name]) if costs else []
+        paper_cells = _paper_cells(entry.row, paper, columns)
+        lines.append([name, *_measured_cells(entry), *cost, *paper_cells])
     titles = [c if c == PAPER_COLUMN else f"paper: {column_title(c)}" for c in columns]
-    return grid(["row", *_MEASURED, *titles], lines)
+    return grid(["row", *_MEASURED, *extra, *titles], lines)
 
 
 def _measured_cells(entry: Collected) -> list[str]:
@@ -132,6 +157,11 @@ def _measured_cells(entry: Collected) -> list[str]:
         significant(summary.median_ms) + made,
         f"{summary.ratio:.2f}",
     ]
+
+
+def _cost_cells(cost: Cost) -> list[str]:
+    time = NOT_KNOWN if cost.train_seconds is None else duration(cost.train_seconds)
+    return [time, significant(cost.kept_bytes / 1e6)]
 
 
 def _paper_cells(row: Row, paper: PaperTable | None, columns: Sequence[str]) -> list[str]:
@@ -177,6 +207,11 @@ def _legend(
         "GFLOPs count a multiply-add as 2, per clip.",
         "× RGB is the time per clip over that of the plain RGB backbone, timed in turns with it.",
     ]
+    if table.to_choose:
+        sentences.append(
+            "Training is the time of a run, of a late fusion that of its members together; MB are "
+            "what its step keeps of a clip for the backward pass."
+        )
     if paper is not None:
         columns = paper_columns(table, paper)
         cells = [paper_cell(entry.row, paper, column) for entry in main for column in columns]
@@ -291,3 +326,27 @@ def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
         grid([claim, "here", "difference in points", "p", "seeds", "videos"], lines, left=2),
         VERDICTS,
     ]
+
+
+def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
+    """Each ordering as a sentence for who chooses."""
+    if not table.to_choose or not table.orderings:
+        return []
+    rows = {entry.row.name: summarise(entry) for entry in collected}
+    lines = []
+    for ordering, checked in zip(table.orderings, check_orderings(table, collected), strict=True):
+        better, worse = rows[ordering.better], rows[ordering.worse]
+        pair = f"{ordering.better} and {ordering.worse}"
+        if better is None or worse is None or checked.difference is None:
+            lines.append(f"- {pair}: nothing is known of both yet.")
+            continue
+        told = {
+            "holds": f"{ordering.better} beats {ordering.worse}",
+            "fails": f"{ordering.better} falls behind {ordering.worse}",
+            "undecided": f"{pair} are not told apart",
+        }[checked.verdict]
+        ratio = significant(better.median_ms / worse.median_ms, 2)
+        lines.append(
+            f"- {told}: {points(checked.difference)} points, at {ratio} times its time per clip."
+        )
+    return ["## What this says to who chooses", "\n".join(lines)]

@@ -30,12 +30,15 @@ _COLUMNS = ((0.55, "here"), (1.2, "paper"), (1.95, "ms here"))
 """Right edges in inches beyond the axis, and headings of the figures there."""
 
 
-def plot_runtime(rows: Sequence[RuntimeRow], title: str) -> bytes:
-    """A PNG: a bar from 1, the RGB row's time, to each row's ratio to it, with quartiles."""
-    return drawn(lambda: runtime_figure(rows, title))
+def plot_runtime(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> bytes:
+    """A PNG: a bar from 1, the RGB row's time, to each row's ratio to it, with quartiles.
+
+    `fields`: what is part of the time of some rows.
+    """
+    return drawn(lambda: runtime_figure(rows, title, fields))
 
 
-def runtime_figure(rows: Sequence[RuntimeRow], title: str) -> Figure:
+def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> Figure:
     """The rows in the order of the table, under the headings of their groups."""
     places = row_places([row.group for row in rows])
     height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)
@@ -56,7 +59,7 @@ def runtime_figure(rows: Sequence[RuntimeRow], title: str) -> Figure:
     axis.set_ylim(max(places, default=0.0) + 0.6, -0.6)
     _headings(axis, rows, places)
     _figures(axis, rows, places)
-    _legend(figure, height)
+    _legend(figure, height, fields, any(row.paper_ratio is not None for row in rows))
     return figure
 
 
@@ -140,13 +143,16 @@ def _at_right(axis: Axes, inches: float, place: float, text: str, colour: str) -
     )
 
 
-def _legend(figure: Figure, height: float) -> None:
+def _legend(figure: Figure, height: float, fields: str, paper: bool) -> None:
     marks = [
         Patch(color=_NETWORK, alpha=0.45, label="the network alone"),
-        Patch(color=_WITH_TVL1, alpha=0.45, label="with TV-L1 extraction"),
+        Patch(color=_WITH_TVL1, alpha=0.45, label=f"with {fields} extraction"),
         Line2D([], [], color=INK, lw=1.3, label="quartiles"),
-        Line2D([], [], ls="", marker="D", ms=5, mfc="white", mec=_PAPER, label="the paper"),
     ]
+    if paper:
+        marks.append(
+            Line2D([], [], ls="", marker="D", ms=5, mfc="white", mec=_PAPER, label="the paper")
+        )
     figure.legend(
         handles=marks,
         frameon=False,

@@ -35,7 +35,7 @@ _TIME, _TIME_SPREAD = "runtime_ms", "runtime_sd"
 
 
 @dataclass(frozen=True)
-class _Point:
+class Point:
     """A row at its time (ms) and accuracy (per cent), with the ends of both intervals."""
 
     name: str
@@ -68,10 +68,15 @@ def scatter(
     )
     heading(figure, table, context)
     colours = kind_colours([entry.row.group for entry in entries])
+    if table.to_choose:
+        _mark_front(axes[0], front(measured))
     _panel(axes[0], measured, colours, filled=True)
     panel_title(
         axes[0],
-        ["top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"],
+        [
+            "top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"
+            + ("; ringed: no row is quicker and as good" if table.to_choose else "")
+        ],
     )
     say_missing(axes[0], len(entries) - len(measured), len(entries))
     if paper is not None and column is not None:
@@ -83,11 +88,54 @@ def scatter(
     return figure
 
 
-def _measured(entry: Collected) -> _Point | None:
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats: none is as quick and more accurate, or as accurate and quicker.
+
+    In the order of their times.
+    """
+    return sorted(
+        (
+            point
+            for point in points
+            if not any(
+                other.time <= point.time
+                and other.top1 >= point.top1
+                and (other.time, other.top1) != (point.time, point.top1)
+                for other in points
+            )
+        ),
+        key=lambda point: point.time,
+    )
+
+
+def _mark_front(axis: Axes, best: Sequence[Point]) -> None:
+    """A line that steps from one to the next: what each time buys at most."""
+    axis.plot(
+        [point.time for point in best],
+        [point.top1 for point in best],
+        drawstyle="steps-post",
+        color=INK,
+        alpha=0.5,
+        lw=1.2,
+        zorder=2,
+    )
+    axis.plot(
+        [point.time for point in best],
+        [point.top1 for point in best],
+        "o",
+        ms=11,
+        mfc="none",
+        mec=INK,
+        mew=1.0,
+        zorder=5,
+    )
+
+
+def _measured(entry: Collected) -> Point | None:
     summary = summarise(entry)
     if summary is None:
         return None
-    return _Point(
+    return Point(
         entry.row.name,
         entry.row.group,
         summary.median_ms,
@@ -107,7 +155,7 @@ def _paper_column(
     return max(columns, key=lambda c: len(paper_values(entries, paper, c)), default=None)
 
 
-def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[_Point]:
+def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[Point]:
     points = []
     for entry, _, value in paper_values(entries, paper, column):
         time = paper_cell(entry.row, paper, _TIME)
@@ -118,13 +166,13 @@ def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) 
             sd = (spread.value if spread is not None else None) or 0.0
             ends = (time.value - sd, time.value + sd)
             points.append(
-                _Point(entry.row.name, entry.row.group, time.value, ends, value, (0.0, 0.0))
+                Point(entry.row.name, entry.row.group, time.value, ends, value, (0.0, 0.0))
             )
     return points
 
 
 def _panel(
-    axis: Axes, points: Sequence[_Point], colours: dict[str | None, str], filled: bool
+    axis: Axes, points: Sequence[Point], colours: dict[str | None, str], filled: bool
 ) -> None:
     for group, colour in colours.items():
         members = [point for point in points if point.group == group]
@@ -160,7 +208,7 @@ def _panel(
     _name(axis, points, colours)
 
 
-def _logarithmic(axis: Axes, points: Sequence[_Point]) -> None:
+def _logarithmic(axis: Axes, points: Sequence[Point]) -> None:
     bare(axis)
     axis.grid(axis="y", color="#edf0f2", lw=0.8)
     axis.spines["bottom"].set_visible(True)
@@ -180,7 +228,7 @@ def _logarithmic(axis: Axes, points: Sequence[_Point]) -> None:
         axis.set_ylim(max(low - room, -1.0), min(high + room, 103.0))
 
 
-def _name(axis: Axes, points: Sequence[_Point], colours: dict[str | None, str]) -> None:
+def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -> None:
     """Each point's name where there is room, with a thin line to the point if that is far."""
     figure = axis.figure
     assert isinstance(figure, Figure) and isinstance(figure.canvas, FigureCanvasAgg)

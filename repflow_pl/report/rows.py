@@ -62,6 +62,9 @@ class Table:
     """What a curve's `x` is: `iterations`."""
     source: str = ""
     """Where the paper says so: `Section 4.2`."""
+    to_choose: bool = False
+    """For who chooses among the rows: with columns of what training costs, the best of each time
+    marked in a scatter, and each ordering as a sentence at the page's end."""
     script: str = ""
     """The file of experiments/ that makes it; by default `table_<name>.py`."""
 

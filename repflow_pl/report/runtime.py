@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from repflow_pl.errors import unknown
 from repflow_pl.report.markdown import PROFILES
 from repflow_pl.report.page import Rendered, write_page
-from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable
+from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
@@ -50,22 +50,32 @@ class RuntimeContext:
     changes: str = ""
     """What of the profile is another: `frames 16`."""
 
+    of: str = ""
+    """The table whose rows are timed, where it is not the paper's comparison: `today`."""
+    fields: str = "TV-L1"
+    """What the fields are called whose making is part of a row's time."""
+    notes: tuple[str, ...] = ()
+    """Sentences about how they are made."""
+
     @property
     def name(self) -> str:
         """Of its files: a GPU's times stand beside a CPU's, not in their place."""
         card = re.sub("[^a-z0-9]+", "_", self.device.lower()).strip("_").removeprefix("nvidia_")
-        return f"{NAME}_{card}" if self.on_gpu else NAME
+        return "_".join([NAME, *filter(None, [self.of]), *([card] if self.on_gpu else [])])
 
     @property
     def title(self) -> str:
         """With the GPU, where it is one."""
-        return f"{TITLE} on {self.device}" if self.on_gpu else TITLE
+        title = f"{TITLE}, the rows of {self.of}" if self.of else TITLE
+        return f"{title} on {self.device}" if self.on_gpu else title
 
 
 def runtime_rows(
-    rows: Sequence[Row], timed: Sequence[ModelTimes], paper: PaperTable, reference: str
+    rows: Sequence[Row], timed: Sequence[ModelTimes], paper: PaperTable | None, reference: str
 ) -> list[RuntimeRow]:
     """The figures of every row; ratios are to the row `reference`, round by round.
+
+    `paper`: None where the paper has no such table.
 
     Errors: UserError where there is no such row, or the paper has none of a row's name.
     """
@@ -73,12 +83,12 @@ def runtime_rows(
     if reference not in names:
         raise unknown("row", reference, names)
     base = timed[names.index(reference)].times
-    paper_base = paper.figure(reference, "runtime_ms").value
+    paper_base = _of_the_paper(paper, reference, "runtime_ms").value
     found = []
     for row, model in zip(rows, timed, strict=True):
         times = model.times
         in_rounds = zip(times, base, strict=True)
-        paper_ms = paper.figure(row.paper or row.name, "runtime_ms")
+        paper_ms = _of_the_paper(paper, row.paper or row.name, "runtime_ms")
         found.append(
             RuntimeRow(
                 name=row.name,
@@ -90,11 +100,15 @@ def runtime_rows(
                 ratio=quartiles([t.total_ms / b.total_ms for t, b in in_rounds]),
                 parameters=model.parameters,
                 paper_ms=paper_ms,
-                paper_sd=paper.figure(row.paper or row.name, "runtime_sd"),
+                paper_sd=_of_the_paper(paper, row.paper or row.name, "runtime_sd"),
                 paper_ratio=paper_ms.value / paper_base if paper_ms.value and paper_base else None,
             )
         )
     return found
+
+
+def _of_the_paper(paper: PaperTable | None, row: str, column: str) -> PaperFigure:
+    return PaperFigure(None, "verified") if paper is None else paper.figure(row, column)
 
 
 def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Path) -> Rendered:
@@ -103,9 +117,8 @@ def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Pat
     page = markdown_runtime(rows, context)
     lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
     changes = f", {context.changes}" if context.changes else ""
-    picture = plot_runtime(
-        rows, f"{context.title}: {context.data}, {context.profile} profile{changes}"
-    )
+    title = f"{context.title}: {context.data}, {context.profile} profile{changes}"
+    picture = plot_runtime(rows, title, context.fields)
     return write_page(out / context.folder / context.name, page, lines, picture)
 
 
@@ -118,13 +131,18 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         f"# {context.title}: {context.data} ({profile})",
         f"![Time of each row over that of the RGB row, with quartiles]({context.name}.png)",
         *_agreement(rows),
-        _main_table(rows),
+        _main_table(rows, context.fields),
         *_unverified(rows),
-        "Medians, with the quartiles in brackets. TV-L1 is part of the time of the rows that need "
-        "it; its share is the median over rounds. × RGB is the median over rounds of the time over "
-        "that of the plain RGB network in the same round. The paper's milliseconds (± sd) are of "
-        "another machine and other clips, so its ratio is what compares. "
-        f"All figures: [{context.name}.csv]({context.name}.csv).",
+        f"Medians, with the quartiles in brackets. {context.fields} is part of the time of the "
+        "rows that need it; its share is the median over rounds. × RGB is the median over rounds "
+        "of the time over that of the plain RGB network in the same round. "
+        + (
+            "The paper's milliseconds (± sd) are of another machine and other clips, so its ratio "
+            "is what compares. "
+            if _has_paper(rows)
+            else ""
+        )
+        + f"All figures: [{context.name}.csv]({context.name}.csv).",
         "## How it was measured",
         "\n".join(f"- {sentence}" for sentence in _measured(rows, context)),
     ]
@@ -136,7 +154,7 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
     frame: pd.DataFrame = pd.DataFrame(
         [
             {
-                "table": NAME,
+                "table": "_".join(filter(None, [NAME, context.of])),
                 "data": context.data,
                 "profile": context.profile,
                 "group": row.group,
@@ -179,16 +197,14 @@ def _agreement(rows: Sequence[RuntimeRow]) -> list[str]:
     ]
 
 
-def _main_table(rows: Sequence[RuntimeRow]) -> str:
-    titles = [
-        "row",
-        "ms per clip",
-        "of it TV-L1",
-        "× RGB",
-        "parameters",
-        "paper: ms per clip",
-        "paper: × RGB",
-    ]
+def _has_paper(rows: Sequence[RuntimeRow]) -> bool:
+    return any(row.paper_ms.value is not None for row in rows)
+
+
+def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
+    titles = ["row", "ms per clip", f"of it {fields}", "× RGB", "parameters"]
+    if _has_paper(rows):
+        titles += ["paper: ms per clip", "paper: × RGB"]
     lines = []
     group = None
     for row in rows:
@@ -196,17 +212,16 @@ def _main_table(rows: Sequence[RuntimeRow]) -> str:
             group = row.group
             lines.append([f"*{group}*" if group else "", *[""] * (len(titles) - 1)])
         sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
-        lines.append(
-            [
-                row.name,
-                _bracketed(row.total_ms),
-                f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
-                _bracketed(row.ratio),
-                f"{significant(row.parameters / 1e6)} M",
-                f"{row.paper_ms}{sd}",
-                NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
-            ]
-        )
+        cells = [
+            row.name,
+            _bracketed(row.total_ms),
+            f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
+            _bracketed(row.ratio),
+            f"{significant(row.parameters / 1e6)} M",
+            f"{row.paper_ms}{sd}",
+            NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
+        ]
+        lines.append(cells[: len(titles)])
     return grid(titles, lines)
 
 
@@ -239,6 +254,7 @@ def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
         "of a late fusion all members, one after the other. Decoding is not part of it.",
         "The networks are freshly initialised: weights do not change how long a pass takes.",
         f"TV-L1: {context.tvl1}; computed anew in every round for every row that needs it.",
+        *context.notes,
         f"{device}.",
         f"Versions: repflow_pl {v.repflow_pl} (commit {v.commit}), Python {v.python}, "
         f"torch {v.torch}.",

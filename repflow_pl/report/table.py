@@ -8,6 +8,7 @@ from pathlib import Path
 from repflow_pl.report.claims import claims_of, write_claims
 from repflow_pl.report.classes import class_page
 from repflow_pl.report.collect import Collected, Failure, collect
+from repflow_pl.report.costs import costs_of
 from repflow_pl.report.curves import curve_page
 from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, write_beside, write_page
@@ -56,8 +57,10 @@ def render(
         )
         if page is not None
     ]
-    page = markdown(table, context, collected, paper, beside)
-    lines = tidy(table, context, collected, paper).to_csv(index=False, lineterminator="\n")
+    classes = len(context.classes) or round(1 / context.chance)
+    costs = costs_of(runs, collected, classes) if table.to_choose else []
+    page = markdown(table, context, collected, paper, beside, costs)
+    lines = tidy(table, context, collected, paper, costs).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)
     stem = out / (context.folder or context.data) / table.name
     files = write_page(stem, page, lines, picture, replace)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from repflow_pl.report.collect import Collected
+from repflow_pl.report.costs import Cost
 from repflow_pl.report.paper import PaperTable
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.stats import Estimate
@@ -15,10 +16,20 @@ from repflow_pl.specs import spec_hash
 
 
 def tidy(
-    table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
+    table: Table,
+    context: Context,
+    collected: Sequence[Collected],
+    paper: PaperTable | None,
+    costs: Sequence[Cost] = (),
 ) -> pd.DataFrame:
-    """Every figure of a table, controls included. Accuracies are in per cent, like the paper's."""
-    frame: pd.DataFrame = pd.DataFrame([_line(table, context, entry, paper) for entry in collected])
+    """Every figure of a table, controls included. Accuracies are in per cent, like the paper's.
+
+    `costs`: of each of `collected`, where there are columns for them.
+    """
+    frame = pd.DataFrame([_line(table, context, entry, paper) for entry in collected])
+    if costs:
+        frame["train_seconds"] = [_rounded(cost.train_seconds) for cost in costs]
+        frame["kept_bytes"] = [cost.kept_bytes for cost in costs]
     return frame
 
 

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.data.floats import to_float
-from repflow_pl.data.tvl1 import time_tvl1, to_bytes, tvl1
+from repflow_pl.data.tvl1 import to_bytes, tvl1
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import LateSpec, ModelSpec, streams_of
+from repflow_pl.specs import DataStream, LateSpec, ModelSpec, streams_of
 from repflow_pl.training.measure import forward_ms, in_turns
 from repflow_pl.training.memory import freed_memory_kept
+
+MakeFields = Callable[[Sequence[DataStream]], float]
+"""Makes what fields of the timed clip are among a network's streams; how long it took, in
+milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class ClipTime:
     forward_ms: float
     """The network's forward pass, of all its members where it is a late fusion."""
     tvl1_ms: float
-    """Computing the clip's TV-L1 fields on one core of the CPU; 0 where the network needs none."""
+    """Making the clip's fields, TV-L1's on one core of the CPU; 0 where the network needs none."""
 
     @property
     def total_ms(self) -> float:
@@ -50,20 +54,22 @@ def time_models(
     frames: npt.NDArray[np.uint8],
     device: torch.device,
     rounds: int,
+    make_fields: MakeFields,
     after_round: Callable[[int], None] | None = None,
     mixed: bool = False,
 ) -> list[ModelTimes]:
     """Time all networks on one clip [T, H, W, 3], in turns, in evaluation mode; `mixed`: in bf16.
 
-    A network on TV-L1 has the clip's fields computed in every one of its turns. The networks are
-    freshly initialised; `after_round` as in `in_turns`.
+    A network on fields of motion has the clip's made in every one of its turns; what it is given is
+    TV-L1's, whatever it is named for. The networks are freshly initialised; `after_round` as in
+    `in_turns`.
     Errors: UserError as `build_model` says.
     """
     fields = np.stack([to_bytes(tvl1(a, b)) for a, b in itertools.pairwise(frames)])
     rgb, flow = _as_input(frames, device), _as_input(fields, device)
     networks = [build_model(model, classes).to(device).eval() for model in models]
     timers = [
-        _timer(network, streams_of(model), rgb, flow, frames)
+        _timer(network, streams_of(model), rgb, flow, make_fields)
         for network, model in zip(networks, models, strict=True)
     ]
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
@@ -76,18 +82,18 @@ def time_models(
 
 def _timer(
     network: nn.Module,
-    streams: Sequence[str],
+    streams: Sequence[DataStream],
     rgb: Tensor,
     flow: Tensor,
-    frames: npt.NDArray[np.uint8],
+    make_fields: MakeFields,
 ) -> Callable[[], ClipTime]:
-    """Times one turn of a network: its TV-L1, if any, then its forward pass."""
-    if not set(streams) <= {"rgb", "tvl1"}:
+    """Times one turn of a network: its fields, if any, then its forward pass."""
+    if "tvl1_twice" in streams:
         raise ValueError(f"there are no times of the streams {streams}")
     inputs = tuple(rgb if stream == "rgb" else flow for stream in streams)
 
     def turn() -> ClipTime:
-        extraction = time_tvl1(frames, repeats=1)[0] if "tvl1" in streams else 0.0
+        extraction = make_fields(streams)
         return ClipTime(forward_ms(network, inputs), extraction)
 
     return turn

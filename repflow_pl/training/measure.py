@@ -116,3 +116,28 @@ def forward_ms(model: nn.Module, inputs: Sequence[Tensor]) -> float:
     if on_gpu:
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - start)
+
+
+def kept_for_backward(model: nn.Module, inputs: Sequence[Tensor]) -> int:
+    """Bytes that a forward pass in training mode keeps for the backward pass.
+
+    The inputs count; the model's own parameters and buffers, which are there anyway, do not.
+    """
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    was_training = model.training
+    model.train()
+    try:
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            scores = model(*inputs)  # while it lives, so does what was kept: no address comes twice
+    finally:
+        model.train(was_training)
+    del scores
+    return sum(kept.values())

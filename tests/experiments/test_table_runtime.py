@@ -65,6 +65,32 @@ def test_every_row_of_the_paper_is_timed(
     )
 
 
+def test_the_rows_of_today_are_timed_without_weights(
+    video_folder: Path,
+    shared_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("repflow_pl.data.raft.UPDATES", 1)
+    arguments = ["--data", "folder", "--data-root", str(video_folder), "--rounds", "2"]
+    assert main([*arguments, "--table", "today", "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("tables/yours/folder-*/runtime_today.csv")
+    frame = pd.read_csv(path).set_index("row")
+    assert len(frame) == 17 and set(frame["table"]) == {"runtime_today"}
+    with_fields = frame.index[frame["tvl1_ms_median"] > 0]
+    kinds = {"Flow CNN", "Two-stream CNN", "Motion vectors", "RAFT"}
+    assert set(with_fields) == kinds | {"RGB + Motion vectors", "RGB + RAFT"}
+    vectors, tvl1, raft = (
+        frame.loc[row, "tvl1_ms_median"] for row in ("Motion vectors", "Flow CNN", "RAFT")
+    )
+    assert vectors < tvl1 < raft
+    page = path.with_suffix(".md").read_text()
+    assert "RAFT: torchvision's small network, freshly initialised" in page
+    assert "--table today`" in page and "| of it flow |" in page and "paper: " not in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlparse
 
 import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from torchvision.models.optical_flow import raft_small
 
 from repflow_pl.cli import Options, run_tables
+from repflow_pl.data.raft import WEIGHTS
 from repflow_pl.models.build import build_model
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures
@@ -54,13 +57,8 @@ def test_every_script_of_a_table_is_found() -> None:
     assert NAMES[0] == "placement"
     scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
     tables = {f"table_{name}" for name in NAMES}
-    assert {p.stem for p in scripts} == {
-        "all_tables",
-        "bench_precision",
-        "choose_recipe",
-        "flow_fields",
-        *tables,
-    }
+    others = {"all_tables", "bench_precision", "choose_recipe", "flow_fields"}
+    assert {p.stem for p in scripts} == {*others, *tables}
 
 
 @pytest.mark.parametrize(("name", "profile", "data"), CASES)
@@ -97,6 +95,16 @@ def few_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder of runs, so that what several tables show is trained once."""
     return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture(autouse=True)
+def raft(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh network in the place of the weights that one table needs."""
+    home = tmp_path_factory.mktemp("torch")
+    path = home / "hub" / "checkpoints" / Path(urlparse(WEIGHTS.url).path).name
+    path.parent.mkdir(parents=True)
+    torch.save(raft_small().state_dict(), path)
+    monkeypatch.setenv("TORCH_HOME", str(home))
 
 
 def one_step(recipe: RecipeSpec) -> RecipeSpec:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
 from repflow_pl.models.placement import ClipClassifier
 from repflow_pl.profiles import build_profile
-from repflow_pl.specs import DataSpec
-from repflow_pl.training import clip_times
+from repflow_pl.specs import DataSpec, DataStream
 from repflow_pl.training.clip_times import ClipTime, time_models
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
@@ -17,19 +18,22 @@ CPU = torch.device("cpu")
 PROFILE, DATA = build_profile("demo", "folder"), DataSpec("folder")
 
 
-def test_tvl1_is_timed_in_every_turn_of_the_rows_that_need_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    timed = []
+def no_fields(streams: Sequence[DataStream]) -> float:
+    return 0.0
 
-    def time_tvl1(frames: np.ndarray, repeats: int) -> list[float]:
-        assert frames is FRAMES and repeats == 1
-        timed.append(1000.0 + len(timed))
-        return timed[-1:]
 
-    monkeypatch.setattr(clip_times, "time_tvl1", time_tvl1)
+def test_fields_are_made_in_every_turn_of_the_rows_that_need_them() -> None:
+    made = []
+
+    def make_fields(streams: Sequence[DataStream]) -> float:
+        if streams == ("rgb",):
+            return 0.0
+        made.append(1000.0 + len(made))
+        return made[-1]
+
     specs = [PROFILE.rgb(DATA), PROFILE.tvl1(DATA), PROFILE.two_stream(DATA)]
-    rgb, flow, both = time_models([s.model for s in specs], 2, FRAMES, CPU, rounds=2)
+    models = [s.model for s in specs]
+    rgb, flow, both = time_models(models, 2, FRAMES, CPU, 2, make_fields)
     assert [t.tvl1_ms for t in rgb.times] == [0, 0]
     # Three rounds of warm-up took the first six extractions.
     assert [t.tvl1_ms for t in flow.times] == [1006, 1008]
@@ -50,23 +54,23 @@ def test_every_member_runs_in_evaluation_without_gradients(
         return torch.zeros(1, 2)
 
     monkeypatch.setattr(ClipClassifier, "forward", note)
-    time_models([PROFILE.two_stream(DATA).model], 2, FRAMES, CPU, rounds=1)
+    time_models([PROFILE.two_stream(DATA).model], 2, FRAMES, CPU, 1, no_fields)
     rgb = (False, False, (1, 3, 8, 32, 32))
     stack = (False, False, (1, 2 * PROFILE.stack, 7 - PROFILE.stack + 1, 32, 32))
     assert seen == [rgb, stack] * 4, "three rounds of warm-up, then one"
     assert not any(mixed)
     mixed.clear()
-    time_models([PROFILE.rgb(DATA).model], 2, FRAMES, CPU, rounds=1, mixed=True)
+    time_models([PROFILE.rgb(DATA).model], 2, FRAMES, CPU, 1, no_fields, mixed=True)
     assert mixed == [True] * 4
 
 
 def test_other_fields_are_refused() -> None:
     with pytest.raises(ValueError, match="tvl1_twice"):
-        time_models([PROFILE.tvl1_twice(DATA).model], 2, FRAMES, CPU, rounds=1)
+        time_models([PROFILE.tvl1_twice(DATA).model], 2, FRAMES, CPU, 1, no_fields)
 
 
 def test_progress_is_told() -> None:
     told: list[int] = []
     model = PROFILE.flow_after(DATA, 3).model
-    (timed,) = time_models([model], 2, FRAMES, CPU, rounds=3, after_round=told.append)
+    (timed,) = time_models([model], 2, FRAMES, CPU, 3, no_fields, after_round=told.append)
     assert told == [0, 1, 2, 3] and len(timed.times) == 3

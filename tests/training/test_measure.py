@@ -11,7 +11,7 @@ from torch import nn
 
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.ops import flow_flops
-from repflow_pl.training.measure import count_flops, in_turns, measure_latency
+from repflow_pl.training.measure import count_flops, in_turns, kept_for_backward, measure_latency
 
 
 def test_operations_of_a_convolution_by_hand() -> None:
@@ -48,6 +48,16 @@ def test_timers_take_turns() -> None:
     assert "".join(calls) == "abcabcabc"
     assert measured == [[4, 7], [5, 8], [6, 9]], "without the warm-up"
     assert told == [(0, 3), (1, 6), (2, 9)]
+
+
+def test_what_is_kept_for_the_backward_pass() -> None:
+    """Of a linear layer its input, of ReLU its output, of a dropout in training its mask."""
+    net = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 5)).eval()
+    assert kept_for_backward(net, [torch.zeros(3, 10)]) == 4 * 3 * (10 + 20)
+    assert not net.training
+    masked = nn.Sequential(nn.ReLU(), nn.Dropout(0.5))
+    plain = kept_for_backward(masked[:1], [torch.zeros(3, 10, requires_grad=True)])
+    assert kept_for_backward(masked, [torch.zeros(3, 10, requires_grad=True)]) > plain == 120
 
 
 class Sleep(nn.Module):

@@ -1,0 +1,127 @@
+"""A table for who chooses: what training costs, the front of its scatter, its last sentences."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repflow_pl.report.collect import collect
+from repflow_pl.report.costs import costs_of
+from repflow_pl.report.plot_scatter import Point, front, scatter
+from repflow_pl.report.table import Context, Ordering, Row, Table, render
+from repflow_pl.specs import late, spec_hash
+from repflow_pl.training.result import read_result, write_result
+
+SEEDS = [0, 1, 2]
+
+
+@pytest.fixture
+def choice(table: Table) -> Table:
+    left_out = ("Not in the paper", "Two-stream CNN")  # whose clips are too short for its stack
+    rows = tuple(
+        dataclasses.replace(row, paper=None) for row in table.rows if row.name not in left_out
+    )
+    asked = (
+        Ordering("", "After block 3", "RGB CNN"),
+        Ordering("", "RGB CNN", "After block 3"),
+        Ordering("", "After block 3", "After block 4"),
+    )
+    return dataclasses.replace(
+        table, rows=rows, paper_csv=None, plot="scatter", to_choose=True, orderings=asked
+    )
+
+
+def give(runs: Path, row: Row, source: Row) -> None:
+    """Give a row another's results with far more correct answers, in every seed."""
+    for seed in SEEDS:
+        path = runs / spec_hash(source.spec) / f"seed{seed}" / "result.json"
+        result = dataclasses.replace(
+            read_result(path), spec=spec_hash(row.spec), top1=0.8 + 0.001 * seed
+        )
+        target = runs / spec_hash(row.spec) / f"seed{seed}" / "result.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_result(target, result)
+        for kept in target.parent.glob("predictions*"):
+            kept.unlink()
+
+
+def test_a_page_has_costs_and_ends_in_sentences(
+    choice: Table, context: Context, runs: Path, tmp_path: Path
+) -> None:
+    rows = {row.name: row for row in choice.rows}
+    give(runs, rows["After block 3"], rows["RGB CNN"])
+    files = render(choice, context, runs, SEEDS, tmp_path / "tables")
+    page = files.markdown.read_text()
+    header = next(line for line in page.splitlines() if line.startswith("| row |"))
+    assert header.endswith("| × RGB | training | MB a clip in training |")
+    lines = page[page.index("## What this says to who chooses") :].strip().splitlines()[2:]
+    assert [line.split(":")[0] for line in lines] == [
+        "- After block 3 beats RGB CNN",
+        "- RGB CNN falls behind After block 3",
+        "- After block 3 and After block 4",
+    ]
+    assert re.search(r": \+\d.* \(.* to .*\) points, at 1\.0 times its time per clip\.$", lines[0])
+    assert lines[2].endswith(": nothing is known of both yet.")
+    frame = pd.read_csv(files.csv).set_index("row")
+    assert (frame["kept_bytes"] > 100_000).all()
+
+
+def test_other_pages_stay_as_they_are(
+    table: Table, context: Context, runs: Path, tmp_path: Path, paper_folder: Path
+) -> None:
+    files = render(table, context, runs, SEEDS, tmp_path / "tables", paper_folder)
+    page = files.markdown.read_text()
+    assert "who chooses" not in page and "MB a clip" not in page
+    assert "kept_bytes" not in files.csv.read_text()
+
+
+def test_late_fusion_costs_its_members(choice: Table, runs: Path) -> None:
+    """Their time together, and the larger memory: they are trained one by one."""
+    rgb = choice.rows[0]
+    flow = next(row for row in choice.rows if row.name == "After block 3")
+    both = Row("both", late(rgb.spec, flow.spec))
+    give(runs, both, rgb)
+    give(runs, flow, rgb)
+    one, other, together = costs_of(runs, [collect(runs, r, SEEDS) for r in (rgb, flow, both)], 16)
+    mean = np.mean([result.train_seconds for result in collect(runs, rgb, SEEDS).results])
+    assert one.train_seconds == other.train_seconds == pytest.approx(mean)
+    assert together.train_seconds == pytest.approx(2 * mean)
+    assert together.kept_bytes == max(one.kept_bytes, other.kept_bytes)
+    (runs / spec_hash(flow.spec) / "seed1" / "result.json").unlink()
+    (lacking,) = costs_of(runs, [collect(runs, both, SEEDS)], 16)
+    assert lacking.train_seconds is None
+
+
+def test_the_front_is_what_no_other_point_beats() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        points = [
+            Point(str(k), None, float(time), (0, 0), float(top1), (0, 0))
+            for k, (time, top1) in enumerate(rng.integers(0, 5, (8, 2)))
+        ]
+        found = front(points)
+        for point in points:
+            beaten = any(
+                (o.time < point.time and o.top1 >= point.top1)
+                or (o.time <= point.time and o.top1 > point.top1)
+                for o in points
+            )
+            assert (point in found) == (not beaten)
+        assert [p.time for p in found] == sorted(p.time for p in found)
+
+
+def test_a_scatter_rings_its_front(choice: Table, context: Context, runs: Path) -> None:
+    collected = [collect(runs, row, SEEDS) for row in choice.rows]
+    ringed, plain = (
+        scatter(dataclasses.replace(choice, to_choose=marked), context, collected, None).axes[0]
+        for marked in (True, False)
+    )
+    assert len(ringed.lines) > len(plain.lines)
+    assert "ringed" in ringed.get_title("left") and "ringed" not in plain.get_title("left")
+    steps = next(line for line in ringed.lines if line.get_drawstyle() == "steps-post")
+    assert list(steps.get_ydata()) == sorted(steps.get_ydata())
