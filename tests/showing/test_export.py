@@ -20,6 +20,8 @@ from repflow_pl.showing.weights import KEY, Weights, load_weights, save_weights
 from tests.showing.conftest import CLIP, Trained
 from tests.showing.test_weights import small
 
+pytestmark = pytest.mark.timeout(1200)  # a network is traced twice, which a busy machine is long at
+
 ELSEWHERE = """
 import sys, torch
 program = torch.export.load(sys.argv[1]).module()
