@@ -98,6 +98,7 @@ def test_the_plain_rgb_network_is_the_one_compared_with_or_else_the_first_row() 
         "motion": "RGB CNN",
         "sota": "RGB",
         "why": "RGB CNN",
+        "today": "RGB CNN",
     }
 
 
