@@ -21,9 +21,8 @@ from __future__ import annotations
 
 import sys
 
-from repflow_pl.backbones import backbone_names, pretrained_names
 from repflow_pl.cli import main
-from repflow_pl.profiles import Profile
+from repflow_pl.profiles import VARIED, Profile
 from repflow_pl.report.table import Ordering, Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, late
 
@@ -61,8 +60,8 @@ def today(profile: Profile, data: DataSpec) -> Table:
     asked = [(LAYER, TWO_STREAM), (LAYER, DIFFERENCES), (LAYER, f"RGB + {VECTORS}")]
     counterparts = {SHIFT: "tsm", EQUAL_3D: "equal3d", EQUAL_2PLUS1D: "equal2plus1d"}
     for name, ending in counterparts.items():
-        backbone = f"{profile.backbone}_{ending}"
-        if backbone in (pretrained_names() if profile.pretrained else backbone_names()):
+        if profile.backbone in VARIED and (name == SHIFT or not profile.pretrained):
+            backbone = f"{profile.backbone}_{ending}"
             rows.append(Row(name, profile.on(backbone).rgb(data), group=network))
             asked += [(LAYER, name)] if name != EQUAL_3D else []
     return Table(

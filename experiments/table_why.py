@@ -13,7 +13,7 @@ import dataclasses
 import sys
 
 from repflow_pl.cli import main
-from repflow_pl.profiles import FINE, Profile
+from repflow_pl.profiles import VARIED, Profile
 from repflow_pl.report.table import Ordering, Row, Table
 from repflow_pl.specs import DataSpec, RunSpec, Stream
 
@@ -63,7 +63,7 @@ def why(profile: Profile, data: DataSpec) -> Table:
             for kind in ("add", "concat")
         ),
     ]
-    if profile.backbone in FINE:
+    if profile.backbone in VARIED:
         fine = profile.on(f"{profile.backbone}_fine")
         rows += [
             Row(f"{RGB}, half the stride", fine.rgb(data), group=resolution),

@@ -25,8 +25,10 @@ from repflow_pl.specs import (
     low_res,
 )
 
-FINE = ("narrow", "resnet18", "resnet34", "resnet50")
-"""Backbones that there is one of half the stride of, `<name>_fine`."""
+VARIED = ("narrow", "resnet18", "resnet34", "resnet50")
+"""Backbones with a variant of half the stride, `<name>_fine`, one with the temporal shift,
+`<name>_tsm`, and two of the same cost without weights to start from, `<name>_equal3d` and
+`<name>_equal2plus1d`."""
 
 ProfileName = Literal["demo", "paper"]
 

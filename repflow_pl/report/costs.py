@@ -1,4 +1,4 @@
-"""What a row costs to train: its time, from results, and its memory, from its network."""
+"""What a row costs to train: time and memory, from results."""
 
 from __future__ import annotations
 
@@ -19,21 +19,19 @@ class Cost:
     train_seconds: float | None
     """Of a run, the mean over seeds and splits; of late fusion its members' together. None where
     results are lacking."""
-    kept_bytes: int
+    kept_bytes: int | None
     """Of one clip, what a training step keeps for its backward pass; of late fusion, whose members
-    are trained one by one, the most that one of them keeps."""
+    are trained one by one, the most that one of them keeps. None where no result has it."""
 
 
-def costs_of(runs: Path, collected: Sequence[Collected], classes: int) -> list[Cost]:
+def costs_of(runs: Path, collected: Sequence[Collected]) -> list[Cost]:
     """One for each row, in their order."""
-    return [
-        Cost(_train_seconds(runs, entry), max(_kept(m, classes) for m in _trained(entry.row.spec)))
-        for entry in collected
-    ]
+    return [_cost(runs, entry) for entry in collected]
 
 
-def _train_seconds(runs: Path, entry: Collected) -> float | None:
-    seconds = []
+def _cost(runs: Path, entry: Collected) -> Cost:
+    trainings = []
+    """Of each result, those of the runs that were trained for it."""
     for spec in (entry.row.spec, *entry.row.other_splits):
         for result in entry.results:
             paths = [
@@ -41,27 +39,18 @@ def _train_seconds(runs: Path, entry: Collected) -> float | None:
                 for member in _trained(spec)
             ]
             if not all(path.is_file() for path in paths):
-                return None
-            seconds.append(sum(read_result(path).train_seconds for path in paths))
-    return statistics.fmean(seconds) if seconds else None
+                return Cost(None, None)
+            trainings.append([read_result(path) for path in paths])
+    if not trainings:
+        return Cost(None, None)
+    kept = [run.kept_bytes for runs_of_one in trainings for run in runs_of_one]
+    known = [size for size in kept if size is not None]
+    return Cost(
+        statistics.fmean(sum(run.train_seconds for run in each) for each in trainings),
+        max(known) if len(known) == len(kept) else None,
+    )
 
 
 def _trained(spec: RunSpec) -> tuple[RunSpec, ...]:
     """The runs behind a spec that are trained."""
     return spec.model.members if isinstance(spec.model, LateSpec) else (spec,)
-
-
-def _kept(spec: RunSpec, classes: int) -> int:
-    import torch
-
-    from repflow_pl.data.clips import CHANNELS, FEWER
-    from repflow_pl.models.build import build_model
-    from repflow_pl.specs import streams_of
-    from repflow_pl.training.measure import kept_for_backward
-
-    clip = spec.data.clip
-    inputs = [
-        torch.zeros(1, CHANNELS[stream], clip.frames - FEWER[stream], *clip.crop)
-        for stream in streams_of(spec.model)
-    ]
-    return kept_for_backward(build_model(spec.model, classes), inputs)

@@ -160,8 +160,10 @@ def _measured_cells(entry: Collected) -> list[str]:
 
 
 def _cost_cells(cost: Cost) -> list[str]:
-    time = NOT_KNOWN if cost.train_seconds is None else duration(cost.train_seconds)
-    return [time, significant(cost.kept_bytes / 1e6)]
+    return [
+        NOT_KNOWN if cost.train_seconds is None else duration(cost.train_seconds),
+        NOT_KNOWN if cost.kept_bytes is None else significant(cost.kept_bytes / 1e6),
+    ]
 
 
 def _paper_cells(row: Row, paper: PaperTable | None, columns: Sequence[str]) -> list[str]:

@@ -57,8 +57,7 @@ def render(
         )
         if page is not None
     ]
-    classes = len(context.classes) or round(1 / context.chance)
-    costs = costs_of(runs, collected, classes) if table.to_choose else []
+    costs = costs_of(runs, collected) if table.to_choose else []
     page = markdown(table, context, collected, paper, beside, costs)
     lines = tidy(table, context, collected, paper, costs).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)

@@ -96,6 +96,9 @@ class RunResult:
     """Hash of the manifest: of all that was found in the split's files."""
     ranks: int = 1
     """Devices, or processes, that shared each batch."""
+    kept_bytes: int | None = None
+    """Of one clip, what a training step keeps for its backward pass; None of late fusion, which
+    trains nothing, and in results of older versions."""
 
     def __post_init__(self) -> None:
         shares = {

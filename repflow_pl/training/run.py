@@ -50,7 +50,7 @@ from repflow_pl.training.jobs import (
     run_folder,
 )
 from repflow_pl.training.machine import Machine
-from repflow_pl.training.measure import count_flops, measure_latency
+from repflow_pl.training.measure import count_flops, kept_for_backward, measure_latency
 from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.pictures import FlowPictures
@@ -172,6 +172,7 @@ def _run(
         videos_unread=accuracies.unread,
         manifest=video_set.manifest,
         ranks=trainer.world_size,
+        kept_bytes=None if isinstance(job.spec.model, LateSpec) else _kept_bytes(module, examples),
     )
     # A finished run that was made again is one whose weights were gone: its result stays.
     if trainer.is_global_zero and not is_finished(machine.out, job):
@@ -263,6 +264,13 @@ def first_views(video_set: VideoSet, spec: RunSpec, count: int) -> tuple[Tensor,
 def _one_clip(examples: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
     """A batch of one clip, as the model takes it."""
     return tuple(to_float(stream[:1].to(device)) for stream in examples)
+
+
+def _kept_bytes(module: VideoClassifier, examples: tuple[Tensor, ...]) -> int:
+    """Of a network of its own on the CPU: a pass in training mode changes the averages of batch
+    norm, and across ranks waits for the others."""
+    network = build_model(module.spec.model, module.classes)
+    return kept_for_backward(network, _one_clip(examples, torch.device("cpu")))
 
 
 def _latency(

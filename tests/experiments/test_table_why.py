@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from test_table_scripts import builder
 
-from repflow_pl.backbones import backbone_names
-from repflow_pl.profiles import FINE, build_profile
+from repflow_pl.backbones import backbone_names, pretrained_names
+from repflow_pl.profiles import VARIED, build_profile
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec
 
@@ -54,8 +54,12 @@ def test_a_comparison_changes_one_thing() -> None:
     assert not unlike, "every row is there for a comparison"
 
 
-def test_all_backbones_of_half_the_stride_are_known() -> None:
-    assert {f"{name}_fine" for name in FINE} == {n for n in backbone_names() if n.endswith("_fine")}
+def test_the_variants_of_backbones_are_all_known() -> None:
+    for variant in ("fine", "tsm", "equal3d", "equal2plus1d"):
+        there_are = {name for name in backbone_names() if name.endswith(f"_{variant}")}
+        assert {f"{name}_{variant}" for name in VARIED} == there_are
+        with_weights = there_are & {*pretrained_names()}
+        assert not with_weights if variant.startswith("equal") else len(with_weights) == 3
 
 
 @pytest.mark.parametrize(("backbone", "rows"), [("resnet18", 12), ("resnet18_nonlocal", 10)])

@@ -36,12 +36,15 @@ def choice(table: Table) -> Table:
     )
 
 
-def give(runs: Path, row: Row, source: Row) -> None:
+def give(runs: Path, row: Row, source: Row, kept_bytes: int | None = None) -> None:
     """Give a row another's results with far more correct answers, in every seed."""
     for seed in SEEDS:
         path = runs / spec_hash(source.spec) / f"seed{seed}" / "result.json"
         result = dataclasses.replace(
-            read_result(path), spec=spec_hash(row.spec), top1=0.8 + 0.001 * seed
+            read_result(path),
+            spec=spec_hash(row.spec),
+            top1=0.8 + 0.001 * seed,
+            kept_bytes=kept_bytes,
         )
         target = runs / spec_hash(row.spec) / f"seed{seed}" / "result.json"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +57,7 @@ def test_a_page_has_costs_and_ends_in_sentences(
     choice: Table, context: Context, runs: Path, tmp_path: Path
 ) -> None:
     rows = {row.name: row for row in choice.rows}
-    give(runs, rows["After block 3"], rows["RGB CNN"])
+    give(runs, rows["After block 3"], rows["RGB CNN"], kept_bytes=1_234_000)
     files = render(choice, context, runs, SEEDS, tmp_path / "tables")
     page = files.markdown.read_text()
     header = next(line for line in page.splitlines() if line.startswith("| row |"))
@@ -68,7 +71,10 @@ def test_a_page_has_costs_and_ends_in_sentences(
     assert re.search(r": \+\d.* \(.* to .*\) points, at 1\.0 times its time per clip\.$", lines[0])
     assert lines[2].endswith(": nothing is known of both yet.")
     frame = pd.read_csv(files.csv).set_index("row")
-    assert (frame["kept_bytes"] > 100_000).all()
+    assert frame["kept_bytes"].dropna().to_dict() == {"After block 3": 1_234_000}
+    cells = {line.split("|")[1].strip(" *"): line for line in page.splitlines() if "|" in line}
+    assert cells["After block 3"].endswith(" | 1.23 |")
+    assert cells["After block 4"].endswith(" | – |"), "no result has it"
 
 
 def test_other_pages_stay_as_they_are(
@@ -86,14 +92,17 @@ def test_late_fusion_costs_its_members(choice: Table, runs: Path) -> None:
     flow = next(row for row in choice.rows if row.name == "After block 3")
     both = Row("both", late(rgb.spec, flow.spec))
     give(runs, both, rgb)
-    give(runs, flow, rgb)
-    one, other, together = costs_of(runs, [collect(runs, r, SEEDS) for r in (rgb, flow, both)], 16)
+    give(runs, flow, rgb, kept_bytes=2_000_000)
+    give(runs, rgb, rgb, kept_bytes=1_000_000)
+    one, other, together = costs_of(runs, [collect(runs, r, SEEDS) for r in (rgb, flow, both)])
     mean = np.mean([result.train_seconds for result in collect(runs, rgb, SEEDS).results])
     assert one.train_seconds == other.train_seconds == pytest.approx(mean)
     assert together.train_seconds == pytest.approx(2 * mean)
-    assert together.kept_bytes == max(one.kept_bytes, other.kept_bytes)
+    assert (one.kept_bytes, other.kept_bytes, together.kept_bytes) == (1e6, 2e6, 2e6)
+    give(runs, rgb, rgb)
+    assert costs_of(runs, [collect(runs, both, SEEDS)])[0].kept_bytes is None
     (runs / spec_hash(flow.spec) / "seed1" / "result.json").unlink()
-    (lacking,) = costs_of(runs, [collect(runs, both, SEEDS)], 16)
+    (lacking,) = costs_of(runs, [collect(runs, both, SEEDS)])
     assert lacking.train_seconds is None
 
 

@@ -18,9 +18,11 @@ from rich.console import Console
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.machine import Machine
+from repflow_pl.training.measure import kept_for_backward
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.predictions import PREDICTIONS, read_predictions
 from repflow_pl.training.result import Latency, RunResult, read_result
@@ -79,6 +81,21 @@ def test_a_result_is_of_the_device_that_trained(
     folder, printed = make(job_of(videos, plain), videos, tmp_path)
     assert read_result(folder / "result.json").device == "META", printed
     assert timed == ["meta", "meta"]
+
+
+def test_the_memory_of_training_is_of_one_clip_and_changes_no_network(
+    videos: VideoSet, tmp_path: Path
+) -> None:
+    """A late average trains nothing and has none."""
+    job = job_of(videos)
+    folder, _ = make(job, videos, tmp_path)
+    kept = read_result(folder / "result.json").kept_bytes
+    clip = job.spec.data.clip
+    network = build_model(job.spec.model, len(videos.classes))
+    assert kept == kept_for_backward(network, [torch.zeros(1, 3, clip.frames, *clip.crop)])
+    both = Job("t", "both", late(job.spec, job.spec), job.seed)
+    folder, _ = make(both, videos, tmp_path)
+    assert read_result(folder / "result.json").kept_bytes is None
 
 
 def test_validation_counts_once_in_the_time_of_training(
