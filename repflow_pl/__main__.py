@@ -49,7 +49,7 @@ class Command:
 
 
 def _add_videos(parser: ArgumentParser) -> None:
-    parser.add_argument("videos", nargs="+", type=Path, help="files, or folders of videos")
+    parser.add_argument("videos", nargs="*", type=Path, help="files, or folders of videos")
 
 
 def _predict(videos: Sequence[Path], options: PredictOptions) -> int:

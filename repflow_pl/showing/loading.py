@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from repflow_pl.errors import UserError
+from repflow_pl.showing.bundled import DEMO, bundled
 from repflow_pl.showing.weights import Weights, load_weights
 
 
@@ -16,14 +17,19 @@ def asked_weights(
     """The weights, on their device.
 
     Args:
+        path: what is there, or the name of some that come with the package.
         device: as torch writes it, or "auto".
         classes: a text file of their names.
 
     Errors: UserError where they cannot be had, and for a device that is not there.
     """
     if path is None:
-        raise UserError("no weights are named: give --weights FILE, a run's folder or checkpoint.")
-    weights = load_weights(path, iterations, read_classes(classes) if classes else ())
+        raise UserError(
+            "no weights are named: give --weights FILE, a run's folder or checkpoint, or the name "
+            f"of some that come with the package, as {DEMO}."
+        )
+    found = path if path.exists() else bundled(str(path)) or path
+    weights = load_weights(found, iterations, read_classes(classes) if classes else ())
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -17,8 +17,11 @@ class PredictOptions:
     """
 
     weights: Path | None = None
-    """A .safetensors file of repflow export, a run's folder or checkpoint, or the authors' file;
-    there is no default."""
+    """A .safetensors file of repflow export, a run's folder or checkpoint, the authors' file, or
+    motion_shapes or ucf101 for those that come with the package; there is no default."""
+    demo: bool = False
+    """Ask the weights of motion_shapes about four of its test videos, drawn anew, and show what the
+    network without motion and the one with it say."""
     top: int = 5
     """Classes that are shown of each video, the best first."""
     json: bool = False
@@ -39,6 +42,8 @@ class PredictOptions:
             raise UserError("--json and --csv are two ways to print: name one.")
         if self.top < 1:
             raise UserError("--top is a count of 1 or more.")
+        if self.demo and (self.weights is not None or self.classes is not None):
+            raise UserError("--demo has weights of its own: leave out --weights and --classes.")
 
 
 @dataclass(frozen=True)

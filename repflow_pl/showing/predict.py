@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,7 +18,9 @@ from rich.text import Text
 from repflow_pl.data.isolated import IsolatedProcess
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.bundled import DEMO, demo_videos
 from repflow_pl.showing.loading import asked_weights
 from repflow_pl.showing.one_video import TIMEOUT, videos_of
 from repflow_pl.showing.options import PredictOptions
@@ -29,11 +33,38 @@ BAR = 20
 def predict(videos: Sequence[Path], options: PredictOptions) -> int:
     """Ask about each video and print the answers; 0, or 1 where one could not be read.
 
-    Errors: UserError for weights that cannot be had.
+    Errors: UserError for weights that cannot be had, and where there is no video.
     """
+    if bool(videos) == options.demo:
+        raise UserError("name videos to ask about, or --demo, which brings its own.")
+    if options.demo:
+        return _demo(options)
     weights = asked_weights(options.weights, options.device, options.iterations, options.classes)
     asked = list(videos_of(videos))
-    found = list(_answers(weights, asked))
+    return _print(weights, asked, list(_answers(weights, asked)), options)
+
+
+def _demo(options: PredictOptions) -> int:
+    weights = asked_weights(Path(DEMO), options.device, options.iterations, None)
+    for layer in weights.network.modules():
+        if isinstance(layer, FlowIteration):
+            layer.backend = "eager"  # to compile the others takes longer than four videos
+    with tempfile.TemporaryDirectory() as folder:
+        videos = demo_videos(Path(folder))
+        found = list(_answers(weights, videos))
+    named = [replace(e, video=Path(e.video.name)) if isinstance(e, Answer) else e for e in found]
+    status = _print(weights, [Path(path.name) for path in videos], named, options)
+    if not (options.json or options.csv):
+        print(f"The names say what the videos show.\n\n{weights.described.card}")
+    return status
+
+
+def _print(
+    weights: Weights,
+    asked: Sequence[Path],
+    found: Sequence[Answer | UserError],
+    options: PredictOptions,
+) -> int:
     answers = [each for each in found if isinstance(each, Answer)]
     if options.json:
         json.dump(as_json(weights, asked, found, options.top), sys.stdout, indent=1)

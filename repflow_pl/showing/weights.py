@@ -155,11 +155,18 @@ def load_weights(path: Path, iterations: int | None = None, classes: Sequence[st
     return found
 
 
-def save_weights(path: Path, weights: Weights) -> None:
-    """Write a file of ours. Errors: UserError where the place cannot be written."""
+def save_weights(path: Path, weights: Weights, half: bool = False) -> None:
+    """Write a file of ours. Errors: UserError where the place cannot be written.
+
+    Args:
+        half: kernels and matrices in half precision, a file half as large.
+    """
     save = load("safetensors.torch").save
     said = json.dumps(to_dict(weights.described), sort_keys=True)
-    state = {name: value.contiguous() for name, value in weights.network.state_dict().items()}
+    state = {
+        name: (value.half() if half and value.ndim > 1 else value).contiguous()
+        for name, value in weights.network.state_dict().items()
+    }
     with atomic_write(path, "wb") as stream:
         stream.write(save(state, {KEY: said}))
 

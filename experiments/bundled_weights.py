@@ -1,0 +1,183 @@
+"""The trained networks that come with the package, as repflow_pl/bundled/<data set>.safetensors.
+
+The plain RGB network and the one with a flow layer on its input, averaged, of a data set's first
+split and the first seed: rows of the table of places, trained where their weights are not there.
+What the file's card says is measured with the file itself.
+
+    python experiments/bundled_weights.py
+    python experiments/bundled_weights.py --data ucf101 --data-root VIDEOS
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from all_tables import builder
+from rich.console import Console
+from scipy.stats import bootstrap
+
+from repflow_pl.cli import Options, status_of, train
+from repflow_pl.data.facts import facts_of
+from repflow_pl.data.flow_files import fields_beside
+from repflow_pl.data.index import VideoSet, fold_count, open_set
+from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.parallel import progress_bar
+from repflow_pl.errors import UserError
+from repflow_pl.files import check_writable
+from repflow_pl.models.build import build_model
+from repflow_pl.models.streams import LateFusion
+from repflow_pl.options import add_options, new_parser, read, take
+from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.bundled import FOLDER
+from repflow_pl.showing.one_video import TIMEOUT
+from repflow_pl.showing.weights import SUFFIX, Described, Weights, load_weights, save_weights
+from repflow_pl.specs import LateSpec, late
+from repflow_pl.tables import Setting, split_tables
+from repflow_pl.training.jobs import Job, is_made
+from repflow_pl.training.predictions import numbered
+from repflow_pl.training.ranks import check_machine
+from repflow_pl.training.run import load_trained
+from repflow_pl.training.versions import versions
+
+ROWS = ("RGB CNN", "Flow layer on RGB inputs")
+LICENCES = {
+    "motion_shapes": "Data and weights are the project's own, under its licence.",
+    "ucf101": "The videos (Soomro, Zamir and Shah, CRCV-TR-12-01, 2012) are no part of the file. "
+    "Their source states no licence: use the weights for research, and cite it.",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Train what is missing and write the file; 0, 1 where a run failed, 2 for a mistake."""
+    console = Console(soft_wrap=True, highlight=False)
+    return status_of(lambda: make(parse(arguments), console))
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    parser = new_parser("Train and measure the networks that come with the package.")
+    add_options(parser, Setting)
+    only = ("data_root", "devices", "wandb", "out")
+    add_options(parser, Options, skip={f for f in Options.__dataclass_fields__ if f not in only})
+    given = read(parser, arguments).as_dict()
+    setting = take(Setting, given)
+    if setting.data not in LICENCES:
+        raise UserError(f"weights come with the package of {' and '.join(LICENCES)} alone.")
+    return Options(setting, **given)
+
+
+def make(options: Options, console: Console) -> int:
+    """Train, save, measure and describe. Errors: UserError for what the user can mend."""
+    setting, runs = options.setting.plain(), options.out / "runs"
+    check_writable(runs)
+    check_writable(FOLDER)
+    video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
+    jobs = members(setting, video_set)
+    check_machine({job.spec.recipe.batch for job in jobs}, options.devices, 1, False)
+    facts_of(video_set, runs)
+    left = [job for job in jobs if not is_made(options.out, job)]
+    if left and train(left, [video_set], options, console):
+        return 1
+    weights = joined(jobs, video_set, options.out)
+    with tempfile.TemporaryDirectory() as folder:  # what is measured is what was saved
+        file = Path(folder) / f"{setting.data}{SUFFIX}"
+        save_weights(file, weights, half=True)
+        answers = answers_of(load_weights(file), video_set)
+    card = card_of(options, video_set, answers)
+    path = FOLDER / f"{setting.data}{SUFFIX}"
+    described = replace(weights.described, card=card)
+    save_weights(path, replace(weights, described=described), half=True)
+    console.print(f"{card}\nwrote {path}, {path.stat().st_size / 1e6:.2f} MB", markup=False)
+    return 0
+
+
+def members(setting: Setting, video_set: VideoSet) -> list[Job]:
+    """The two rows of the placement table, with seed 0."""
+    fields = fields_beside(video_set)
+    (table,) = split_tables(
+        [builder("placement")], setting, video_set.fingerprint, video_set.fold, fields
+    )
+    rows = {row.name: row for row in table.main_rows}
+    return [Job(table.name, name, rows[name].spec, 0) for name in ROWS]
+
+
+def joined(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> Weights:
+    """The late average of trained runs."""
+    spec = late(*(job.spec for job in jobs))
+    assert isinstance(spec.model, LateSpec)
+    network = build_model(spec.model, len(video_set.classes))
+    assert isinstance(network, LateFusion)
+    for part, job in zip(network.members, jobs, strict=True):
+        load_trained(part, job, out, "the file of weights")
+    said = Described(spec.model, spec.data.clip, video_set.classes, spec.recipe.precision)
+    return Weights(network.eval(), said)
+
+
+def answers_of(weights: Weights, video_set: VideoSet) -> list[Answer]:
+    """What a file says to each test video."""
+    process, videos = IsolatedProcess(TIMEOUT), video_set.part("test")
+    try:
+        with progress_bar("Asking", len(videos)) as advance:
+            found = []
+            for video in videos:
+                found.append(ask(weights, video_set.root / video.path, process))
+                advance()
+        return found
+    finally:
+        process.stop()
+
+
+def card_of(options: Options, video_set: VideoSet, answers: Sequence[Answer]) -> str:
+    """What a person should know of the file, in markdown."""
+    setting, clip = options.setting, answers[0]
+    videos = video_set.part("test")
+    labels = np.array([video.label for video in videos])
+    groups = numbered([video.group or video.path for video in videos])
+    asked = [np.array([a.scores for a in answers])]
+    asked += [np.array([a.members[k][1] for a in answers]) for k in range(len(ROWS))]
+    reached = [with_interval(scores.argmax(1) == labels, groups) for scores in asked]
+    split = f" of split {video_set.fold}" if fold_count(setting.data) > 1 else ""
+    command = shlex.join(["python", "experiments/bundled_weights.py", *setting.arguments()])
+    ran = versions()
+    lines = [
+        f"# {setting.data}: the average of a network that sees frames and one that sees motion",
+        "",
+        f"Made by `{command}` with repflow_pl {ran.repflow_pl}, commit {ran.commit}.",
+        "",
+        f"- Data: {setting.data}, {len(video_set.part('train'))} training videos{split}, "
+        f"{len(video_set.classes)} classes; a video is {len(clip.starts)} clips.",
+        f"- Top-1 of the {len(videos)} test videos{split}, with 95 % intervals over groups of "
+        f"alike videos: {reached[0]} %; without motion ({ROWS[0]}) {reached[1]} %, with it alone "
+        f"({ROWS[1]}) {reached[2]} %. One seed: the tables say how much another one differs.",
+        "- Limits: a demonstration, trained in minutes on small clips. Whatever it is shown, it "
+        f"names one of {', '.join(video_set.classes)}.",
+        f"- Licence: {LICENCES[setting.data]}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def with_interval(right: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> str:
+    """Per cent of right answers, and what it varies between when groups are drawn anew."""
+    sizes = np.bincount(groups)
+    rights = np.bincount(groups, weights=right)
+
+    def share(
+        rights: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], axis: int = -1
+    ) -> npt.NDArray[np.float64]:
+        found: npt.NDArray[np.float64] = rights.sum(axis) / sizes.sum(axis)
+        return found
+
+    found = bootstrap((rights, sizes), share, paired=True, method="percentile", random_state=0)
+    low, high = found.confidence_interval
+    return f"{100 * right.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
