@@ -35,7 +35,10 @@ class Extra:
 
 VIDEO = Extra(
     "video",
-    ("PIL", "docstring_parser", "joblib", "jsonargparse", "platformdirs", "rich", "torchvision"),
+    (
+        *("PIL", "docstring_parser", "jinja2", "joblib", "jsonargparse"),
+        *("platformdirs", "rich", "torchvision"),
+    ),
     sometimes=("av", "safetensors"),  # or decord; a run's own checkpoint
 )
 EXTRAS = (
@@ -48,7 +51,7 @@ EXTRAS = (
         (
             *VIDEO.modules,
             *("lightning", "torchmetrics", "pandas", "scipy", "sklearn"),
-            *("matplotlib", "jinja2", "markdown_it"),
+            *("matplotlib", "markdown_it"),
         ),
     ),
     Extra("wandb", ("wandb",)),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
 # A shell's background jobs ignore Ctrl-C, and so would the tests that press it, and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+PHONE = 390
+"""Pixels of its width."""
 
 
 def write_clip(path: Path, seed: int, step: tuple[int, int], frames: int = 14) -> None:
@@ -64,3 +69,24 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ndimage() -> ModuleType:
     """SciPy's filters, where they are installed."""
     return pytest.importorskip("scipy.ndimage")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window, of a phone's width, driven by selenium."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("needs a browser: apt install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    phone = {"width": PHONE, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    started.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    yield started
+    started.quit()

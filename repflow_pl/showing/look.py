@@ -44,7 +44,7 @@ def look(video: Path, options: LookOptions) -> int:
         raise UserError(f"the film's name ends in one of {', '.join(FORMATS)}, not as {out} does.")
     with frames_of(video, options.seconds) as stream:
         sources = sources_of(options, float(stream.rate))
-        first, frames = _begun(stream)
+        first, frames = begun(stream)
         size = shown_size(first.shape[:2], options.size)
         longest = lengths_of(video, sources, size) if options.scale is None else None
         scales = longest or [options.scale or LEAST] * len(sources)
@@ -140,7 +140,7 @@ def shown_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return height, width
 
 
-def _begun(stream: FrameStream) -> tuple[Frame, Iterator[Frame]]:
+def begun(stream: FrameStream) -> tuple[Frame, Iterator[Frame]]:
     """The first frame, and all of them. Errors: UserError where there is none."""
     first = next(stream.frames, None)
     if first is None:

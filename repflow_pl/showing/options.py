@@ -29,6 +29,9 @@ class PredictOptions:
     csv: bool = False
     """Print CSV, a line for each video and class, in the place of the table, which is the
     default."""
+    html: Path | None = None
+    """Write a page as well, which plays each video with the flow over it and shows the scores over
+    time, those without motion beside those with it where the weights have both; by default none."""
     device: str = "auto"
     """cpu, cuda, cuda:1 and the like; by default a GPU where there is one."""
     iterations: int | None = None
@@ -42,6 +45,8 @@ class PredictOptions:
             raise UserError("--json and --csv are two ways to print: name one.")
         if self.top < 1:
             raise UserError("--top is a count of 1 or more.")
+        if self.html is not None and self.html.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"the page's name ends in .html, not as {self.html} does.")
         if self.demo and (self.weights is not None or self.classes is not None):
             raise UserError("--demo has weights of its own: leave out --weights and --classes.")
 

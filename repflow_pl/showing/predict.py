@@ -20,6 +20,7 @@ from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.answers_page import write_page
 from repflow_pl.showing.bundled import DEMO, demo_videos
 from repflow_pl.showing.loading import asked_weights
 from repflow_pl.showing.one_video import TIMEOUT, videos_of
@@ -41,7 +42,9 @@ def predict(videos: Sequence[Path], options: PredictOptions) -> int:
         return _demo(options)
     weights = asked_weights(options.weights, options.device, options.iterations, options.classes)
     asked = list(videos_of(videos))
-    return _print(weights, asked, list(_answers(weights, asked)), options)
+    found = list(_answers(weights, asked))
+    _write_page(weights, asked, found, options)
+    return _print(weights, asked, found, options)
 
 
 def _demo(options: PredictOptions) -> int:
@@ -50,13 +53,32 @@ def _demo(options: PredictOptions) -> int:
         if isinstance(layer, FlowIteration):
             layer.backend = "eager"  # to compile the others takes longer than four videos
     with tempfile.TemporaryDirectory() as folder:
-        videos = demo_videos(Path(folder))
-        found = list(_answers(weights, videos))
-    named = [replace(e, video=Path(e.video.name)) if isinstance(e, Answer) else e for e in found]
-    status = _print(weights, [Path(path.name) for path in videos], named, options)
+        asked = demo_videos(Path(folder))
+        answers = list(_answers(weights, asked))
+        found = [
+            replace(e, video=Path(e.video.name)) if isinstance(e, Answer) else e for e in answers
+        ]
+        _write_page(weights, asked, found, options)
+    status = _print(weights, [Path(path.name) for path in asked], found, options)
     if not (options.json or options.csv):
         print(f"The names say what the videos show.\n\n{weights.described.card}")
     return status
+
+
+def _write_page(
+    weights: Weights,
+    asked: Sequence[Path],
+    found: Sequence[Answer | UserError],
+    options: PredictOptions,
+) -> None:
+    """The page of those that could be read, where one is asked for."""
+    if options.html is None:
+        return
+    pairs = [(e, path) for e, path in zip(found, asked, strict=True) if isinstance(e, Answer)]
+    write_page(
+        options.html, weights, [e for e, _ in pairs], [path for _, path in pairs], options.top
+    )
+    print(f"wrote {options.html}: open it in a browser", file=sys.stderr)
 
 
 def _print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,10 +23,9 @@ from repflow_pl.report.fields_page import (
 )
 from repflow_pl.report.page import write_page
 from repflow_pl.report.site import write_site
+from tests.conftest import PHONE
 
 PUBLISHED = Path(__file__).parents[2] / "tables"
-PHONE = 390
-"""Pixels of its width."""
 
 
 def give_fields(tables: Path) -> None:
@@ -178,27 +176,6 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # --- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window, of a phone's width, driven by selenium."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.skip("needs a browser: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    phone = {"width": PHONE, "height": 844, "deviceScaleFactor": 2, "mobile": True}
-    started.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
-    yield started
-    started.quit()
 
 
 LOOK = """

@@ -1,0 +1,73 @@
+"""The page of answers plays its videos with the flow over them, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from repflow_pl.__main__ import main
+from repflow_pl.data.decode import probe
+from tests.conftest import PHONE, write_clip
+from tests.showing.conftest import Trained
+
+
+@pytest.fixture
+def page(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Of two videos of 14 and 40 frames by a late fusion, and of one that cannot be read."""
+    short, long, cut = (tmp_path / name for name in ("a & <b>.mp4", "long.mp4", "cut.mp4"))
+    source = trained.videos.root / trained.videos.part("test")[0].path
+    shutil.copy(source, short)
+    write_clip(long, 5, (2, 1), frames=40)
+    cut.write_bytes(source.read_bytes()[:500])
+    out = tmp_path / "pages" / "what is it.html"
+    given = ["predict", short, cut, long, "--weights", trained.both, "--html", out, "--csv"]
+    assert main([str(each) for each in given]) == 1
+    assert f"wrote {out}" in capsys.readouterr().err
+    return out
+
+
+def test_a_page_has_each_video_with_every_networks_scores(page: Path) -> None:
+    text = page.read_text()
+    films = [page.parent / unquote(name) for name in re.findall(r'<video src="([^"]+)"', text)]
+    assert [film.is_file() for film in films] == [True, True], "of what could be read"
+    assert {film.parent for film in films} == {page.parent / "what is it_files"}
+    for film, frames in zip(films, (14, 40), strict=True):
+        found = probe(film)
+        assert (found.frames, found.width, found.height) == (frames - 1, 256, 128)
+    assert "a &amp; &lt;b&gt;.mp4" in text and "<b>" not in text
+    assert "<th>narrow on RGB, flow layer after block 3</th><th>narrow on TV-L1</th>" in text
+    lines = [line.split() for line in re.findall(r'<polyline class="line0" points="([^"]+)"', text)]
+    assert len(lines[1]) == 2 + 20, "a clip of 4 frames for every second frame"
+    assert lines[1][0].startswith("0.0,") and lines[1][-1].startswith("600.0,")
+
+
+def test_a_click_plays_a_video(page: Path, browser: Any) -> None:
+    browser.get(page.as_uri())
+    wait = "const done = arguments[0], v = document.querySelector('video');"
+    browser.execute_async_script(
+        f"{wait} v.readyState > 1 ? done() : v.addEventListener('loadeddata', () => done());"
+    )
+    canvas, share = (browser.find_element("css selector", name) for name in ("canvas", "input"))
+    with_flow = canvas.screenshot_as_png
+    change = "arguments[0].value = 0; arguments[0].dispatchEvent(new Event('input'))"
+    browser.execute_script(change, share)
+    assert canvas.screenshot_as_png != with_flow, "the slider takes the flow away"
+    assert browser.execute_script("return document.querySelector('video').currentTime") == 0
+    browser.find_element("css selector", "button").click()
+    browser.execute_async_script(f"{wait} v.addEventListener('timeupdate', () => done());")
+    place = browser.find_element("css selector", ".now")
+    browser.execute_async_script("requestAnimationFrame(() => arguments[0]())")
+    assert float(place.get_attribute("x1")) > 0, "and the line goes with it"
+    assert browser.find_element("css selector", "button").text == "Pause"
+    assert browser.execute_script("return document.documentElement.scrollWidth") == PHONE
+    assert browser.get_log("browser") == []
+
+
+def test_a_page_is_called_as_one(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "v.mp4", "--weights", str(trained.flow), "--html", "page.txt"]) == 2
+    assert "ends in .html" in capsys.readouterr().err
