@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset_parts
-from repflow_pl.layers.scaling import Normalise, to_255
+from repflow_pl.layers.scaling import Normalise, Range, to_255
 from repflow_pl.ops import (
     BACKENDS,
     DenseKernels,
@@ -151,6 +151,9 @@ class RepFlow(nn.Module):
             trained.
         normalise: "clip" scales each clip by its own minimum and maximum; "batch" takes one pair
             for the whole batch, as released: a prediction then depends on the clip's neighbours.
+            "running", or a range (low, high), is one for all clips, see
+            :class:`repflow_pl.layers.scaling.Range`: frames can then come one at a time, see
+            :class:`repflow_pl.layers.live.LiveFlow`.
         fuse: how the earlier frame's features join: "add" or "multiply" the batch-normed flow;
             "concat" puts them beside the flow in front of the last 1x1 convolution.
         rectify: end in a ReLU, which the next block of a ResNet expects; False in front of the
@@ -170,18 +173,22 @@ class RepFlow(nn.Module):
         n_iter: int = 20,
         learn: Iterable[str] = LEARNT,
         kernels: Kernels = "central",
-        normalise: Normalise = "clip",
+        normalise: Normalise | Literal["running"] | tuple[float, float] = "clip",
         fuse: Fuse = "none",
         rectify: bool = True,
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        if normalise not in get_args(Normalise):
-            raise unknown("normalisation", normalise, get_args(Normalise))
+        known = (*get_args(Normalise), "running")
+        if isinstance(normalise, str) and normalise not in known:
+            raise unknown("normalisation", normalise, known)
         if fuse not in get_args(Fuse):
             raise unknown("fusion", fuse, get_args(Fuse))
         check_counts(1, channels=channels, bottleneck=bottleneck)
         self.channels, self.normalise, self.fuse = channels, normalise, fuse
+        self.range = None
+        if normalise not in get_args(Normalise):
+            self.range = Range(None if isinstance(normalise, str) else normalise)
         planes = channels if bottleneck is None else bottleneck
         self.bottleneck = (
             nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
@@ -212,8 +219,21 @@ class RepFlow(nn.Module):
         return flow_x, flow_y
 
     def forward(self, x: Tensor) -> Tensor:
-        flow = self._flow(x).to(x.dtype)
-        earlier = x[:, :, :-1]
+        return self.features(self._flow(x), x[:, :, :-1])
+
+    def planes(self, x: Tensor) -> Tensor:
+        """What the flow is computed on: [B, C, T, H, W] -> [B, K, T, H, W]."""
+        planes = per_frame(self.bottleneck, x)
+        if self.range is not None:
+            scaled: Tensor = self.range(planes)
+            return scaled
+        assert isinstance(self.normalise, str) and self.normalise != "running"
+        return to_255(planes, self.normalise)
+
+    def features(self, flow: Tensor, earlier: Tensor) -> Tensor:
+        """What goes on: flow [B, 2 K, T, H, W] and the frames [B, C, T, H, W] that it starts from
+        -> [B, C, T, H, W]."""
+        flow = flow.to(earlier.dtype)
         if self.fuse == "concat":
             flow = torch.cat([flow, earlier], dim=1)
         out = per_frame(self.norm, per_frame(self.expand, flow))
@@ -226,8 +246,7 @@ class RepFlow(nn.Module):
 
     def _flow(self, x: Tensor) -> Tensor:
         check_pairs(x, self.channels, "RepFlow")
-        planes = per_frame(self.bottleneck, x)
-        return self.iteration.of_clips(to_255(planes, self.normalise))
+        return self.iteration.of_clips(self.planes(x))
 
 
 def positive(scalar: Tensor) -> Tensor:

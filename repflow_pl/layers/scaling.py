@@ -5,14 +5,70 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from repflow_pl.errors import UserError
 from repflow_pl.ops import is_transformed
 
 Normalise = Literal["clip", "batch"]
 
 _ROUNDING = 64
 """Units in the last place by which sums of a few hundred products of one still clip may differ."""
+
+
+class Range(nn.Module):
+    """Values scaled so that one range, the same for all clips, becomes 0..255.
+
+    So a frame is scaled as its clip is, which `to_255` does not do. What lies outside the range
+    stays outside of 0..255.
+
+    Args:
+        fixed: the range. Without it, training scales each clip by its own extremes and keeps their
+            running mean, as batch norm keeps its own; evaluation scales by what was kept, of
+            several ranks by the first one's.
+        momentum: how far one batch moves the running mean.
+
+    Shapes: [B, ...] -> [B, ...], in float32 at least.
+    Errors: UserError for a range without extent.
+    """
+
+    low: Tensor
+    high: Tensor
+    batches: Tensor
+
+    def __init__(self, fixed: tuple[float, float] | None = None, momentum: float = 0.1) -> None:
+        super().__init__()
+        if fixed is not None and not fixed[0] < fixed[1]:
+            raise UserError(f"a range goes from a number to a larger one; this is {fixed}.")
+        self.fixed, self.momentum = fixed, momentum
+        self.register_buffer("low", torch.empty(()))
+        self.register_buffer("high", torch.empty(()))
+        self.register_buffer("batches", torch.empty((), dtype=torch.long))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The range at first, for instance after `to_empty` from the meta device."""
+        low, high = self.fixed or (0.0, 1.0)
+        self.low.fill_(low)
+        self.high.fill_(high)
+        self.batches.zero_()
+
+    def extra_repr(self) -> str:
+        return f"fixed={self.fixed}, momentum={self.momentum}"
+
+    def forward(self, clips: Tensor) -> Tensor:
+        if self.training and self.fixed is None:
+            self._move(clips.detach())
+            return to_255(clips)
+        exact = clips if clips.dtype == torch.float64 else clips.float()
+        return (exact - self.low) * (255 / (self.high - self.low))
+
+    def _move(self, clips: Tensor) -> None:
+        self.batches += 1
+        share = torch.clamp(1 / self.batches, min=self.momentum)  # the first batches in full
+        low, high = _extremes(clips.to(self.low.dtype))
+        self.low.lerp_(low.mean(), share)
+        self.high.lerp_(high.mean(), share)
 
 
 def to_255(clips: Tensor, over: Normalise = "clip", unit: float = 0) -> Tensor:
