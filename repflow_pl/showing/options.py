@@ -59,8 +59,8 @@ class LookOptions:
     """
 
     out: Path | None = None
-    """The film, its kind by the ending: .mp4, .gif or .webm; by default VIDEO's name with _flow.mp4
-    in the current folder."""
+    """The film, its kind by the ending: .mp4, .gif or .webm; or, with .html, a page that lays the
+    flow over the video. By default VIDEO's name with _flow.mp4 in the current folder."""
     weights: Path | None = None
     """Show the flow layer of this trained network too, of a file as repflow predict takes them; by
     default none."""

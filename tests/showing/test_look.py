@@ -20,9 +20,9 @@ from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
 from repflow_pl.showing.fields import TVL1, FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.film import FORMATS, film
-from repflow_pl.showing.look import lengths_of, shown_size, watched
 from repflow_pl.showing.panels import FOOT, HEAD, Layout, Panel
 from repflow_pl.showing.stream import frames_of
+from repflow_pl.showing.watch import lengths_of, shown_size, watched
 from repflow_pl.showing.weights import Weights, load_weights
 from repflow_pl.showing.wheel import colour_wheel, flow_pictures
 from repflow_pl.specs import ModelSpec
