@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: placement test test-slow lint report publish docs gpu-check
+.PHONY: placement test test-slow lint report publish docs dist gpu-check
 
 placement: $(READY)
 	$(BIN)/python experiments/table_placement.py
@@ -35,6 +35,17 @@ docs: .venv/.docs
 
 .venv/.docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
+	@touch $@
+
+# What a release is made of, in dist/, tried in fresh environments: needs a network and minutes.
+dist: .venv/.release
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest -m fresh --timeout=1800 tests/test_fresh.py
+
+.venv/.release: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,release]"
 	@touch $@
 
 # For the maintainers: renew tables/ and the README from runs/ and tables/yours/, all settings or,

@@ -15,8 +15,6 @@ import repflow_pl  # noqa: E402
 from docs.blocks import executed  # noqa: E402
 from docs.programs import options_page  # noqa: E402
 
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # a page trains for two steps
-
 OPTIONS = "<!-- every option -->"
 
 project = "repflow_pl"
@@ -58,7 +56,9 @@ html_copy_source = False
 def read(app: Any, name: str, source: list[str]) -> None:
     """What is made when the site is built: options from the parsers, what code blocks print."""
     if name.startswith("docs/"):
+        logging.disable(logging.INFO)  # of what a page trains
         page = executed(source[0])
+        logging.disable(logging.NOTSET)
         source[0] = page.replace(OPTIONS, options_page()) if OPTIONS in page else page
 
 

@@ -1,4 +1,4 @@
-"""What the README shows runs: cheap commands for real, the others up to what they would do."""
+"""What README and docs show runs: cheap commands for real, others up to what they would do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from docs.blocks import blocks, prose
+from docs.blocks import commands as commands_of
 from repflow_pl import cli
+from repflow_pl.__main__ import COMMANDS as PARTS
 from repflow_pl.data.index import set_names
 from repflow_pl.errors import UserError
-from repflow_pl.options import parse
+from repflow_pl.options import parse, read
+from repflow_pl.showing.weights import save_weights
 from repflow_pl.tables import NOT_TIMED, split_tables
 from repflow_pl.training.ranks import check_machine
 from tests.data.layouts import hmdb51_files, ucf101_files
@@ -26,32 +30,36 @@ from tests.data.test_ut_interaction import make_archive
 from tests.installed import extras_of
 from tests.models.test_released import DESCRIBED, hollow, saved
 from tests.programs import CHECKOUT, EXPERIMENTS, run
+from tests.showing.test_weights import small
 
 sys.path.insert(0, str(EXPERIMENTS))
 
 import bench_data
+import bench_flow
+import bench_training
 import table_runtime
 from all_tables import builder
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-FENCED = r"^```(\w*)\n(.*?)^```$"
-BLOCKS = re.findall(FENCED, README, flags=re.MULTILINE | re.DOTALL)
-"""Language and text of each."""
+PAGES = [
+    path.read_text(encoding="utf-8")
+    for path in (*CHECKOUT.glob("*.md"), *sorted((CHECKOUT / "docs").glob("*.md")))
+    if path.stem != "extend"  # is carried out, in a copy, by test_extend.py
+]
 PROGRAMS = ("python", "make", "pip", "repflow", "torchrun", "wandb")
 
 
 def commands() -> Iterator[str]:
-    """Every command of the README, in a block or within a sentence, each once."""
-    for language, block in BLOCKS:
-        if language == "sh":
-            yield from filter(None, block.replace("\\\n", " ").splitlines())
-    prose = re.sub(FENCED, "", README, flags=re.MULTILINE | re.DOTALL)
-    for span in re.findall(r"`([^`]+)`", prose):
-        if span.startswith(tuple(f"{program} " for program in PROGRAMS)):
-            yield span
+    """Every command of the pages, in a block or within a sentence."""
+    for page in PAGES:
+        yield from commands_of(page)
+        for span in re.findall(r"`([^`]+)`", prose(page)):
+            if span.startswith(tuple(f"{program} " for program in PROGRAMS)):
+                yield span
 
 
 COMMANDS = list(dict.fromkeys(shlex.join(shlex.split(c, comments=True)) for c in commands()))
+"""Each once."""
 
 
 # --- what stands for the reader's folders and files
@@ -59,7 +67,7 @@ COMMANDS = list(dict.fromkeys(shlex.join(shlex.split(c, comments=True)) for c in
 
 @pytest.fixture(scope="module")
 def desk(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small data sets, archives, weights and pages under the README's names."""
+    """A folder with small data sets, archives, weights and pages under the names that pages use."""
     desk = tmp_path_factory.mktemp("desk")
     clip = next(video_folder.rglob("*.mp4"))
     for name in hmdb51_files(desk / "hmdb51", clip)[0][6:]:
@@ -75,6 +83,8 @@ def desk(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_archive(desk).rename(desk / "ut_interaction.tar.gz")
     for name, network in (("rep_flow.pt", "kinetics_resnet50"), ("hmdb.pt", "fcf_resnet18")):
         saved(hollow(DESCRIBED[network]["state"]), desk / name)
+    save_weights(desk / "WEIGHTS.safetensors", small())
+    shutil.copy(clip, desk / "VIDEO.mp4")
     ignored = shutil.ignore_patterns("runs", "yours")
     shutil.copytree(CHECKOUT / "tables", desk / "tables", ignore=ignored)
     (desk / "README.md").write_text(README, encoding="utf-8")
@@ -86,10 +96,12 @@ def desk(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def at(desk: Path, words: list[str]) -> list[str]:
-    """A command whose placeholders are the desk's; ROOT is that of the data set it names."""
+    """A command whose placeholders are the desk's; a ROOT is that of the data set it names."""
     words = ["folder" if word == "NAME" else word for word in words]
     named = [word for word in words if word in set_names()]
-    places = {"VIDEOS": "ucf101", "/path/to/videos": "folder", "ROOT": named[0] if named else ""}
+    places = {"VIDEO": "VIDEO.mp4", "WEIGHTS": "WEIGHTS.safetensors"}
+    if named:
+        places |= dict.fromkeys(("ROOT", "VIDEOS", "/path/to/videos"), named[0])
     return [str(desk / places[word]) if word in places else word for word in words]
 
 
@@ -118,6 +130,16 @@ def for_real(words: list[str]) -> None:
     assert run(program, arguments) == 0
 
 
+def a_part(words: list[str]) -> None:
+    """A part of the command, that is only named."""
+    assert words[1] in PARTS
+
+
+def understood(words: list[str]) -> None:
+    """A part of the command that takes long: up to the options."""
+    assert read(PARTS[words[1]].parser(), words[2:])
+
+
 def incomplete(words: list[str]) -> None:
     """As it stands there: clips of the set are missing here."""
     assert run(words[2], words[3:]) == 1
@@ -143,6 +165,12 @@ def timed(words: list[str]) -> None:
 
 
 def benched(words: list[str]) -> None:
+    """A benchmark of the layer: up to the options."""
+    module = {"bench_flow": bench_flow, "bench_training": bench_training}[Path(words[1]).stem]
+    parse(module.Options, words[2:])  # type: ignore[attr-defined]
+
+
+def loaded(words: list[str]) -> None:
     """The data benchmark: up to its plan, on a data set that is there."""
     options = parse(bench_data.Options, words[2:])
     assert bench_data.plan_of(options).clips > 0
@@ -213,11 +241,14 @@ RULES = (
     Rule(r"python experiments/all_tables\.py(?! --from-results).*", listed),
     Rule(r"python experiments/all_tables\.py --from-results.*", listed_from_results),
     Rule(r"python experiments/table_runtime\.py.*", timed),
-    Rule(r"python experiments/bench_data\.py.*", benched),
+    Rule(r"python experiments/bench_(flow|training)\.py.*", benched),
+    Rule(r"python experiments/bench_data\.py.*", loaded),
     Rule(r"python -m repflow_pl\.data verify .*", incomplete),
     Rule(r"python -m repflow_pl\.data (import|prepare) .*", for_real),
     Rule(r"python -m repflow_pl\.report.*", for_real),
-    Rule(r"repflow curves .*", for_real),
+    Rule(r"repflow \w+", a_part),
+    Rule(r"repflow export .* --to (onnx|torch)", understood),
+    Rule(r"repflow (?!export .* --to )\w+ .*", for_real),
     Rule(r"python -m repflow_pl\.models\.released .*", for_real),
 )
 
@@ -229,7 +260,7 @@ def rules_of(command: str) -> list[Rule]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs(command: str, place: Path) -> None:
     rules = rules_of(command)
-    assert len(rules) == 1, "a command of the README needs one rule here"
+    assert len(rules) == 1, "a command of a page needs one rule here"
     (rule,) = rules
     if rule.run is made and shutil.which("make") is None:
         pytest.skip("needs make")
@@ -240,13 +271,8 @@ def test_every_rule_is_used() -> None:
     assert {rule for command in COMMANDS for rule in rules_of(command)} == set(RULES)
 
 
-def test_every_block_is_of_a_language_that_is_run() -> None:
-    assert {language for language, _ in BLOCKS} == {"sh", "python"}
-    assert README.count("```") == 2 * len(BLOCKS)
-
-
 def test_the_layers_example_runs() -> None:
-    (example,) = [block for language, block in BLOCKS if language == "python"]
+    (example,) = [block.text for block in blocks(README) if block.language == "python"]
     found: dict[str, object] = {}
     exec(example, found)
     assert found["motion"].shape == (2, 128, 15, 28, 28)  # type: ignore[attr-defined]

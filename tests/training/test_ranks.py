@@ -21,7 +21,7 @@ from repflow_pl.specs import DataSpec
 from repflow_pl.training.jobs import Job
 from repflow_pl.training.ranks import check_machine, chosen_gpus
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "running.md"
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_torchrun_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     check_machine({16}, None, 1, elsewhere=False)
 
 
-def test_readmes_torchrun_can_share_out_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    (command,) = re.findall(r"torchrun --nnodes.*?```", README.read_text("utf-8"), flags=re.DOTALL)
+def test_the_pages_torchrun_can_share_out_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    (command,) = re.findall(r"torchrun --nnodes.*?```", PAGE.read_text("utf-8"), flags=re.DOTALL)
     machines, here = re.findall(r"--nnodes (\d+) --nproc-per-node (\d+)", command)[0]
     torchrun(monkeypatch, int(here), int(machines))
     assert "--profile paper" in command
