@@ -105,6 +105,8 @@ class _Spread:
 
         if beyond(LEAST_LOG_P) >= 0:
             return math.exp(LEAST_LOG_P)
+        if beyond(0.0) <= 0:  # a mean of 0: SciPy before 1.16 takes a half's quantile for 1e-17
+            return 1.0
         return math.exp(float(brentq(beyond, LEAST_LOG_P, 0.0)))
 
 

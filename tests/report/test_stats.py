@@ -182,6 +182,20 @@ def test_one_seed_has_no_interval_and_decides_nothing() -> None:
         mean_interval([])
 
 
+@pytest.mark.parametrize("rounding", [0.0, 1e-17, -1e-17])
+def test_a_difference_of_exactly_0_is_no_evidence(
+    rounding: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where SciPy's quantile of one half is off by rounding, as before 1.16."""
+    quantile = stats.t.ppf
+    monkeypatch.setattr("repflow_pl.report.stats.stdtrit", lambda f, p: quantile(p, f) + rounding)
+    same = paired_difference({0: 0.75, 1: 0.25}, {0: 0.25, 1: 0.75})
+    assert same is not None and (same.mean, same.p) == (0.0, 1.0)
+    assert same.low is not None and same.low < 0
+    equal = paired_difference({0: 0.75, 1: 0.25}, {0: 0.75, 1: 0.25})
+    assert equal is not None and equal.mean == 0.0 and equal.p is None
+
+
 def test_only_the_same_videos_are_compared() -> None:
     one, other = (Answers(np.ones((2, n)), np.arange(n)) for n in (4, 5))
     with pytest.raises(ValueError, match="same videos"):
