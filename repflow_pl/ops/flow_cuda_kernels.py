@@ -16,6 +16,8 @@ of the y-parts of p, and of the adjoint of grad u, are kept at zero, as Alg. 1 a
 width are constants to the compiler: offsets between fields then cost no registers, without which
 the oldest Triton allowed runs half as many of the backward's warps.
 
+docs/adjoint.md derives what is computed, in the paper's symbols.
+
 Imported by :mod:`repflow_pl.ops.flow_cuda` on first use; nothing else needs triton.
 """
 

@@ -17,7 +17,7 @@ def asked_weights(
     """The weights, on their device.
 
     Args:
-        path: what is there, or the name of some that come with the package.
+        path: the name of some that come with the package, or what is there.
         device: as torch writes it, or "auto".
         classes: a text file of their names.
 
@@ -28,7 +28,8 @@ def asked_weights(
             "no weights are named: give --weights FILE, a run's folder or checkpoint, or the name "
             f"of some that come with the package, as {DEMO}."
         )
-    found = path if path.exists() else bundled(str(path)) or path
+    # By name first: folders of videos are called like their data set, too.
+    found = bundled(str(path)) or path
     weights = load_weights(found, iterations, read_classes(classes) if classes else ())
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -117,9 +117,12 @@ def _answers(weights: Weights, videos: Sequence[Path]) -> Iterator[Answer | User
 
 
 def as_table(answers: Sequence[Answer], top: int) -> Table:
-    """A line for each video and class; with the members' own answers where there are some."""
+    """A line for each video and class; with the members' own answers where there are some, else
+    with a bar."""
     members = [name for name, _ in answers[0].members] if answers else []
-    table = Table(Column("video", overflow="fold"), "class", "score", "")
+    table = Table(Column("video", overflow="fold"), "class", "score")
+    if not members:
+        table.add_column("")
     for name in members:
         table.add_column(name)
     for answer in answers:
@@ -131,8 +134,7 @@ def as_table(answers: Sequence[Answer], top: int) -> Table:
                 Text("" if line else str(answer.video)),
                 Text(label),
                 f"{score:.3f}",
-                "█" * round(BAR * score),
-                *map(Text, others),
+                *(map(Text, others) if members else ["█" * round(BAR * score)]),
                 end_section=line == len(ranked) - 1,
             )
     return table

@@ -1,5 +1,7 @@
 // Alg. 1 and its adjoint with their state on the chip, one launch for all iterations.
 //
+// docs/adjoint.md derives what is computed, in the paper's symbols.
+//
 // A thread keeps ROWS x STRIP pixels of a plane (one channel of one frame pair) in registers. What
 // its neighbours need of them, a row for those above or below and a column for those at the sides,
 // goes through shared memory: a thread writes its own edges, a barrier, it reads its neighbours'.
