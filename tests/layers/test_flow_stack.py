@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import FlowIteration, RepFlow
 from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.layers.scaling import Normalise
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +69,32 @@ def test_too_short_and_too_few() -> None:
         FlowStack(6, bottleneck=2)(torch.randn(1, 6, 2, 5, 5))
     with pytest.raises(UserError, match="layers must be 1 or more"):
         FlowStack(6, layers=0)
+
+
+@pytest.mark.parametrize("bottleneck", [None, 4])
+@pytest.mark.parametrize("normalise", ["clip", "batch"])
+def test_one_layer_is_rep_flow_bit_for_bit(bottleneck: int | None, normalise: Normalise) -> None:
+    """Without convolutions, with the same values: what goes on, and every gradient."""
+    layer = RepFlow(8, bottleneck=bottleneck, n_iter=4, normalise=normalise)
+    stack = FlowStack(
+        8, layers=1, convolve=False, bottleneck=bottleneck, n_iter=4, normalise=normalise
+    )
+    names = {"bottleneck.": "before.0.", "iteration.": "iterations.0."}
+    state = layer.state_dict()
+    for own, theirs in names.items():
+        state = {name.replace(own, theirs): value for name, value in state.items()}
+    stack.load_state_dict(state)
+    clip = torch.randn(2, 8, 4, 10, 12)
+    clips = [clip.clone().requires_grad_() for _ in range(2)]
+    one, other = layer(clips[0]), stack(clips[1])
+    assert torch.equal(one, other)
+    for out in (one, other):
+        out.square().sum().backward()
+    assert torch.equal(clips[0].grad, clips[1].grad)  # type: ignore[arg-type]
+    found = {name: parameter.grad for name, parameter in stack.named_parameters()}
+    for name, parameter in layer.named_parameters():
+        for own, theirs in names.items():
+            name = name.replace(own, theirs)
+        assert (parameter.grad is None) == (found[name] is None)
+        if parameter.grad is not None:
+            assert torch.equal(parameter.grad, found[name]), name  # type: ignore[arg-type]
