@@ -79,13 +79,13 @@ def make_ready(kernel: Any, arguments: tuple[Any, ...], what: str) -> None:
         else "no folder was found to keep it in, so every process does this again: set "
         "NUMBA_CACHE_DIR to one that can be written"
     )
-    kernel.targetctx.refresh()  # half a second that nobody else need wait for
-    with (
-        _one_thread,
-        _one_process(folder, what),
-        event.install_listener("numba:compile", _Announcer(kernel, f"{what}; {kept}.")),
-    ):
-        kernel.compile(tuple(map(numba.typeof, arguments)))
+    with _one_thread:
+        kernel.targetctx.refresh()  # half a second that no other process need wait for
+        with (
+            _one_process(folder, what),
+            event.install_listener("numba:compile", _Announcer(kernel, f"{what}; {kept}.")),
+        ):
+            kernel.compile(tuple(map(numba.typeof, arguments)))
 
 
 def _is_disabled() -> bool:

@@ -6,8 +6,10 @@ import errno
 import os
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,29 @@ def test_it_is_compiled_once_and_said_so(call: Callable[[], list[str]], tmp_path
     (said,) = call()
     assert said.startswith("It is compiled; it is kept in ") and str(tmp_path) in said
     assert call() == []
+
+
+@pytest.mark.filterwarnings("ignore:It; ")
+def test_threads_make_it_ready_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numba's registries, which `refresh` reads, fail where two threads read them at once."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    kernel: Any = numba_code.jit(triple, {"nogil": True})
+    inside: list[int] = []
+    most: list[int] = []
+
+    def refresh() -> None:
+        inside.append(1)
+        time.sleep(0.05)
+        most.append(len(inside))
+        inside.pop()
+
+    monkeypatch.setattr(kernel.targetctx, "refresh", refresh)
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(numba_code.make_ready, kernel, (5,), "It") for _ in range(3)]:
+            done.result()
+    assert len(most) >= 3 and set(most) == {1}
 
 
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
