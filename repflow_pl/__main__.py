@@ -15,6 +15,7 @@ from repflow_pl.extras import needs
 with needs("video", program=True, signals=True):
     from jsonargparse import ArgumentParser
 
+    from repflow_pl.audit.options import AuditOptions
     from repflow_pl.ending import ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
     from repflow_pl.options import add_options, new_parser, read
@@ -93,6 +94,21 @@ def _curves(places: Sequence[str], options: CurvesOptions) -> int:
     return 0
 
 
+def _add_set(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "root",
+        nargs="?",
+        type=Path | None,
+        help="the set's folder; a set that has a place in the user's cache needs none",
+    )
+
+
+def _audit(root: Path | None, options: AuditOptions) -> int:
+    from repflow_pl.audit.run import audit
+
+    return audit(root, options)
+
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -100,6 +116,7 @@ COMMANDS = {
         Command("look", LookOptions, _add_video, _look),
         Command("export", ExportOptions, _add_weights, _export),
         Command("curves", CurvesOptions, _add_runs, _curves),
+        Command("audit", AuditOptions, _add_set, _audit),
     )
 }
 

@@ -23,6 +23,7 @@ ORDER = (
     ("training",),
     ("launching",),
     ("report",),
+    ("audit",),
     ("showing",),
     ("profiles",),
     ("changes",),

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from repflow_pl.data.found import videos_under
@@ -34,12 +34,17 @@ GROUPS = "groups.csv"
 )
 def folder(root: Path) -> Iterator[Candidate]:
     """List ROOT/<class>/... or ROOT/<part>/<class>/..."""
+    yield from candidates_in(root, _refuse)
+
+
+def candidates_in(root: Path, empty: Callable[[Path], None]) -> Iterator[Candidate]:
+    """The same; `empty` is told of each class's folder without videos, and may raise."""
     places = _folders(root)
     if any(place.name.lower() in SPLITS for place in places):
-        yield from _given(root, places)
+        yield from _given(root, places, empty)
         return
     groups = _read_groups(root / GROUPS) if (root / GROUPS).is_file() else None
-    for path, label in _classes(root, root):
+    for path, label in _classes(root, root, empty):
         group = "" if groups is None else _group_of(path, groups)
         yield Candidate(path, label, split_of(group or _without_suffix(path)), group=group)
 
@@ -53,7 +58,13 @@ def split_of(key: str) -> Split:
     return "val" if place < TEST_SHARE + VAL_SHARE else "train"
 
 
-def _given(root: Path, places: list[Path]) -> Iterator[Candidate]:
+def _refuse(place: Path) -> None:
+    raise UserError(
+        f"folder: the class {place.name!r} has no videos in {place}; add some or remove the folder."
+    )
+
+
+def _given(root: Path, places: list[Path], empty: Callable[[Path], None]) -> Iterator[Candidate]:
     parts: dict[str, Path] = {}
     for place in places:
         part = place.name.lower()
@@ -76,11 +87,11 @@ def _given(root: Path, places: list[Path]) -> Iterator[Candidate]:
             )
     for split in SPLITS:
         if split in parts:
-            for path, label in _classes(root, parts[split]):
+            for path, label in _classes(root, parts[split], empty):
                 yield Candidate(path, label, split)
 
 
-def _classes(root: Path, parent: Path) -> Iterator[tuple[str, str]]:
+def _classes(root: Path, parent: Path, empty: Callable[[Path], None]) -> Iterator[tuple[str, str]]:
     """(path relative to root, class) of every video in the class folders of `parent`."""
     for place in _folders(parent):
         below = place.relative_to(root)
@@ -88,10 +99,7 @@ def _classes(root: Path, parent: Path) -> Iterator[tuple[str, str]]:
         for path in videos_under(place):
             yield (below / path).as_posix(), place.name
         if path is None:
-            raise UserError(
-                f"folder: the class {place.name!r} has no videos in {place}; "
-                "add some or remove the folder."
-            )
+            empty(place)
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -292,8 +292,16 @@ class Listed:
         )
 
 
-def list_set(name: str, root: Path | None = None, workers: int | None = None) -> Listed:
+def list_set(
+    name: str,
+    root: Path | None = None,
+    workers: int | None = None,
+    listing: CandidateFunction | None = None,
+) -> Listed:
     """Decode what was not decoded yet of all splits, and say what is in every file.
+
+    Args:
+        listing: in the place of the set's own function.
 
     Errors: UserError for an unknown name, a missing root, a root without videos, and a video that
     is trained on and evaluated as well.
@@ -301,7 +309,7 @@ def list_set(name: str, root: Path | None = None, workers: int | None = None) ->
     entry = _entry(name)
     root = _root(entry, root)
     _tell_unread(name, root)
-    candidates = _candidates(entry, root)
+    candidates = _candidates(entry, root, listing)
     findings = examine(name, root, _files(candidates), manifest_path(name, root), workers)
     return _listed(entry, root, candidates, findings)
 
@@ -318,8 +326,10 @@ def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | 
     return None if findings is None else _listed(entry, root, candidates, findings).fold(fold)
 
 
-def _candidates(entry: _Entry, root: Path) -> tuple[Candidate, ...]:
-    candidates = tuple(entry.candidates(root))
+def _candidates(
+    entry: _Entry, root: Path, listing: CandidateFunction | None = None
+) -> tuple[Candidate, ...]:
+    candidates = tuple((listing or entry.candidates)(root))
     if not candidates:
         raise UserError(f"{entry.name}: there are no videos under {root}; {entry.hint}.")
     trained = {(c.fold, c.path) for c in candidates if c.split == "train"}

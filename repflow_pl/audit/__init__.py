@@ -1,0 +1,1 @@
+"""What to know of a set of videos before any figure on it is trusted."""

@@ -1,0 +1,150 @@
+"""Whether two videos show the same: their pictures laid over each other where they fit best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from repflow_pl.audit.candidates import Candidate
+from repflow_pl.audit.likeness import CROPS, normalised, signatures
+from repflow_pl.audit.resample import matrix
+from repflow_pl.audit.thumbs import HEIGHT, WIDTH, Pictures
+from repflow_pl.data.parallel import progress_bar
+
+PICTURES = 3
+"""Pairs of pictures that are compared closely, one of each video."""
+HOPELESS = 0.3
+"""Where the first of them is less alike, the others are not looked at."""
+ZOOMS = (1.0, 0.95, 0.9, 0.85)
+"""Share of one picture's side that the other one shows."""
+REACH = 8
+"""Pixels of a picture by which one may be shifted."""
+SIZE = (HEIGHT + 2 * REACH, WIDTH + 2 * REACH)
+BATCH = 128
+"""Pairs at once."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How one video lies over another."""
+
+    likeness: float
+    """Correlation of the details of their pictures, 1 at most."""
+    places: tuple[tuple[int, int], ...]
+    """The pictures that were compared, of the first video and the second, the best ones first."""
+
+
+def fits(videos: Sequence[Pictures], pairs: Sequence[Candidate]) -> list[Fit]:
+    """Compare the pictures, [n, h, w], of each pair of videos.
+
+    Of the PICTURES pairs of pictures that are coarsely nearest, each picture once, the mean of the
+    correlations at the best zoom and shift.
+    """
+    found = []
+    with progress_bar("Comparing closely", len(pairs)) as advance:
+        for start in range(0, len(pairs), BATCH):
+            batch = pairs[start : start + BATCH]
+            found += _fits([_Two.of(videos, pair) for pair in batch])
+            for _ in batch:
+                advance()
+    return found
+
+
+@dataclass(frozen=True)
+class _Two:
+    """The normalised pictures of two videos, the second one mirrored where it is to be."""
+
+    first: Tensor
+    second: Tensor
+    places: tuple[tuple[int, int], ...]
+    """The coarsely nearest pictures of both, each once."""
+
+    @classmethod
+    def of(cls, videos: Sequence[Pictures], pair: Candidate) -> _Two:
+        first, second = normalised(videos[pair.first]), normalised(videos[pair.second])
+        if pair.mirrored:
+            second = second.flip(-1)
+        return cls(first, second, tuple(_nearest(first, second)))
+
+
+def _fits(pairs: Sequence[_Two]) -> list[Fit]:
+    found: list[list[float]] = [[] for _ in pairs]
+    for step in range(PICTURES):
+        left = [
+            k
+            for k, two in enumerate(pairs)
+            if step < len(two.places) and (step == 0 or found[k][0] > HOPELESS)
+        ]
+        if left:
+            first = torch.stack([pairs[k].first[pairs[k].places[step][0]] for k in left])
+            second = torch.stack([pairs[k].second[pairs[k].places[step][1]] for k in left])
+            for k, likeness in zip(left, closest(first, second).tolist(), strict=True):
+                found[k].append(likeness)
+    return [
+        Fit(sum(likeness) / len(likeness), _by(two.places, likeness))
+        for two, likeness in zip(pairs, found, strict=True)
+    ]
+
+
+def _by(
+    places: Sequence[tuple[int, int]], likeness: Sequence[float]
+) -> tuple[tuple[int, int], ...]:
+    order = sorted(range(len(likeness)), key=lambda k: -likeness[k])
+    return tuple(places[k] for k in order)
+
+
+def closest(first: Tensor, second: Tensor) -> Tensor:
+    """[n, h, w] and the same: the largest correlation, [n], over zooms of either and over shifts of
+    REACH or less, of what lies in both."""
+    ours = [_spectrum(zoomed(first, zoom)) for zoom in ZOOMS]
+    theirs = [_spectrum(zoomed(second, zoom)) for zoom in ZOOMS]
+    mask = torch.fft.rfft2(torch.ones(HEIGHT, WIDTH), SIZE)
+    energy = [_shifts(squares, mask) for _, squares in ours]
+    others = [_shifts(mask, squares) for _, squares in theirs]
+    best = first.new_full((len(first),), -1.0)
+    inner = range(1, len(ZOOMS))
+    for k, j in ((0, 0), *((k, 0) for k in inner), *((0, j) for j in inner)):
+        norm = (energy[k].clamp(min=0) * others[j].clamp(min=0)).sqrt().clamp(min=1.0)
+        likeness = _shifts(ours[k][0], theirs[j][0]) / norm
+        best = torch.maximum(best, likeness.flatten(1).amax(1))
+    return best
+
+
+def zoomed(pictures: Tensor, zoom: float) -> Tensor:
+    """The middle of pictures as large as the whole."""
+    if zoom == 1:
+        return pictures
+    ends = (1 - zoom) / 2, (1 + zoom) / 2
+    rows = torch.from_numpy(matrix(HEIGHT, HEIGHT, *ends))
+    columns = torch.from_numpy(matrix(WIDTH, WIDTH, *ends))
+    return rows @ pictures @ columns.T
+
+
+def _spectrum(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the pictures and of their squares."""
+    return torch.fft.rfft2(pictures, SIZE), torch.fft.rfft2(pictures.square(), SIZE)
+
+
+def _shifts(first: Tensor, second: Tensor) -> Tensor:
+    """Spectra of [n, h, w] -> the products at all shifts, [n, 2 * REACH + 1, 2 * REACH + 1]."""
+    every: Tensor = torch.fft.irfft2(first.conj() * second, SIZE).roll((REACH, REACH), (-2, -1))
+    return every[..., : 2 * REACH + 1, : 2 * REACH + 1]
+
+
+def _nearest(first: Tensor, second: Tensor) -> list[tuple[int, int]]:
+    """The coarsely nearest pictures of two videos, each once."""
+    ours, theirs = signatures(first, CROPS[0]), signatures(second, CROPS[0])
+    likeness = torch.stack(
+        [signatures(first, crop) @ theirs.T for crop in CROPS]
+        + [ours @ signatures(second, crop).T for crop in CROPS[1:]]
+    ).amax(0)
+    pairs = []
+    for _ in range(min(PICTURES, *likeness.shape)):
+        k, j = divmod(int(likeness.argmax()), likeness.shape[1])
+        pairs.append((k, j))
+        likeness[k] = -2
+        likeness[:, j] = -2
+    return pairs

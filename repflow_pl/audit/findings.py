@@ -1,0 +1,113 @@
+"""What an audit finds out, as it is written to audit.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from repflow_pl.data.index import SPLITS, Broken, Split
+
+Kind = Literal["copy", "scene"]
+"""The same film (re-encoded, cropped, mirrored, trimmed), or another film of the same scene."""
+
+
+@dataclass(frozen=True)
+class Straddle:
+    """A pair is on two sides of a split."""
+
+    fold: int
+    """Which of the official splits, from 1."""
+    first: Split
+    second: Split
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two videos that show the same."""
+
+    first: str
+    """Its path."""
+    second: str
+    kind: Kind
+    mirrored: bool
+    likeness: float
+    """Correlation of details where the two lie over each other best, 1 at most."""
+    seconds: tuple[float, float]
+    """Where in each of them the two are most alike."""
+    one_class: bool
+    straddles: tuple[Straddle, ...]
+    """Empty where both are on one side of every split."""
+    picture: str = ""
+    """Of the two, relative to the page."""
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many readable videos a class has."""
+
+    name: str
+    fold: int
+    train: int
+    val: int
+    test: int
+
+    @property
+    def all(self) -> int:
+        """In all parts."""
+        return self.train + self.val + self.test
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How much of a split's test or validation part is seen in another part."""
+
+    fold: int
+    part: Split
+    seen: int
+    """Videos of the part that are in a pair with one of another part."""
+    videos: int
+    """Of the part."""
+    by: tuple[Split, ...]
+    """The parts that the others are in."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Of a set of videos."""
+
+    name: str
+    videos: int
+    """Readable ones, each once."""
+    classes: tuple[ClassCount, ...]
+    pairs: tuple[Pair, ...]
+    leaks: tuple[Leak, ...]
+    split_groups: tuple[str, ...]
+    """Groups that the set itself names and that have videos in several parts of a split."""
+    unreadable: tuple[Broken, ...]
+    missing: tuple[str, ...]
+    not_sought: tuple[str, ...]
+    """Files in which seeking gives other frames than reading from the start, or none."""
+    remarks: tuple[str, ...] = ()
+    """On classes and parts, a sentence each."""
+
+
+def leaks_of(pairs: tuple[Pair, ...], sizes: dict[tuple[int, Split], int]) -> tuple[Leak, ...]:
+    """The parts that are not trained on and that share videos or scenes with another one.
+
+    Args:
+        sizes: videos of each official split's parts.
+    """
+    seen: dict[tuple[int, Split], set[str]] = {}
+    by: dict[tuple[int, Split], set[Split]] = {}
+    for pair in pairs:
+        for each in pair.straddles:
+            # A validation video in the test part is the test part's.
+            path, part, other = pair.first, each.first, each.second
+            if SPLITS.index(each.second) > SPLITS.index(each.first):
+                path, part, other = pair.second, each.second, each.first
+            seen.setdefault((each.fold, part), set()).add(path)
+            by.setdefault((each.fold, part), set()).add(other)
+    return tuple(
+        Leak(fold, part, len(paths), sizes[fold, part], tuple(sorted(by[fold, part])))
+        for (fold, part), paths in sorted(seen.items())
+    )
