@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: placement test test-slow lint report publish docs dist gpu-check
+.PHONY: placement test test-slow test-lowest test-newest lint report publish docs dist gpu-check
 
 # A newcomer's run: in half as many epochs as the published table, as its title says.
 placement: $(READY)
@@ -15,6 +15,25 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout=1800
+
+# The suite where every package is the lowest that pyproject.toml allows, on the lowest Python, and
+# where it is the newest there is, on the newest; `make test-lowest ARGS=tests/report` runs a part.
+# Without mypy, which knows the types of the pinned torch.
+PYTHON_lowest ?= python3.10
+PYTHON_newest ?= python3.13
+RESOLUTION_lowest := lowest-direct
+RESOLUTION_newest := highest
+
+test-lowest test-newest: test-%: .venv-%/.ready
+	.venv-$*/bin/ruff check .
+	.venv-$*/bin/ruff format --check .
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+.venv-lowest/.ready .venv-newest/.ready: .venv-%/.ready: pyproject.toml
+	$(PYTHON_$*) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --resolution $(RESOLUTION_$*) -e ".[test]"
+	@touch $@
 
 # On a machine with a GPU, in 8 minutes: with .venv where there is one, else with PYTHON's own torch.
 gpu-check:
