@@ -83,8 +83,8 @@ def measure(options: Options) -> Rendered:
     import torch
     from bench.page import device_name
 
-    from repflow_pl.data.clips import one_clip
     from repflow_pl.data.tvl1 import TVL1Options
+    from repflow_pl.data.views import one_clip
     from repflow_pl.report.join import join_yours
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows

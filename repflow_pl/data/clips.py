@@ -15,25 +15,32 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, DistributedSampler, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
-from repflow_pl.data.cache import DecodedFrames, prepared_shape
+from repflow_pl.data.cache import prepared_shape
 from repflow_pl.data.decode_pyav import DecodeError
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
 from repflow_pl.data.reader import Frames, Reader
+from repflow_pl.data.sampler import Draw
 from repflow_pl.data.streams import open_stream
 from repflow_pl.data.transforms import (
     Window,
-    centre,
     cut_fields,
     cut_frames,
     mirror_fields,
     mirror_frames,
     spread,
 )
-from repflow_pl.data.tvl1 import ZERO
+from repflow_pl.data.views import (
+    FEWER,
+    check_clip,
+    frame_indices,
+    nothing,
+    view_starts,
+    window_size,
+)
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
 
@@ -42,19 +49,10 @@ LOST_SHARE = 0.01
 """A run goes on without this share of a part's clips, or without this few in each of its workers;
 beyond that the disk is at fault, not the files."""
 
-CHANNELS: dict[DataStream, int] = {"rgb": 3, "tvl1": 2, "tvl1_twice": 4, "vectors": 2, "raft": 2}
-"""Of a stream."""
-
-FEWER: dict[DataStream, int] = {"rgb": 0, "tvl1": 1, "tvl1_twice": 2, "vectors": 1, "raft": 1}
-"""How many fewer than a clip's frames a stream has."""
-
 Made = TypeVar("Made")
 
 Found = Iterator[Frames | Exception]
 """What was read of clips one after the other, or why it could not be."""
-
-Draw = tuple[int, int]
-"""(index of the video in its part, epoch)."""
 
 
 class Sample(NamedTuple):
@@ -285,158 +283,9 @@ class ClipDataset(Dataset[Sample]):
         return [tuple(part.transpose(0, 1) for part in crop) for crop in crops]
 
 
-class EpochSampler(DistributedSampler[Draw]):
-    """Yields (index, epoch), this process's share.
-
-    Step k of all ranks together takes the same videos for every number of ranks: a global batch is
-    a run of the epoch's order, dealt out in turn. It is a DistributedSampler by name only, so that
-    Lightning calls `set_epoch` and does not put its own in the place.
-
-    Args:
-        videos: length of the part.
-        shuffle: a new order each epoch, a function of (seed, epoch), and what does not fill all
-            ranks is dropped; else the order of the part, padded with its first videos until all
-            ranks have as many.
-    """
-
-    def __init__(
-        self, videos: int, shuffle: bool, seed: int = 0, ranks: int = 1, rank: int = 0
-    ) -> None:
-        super().__init__(
-            range(videos),  # type: ignore[arg-type]
-            num_replicas=ranks,
-            rank=rank,
-            shuffle=shuffle,
-            seed=seed,
-            drop_last=shuffle,
-        )
-        self.videos = videos
-        self.broken_off = (0, 0)
-
-    def begin_at(self, epoch: int, draws: int) -> None:
-        """Go on in an epoch that was broken off after so many of this process's draws.
-
-        Lightning sets the epoch only after the loader's processes have begun to load.
-        """
-        self.set_epoch(epoch)
-        self.broken_off = (epoch, draws)
-
-    def __iter__(self) -> Iterator[Draw]:
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.videos)
-        else:
-            order = np.arange(self.videos)
-        share = np.resize(order, self.total_size)[self.rank :: self.num_replicas]
-        epoch, draws = self.broken_off
-        left = share[draws:] if epoch == self.epoch else share
-        return ((int(index), self.epoch) for index in left)
-
-
 def collate(batch: Made) -> Made:
     """A loader's `collate_fn`: what `ClipDataset` gives it is a batch already."""
     return batch
-
-
-def check_clip(
-    video_set: VideoSet, clip: ClipSpec, streams: Sequence[DataStream] = ("rgb",)
-) -> None:
-    """Refuse clips that the set cannot give, before anything is computed.
-
-    Errors: UserError for mirroring where left and right are classes, shuffled flow, flow of one
-    frame, videos smaller than a crop, and videos shorter than a clip unless it may hold.
-    """
-    name = video_set.name
-    if clip.flip and not video_set.mirror_safe:
-        raise UserError(f"{name}: mirrored clips may change their class here; set flip to false.")
-    with_fields = any(stream != "rgb" for stream in streams)
-    if with_fields and clip.order == "shuffled":
-        raise UserError(
-            f"{name}: shuffled frames have no motion; the shuffled control is for 'rgb' only."
-        )
-    needed = 3 if "tvl1_twice" in streams else 2
-    if with_fields and clip.frames < needed:
-        raise UserError(
-            f"{name}: motion needs clips of {needed} frames or more here, not {clip.frames}."
-        )
-    if clip.seconds is not None:
-        if with_fields:
-            raise UserError(
-                f"{name}: fields of motion are over a stride in frames; set seconds to None."
-            )
-        for video in video_set.videos:
-            if video.fps <= 0:
-                raise UserError(
-                    f"{name}: {video.path} does not say its frame rate; take a stride in frames."
-                )
-    for video in video_set.videos:
-        height, width = prepared_shape(video, clip)
-        if height < clip.crop[0] or width < clip.crop[1]:
-            raise UserError(
-                f"{name}: {video.path} is {height} x {width} pixels (height x width) after "
-                f"resizing, smaller than the crop of {clip.crop[0]} x {clip.crop[1]}; "
-                "take a larger size or a smaller crop."
-            )
-    spans = [(video, clip.offsets(video.fps)[-1] + 1) for video in video_set.videos]
-    short = [(video, span) for video, span in spans if video.frames < span]
-    if short and clip.short == "refuse":
-        others = f", as do {len(short) - 1} others" if len(short) > 1 else ""
-        video, span = short[0]
-        how = f"stride {clip.stride}" if clip.seconds is None else f"{clip.seconds} seconds each"
-        raise UserError(
-            f"{name}: {video.path} has {video.frames} frames, fewer than the {span} "
-            f"that a clip of {clip.frames} frames at {how} spans{others}; "
-            "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
-        )
-
-
-def one_clip(video_set: VideoSet, clip: ClipSpec) -> npt.NDArray[np.uint8]:
-    """The first view of the first test video, [T, H, W, 3], with no other video prepared.
-
-    Errors: UserError as `check_clip` says, of clips with TV-L1 fields.
-    """
-    check_clip(video_set, clip, ("rgb", "tvl1"))
-    video = video_set.part("test")[0]
-    start = view_starts(video.frames, clip, video.fps)[0]
-    times = frame_indices(start, video.frames, clip, video.fps)
-    frames = DecodedFrames(video_set.root, clip).frames(video, times.tolist())
-    at = centre(*prepared_shape(video, clip), clip.crop)
-    return frames[:, at.top : at.top + at.height, at.left : at.left + at.width]
-
-
-def frame_indices(
-    start: int, frames: int, clip: ClipSpec, fps: float = 0.0
-) -> npt.NDArray[np.int64]:
-    """The frames of a clip, [clip.frames]; the video's last frame is held beyond its end."""
-    times: npt.NDArray[np.int64] = np.minimum(start + np.array(clip.offsets(fps)), frames - 1)
-    return times
-
-
-def view_starts(frames: int, clip: ClipSpec, fps: float = 0.0) -> list[int]:
-    """First frames of the evaluation's views: from the first possible to the last, evenly.
-
-    One view alone lies in the middle.
-    """
-    last = max(frames - clip.offsets(fps)[-1] - 1, 0)
-    if clip.views == 1:
-        return [last // 2]
-    return [round(view * last / (clip.views - 1)) for view in range(clip.views)]
-
-
-def window_size(height: int, width: int, crop: tuple[int, int], factor: float) -> tuple[int, int]:
-    """What of a frame fills the crop when the frame is enlarged by `factor`: (height, width).
-
-    Where the frame is too small for that, all that has the crop's shape.
-    """
-    factor = max(factor, crop[0] / height, crop[1] / width)
-    return min(round(crop[0] / factor), height), min(round(crop[1] / factor), width)
-
-
-def nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
-    """A black clip, or its motionless fields: [C, T, H, W]."""
-    if stream == "rgb":
-        return torch.zeros((3, clip.frames, *clip.crop), dtype=torch.uint8)
-    channels, frames = 2 * FEWER[stream], clip.frames - FEWER[stream]
-    return torch.full((channels, frames, *clip.crop), ZERO, dtype=torch.uint8)
 
 
 def _room(samples: int, views: int, view: Tensor) -> Tensor:

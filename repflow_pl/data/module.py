@@ -12,9 +12,11 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from repflow_pl.data.clips import ClipDataset, EpochSampler, Sample, check_clip, collate
+from repflow_pl.data.clips import ClipDataset, Sample, collate
 from repflow_pl.data.index import Split, VideoSet
+from repflow_pl.data.sampler import EpochSampler
 from repflow_pl.data.share import check_ranks
+from repflow_pl.data.views import check_clip
 from repflow_pl.ending import outlive_signals
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream

@@ -8,10 +8,11 @@ from contextlib import suppress
 
 import torch
 
-from repflow_pl.data.clips import CHANNELS, FEWER, ClipDataset, check_clip
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
 from repflow_pl.data.tvl1 import check_installed
+from repflow_pl.data.views import CHANNELS, FEWER, check_clip
 from repflow_pl.errors import Lacking, UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from repflow_pl.data.clips import ClipDataset, view_starts
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.views import view_starts
 from repflow_pl.errors import UserError
 from repflow_pl.showing.one_video import one_video
 from repflow_pl.showing.weights import Weights

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repflow_pl.data.clips import FEWER, nothing
 from repflow_pl.data.floats import to_float
+from repflow_pl.data.views import FEWER, nothing
 from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 from repflow_pl.files import atomic_write, check_writable

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.clips import frame_indices, view_starts
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.tvl1 import time_tvl1
 from repflow_pl.data.vector_fields import time_vectors
+from repflow_pl.data.views import frame_indices, view_starts
 from repflow_pl.specs import ClipSpec, DataStream
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data import index, manifest
-from repflow_pl.data.clips import check_clip
 from repflow_pl.data.decode import VARIABLE
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
+from repflow_pl.data.views import check_clip
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from repflow_pl.data.clips import EpochSampler
+from repflow_pl.data.sampler import EpochSampler
 from repflow_pl.training.metrics import Accuracies, VideoAccuracy
 
 CLASSES, VIEWS = 7, 3
