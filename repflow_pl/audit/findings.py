@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from repflow_pl.audit.decoders import Disagreement
+from repflow_pl.audit.probes import Probe
+from repflow_pl.audit.recipe import Suggestion
 from repflow_pl.data.index import SPLITS, Broken, Split
 
 Kind = Literal["copy", "scene"]
@@ -87,6 +90,13 @@ class Findings:
     missing: tuple[str, ...]
     not_sought: tuple[str, ...]
     """Files in which seeking gives other frames than reading from the start, or none."""
+    probes: tuple[Probe, ...]
+    """What tells the classes without motion, of each split."""
+    tried: int
+    """Files that other decoders were tried on."""
+    decoders: tuple[Disagreement, ...]
+    suggestion: Suggestion | None
+    """For a first run on the first split."""
     remarks: tuple[str, ...] = ()
     """On classes and parts, a sentence each."""
 

@@ -7,16 +7,27 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from repflow_pl.audit.classes import counts_of, remarks_on
-from repflow_pl.audit.findings import Findings, Leak, leaks_of
-from repflow_pl.audit.options import AuditOptions
-from repflow_pl.audit.pairs import find_pairs, places_of
-from repflow_pl.audit.thumbs import Thumbs, thumbs_of
-from repflow_pl.data.folder import candidates_in
-from repflow_pl.data.index import SPLITS, Broken, Candidate, Listed, list_set
-from repflow_pl.files import atomic_write, check_writable
+from repflow_pl.extras import needs
+
+with needs("train"):
+    from repflow_pl.audit.classes import counts_of, remarks_on
+    from repflow_pl.audit.decoders import disagreements
+    from repflow_pl.audit.findings import Findings, Leak, leaks_of
+    from repflow_pl.audit.groups import write_groups
+    from repflow_pl.audit.options import AuditOptions
+    from repflow_pl.audit.page import write_page, write_pictures
+    from repflow_pl.audit.pairs import find_pairs, places_of
+    from repflow_pl.audit.probes import probes
+    from repflow_pl.audit.recipe import suggest
+    from repflow_pl.audit.thumbs import Thumbs, thumbs_of
+    from repflow_pl.data.folder import candidates_in, has_parts
+    from repflow_pl.data.index import SPLITS, Broken, Candidate, Listed, list_set
+    from repflow_pl.files import atomic_write, check_writable
 
 JSON = "audit.json"
+FOLDER = "folder"
+NAMED = 5
+"""Unreadable files that are named at the terminal; the page has all."""
 
 
 def audit(root: Path | None, options: AuditOptions) -> int:
@@ -24,53 +35,60 @@ def audit(root: Path | None, options: AuditOptions) -> int:
 
     Errors: UserError for a set that cannot be opened.
     """
-    check_writable(options.out)
+    out = options.out
+    check_writable(out)
     empty: list[Path] = []
 
     def tolerant(root: Path) -> Iterator[Candidate]:
         return candidates_in(root, empty.append)
 
-    listing = tolerant if options.data == "folder" else None
+    listing = tolerant if options.data == FOLDER else None
     listed = list_set(options.data, root, options.workers, listing)
     splits = [listed.fold(fold) for fold in range(1, listed.folds + 1)]
     videos = {video.path: video for split in splits for video in split.videos}
     looked = thumbs_of(listed.root, list(videos.values()), options.workers)
     thumbs = {path: each for path, each in looked.items() if isinstance(each, Thumbs)}
-    pairs = find_pairs(places_of(listed.candidates), thumbs)
+    places = places_of([each for each in listed.candidates if each.path in thumbs])
+    pairs = find_pairs(places, thumbs)
     sizes = {(split.fold, part): len(split.part(part)) for split in splits for part in SPLITS}
     broken = {each.path: each for split in splits for each in split.broken}
     broken |= {path: Broken(path, why) for path, why in looked.items() if isinstance(why, str)}
     counts = tuple(count for split in splits for count in counts_of(split))
+    tried, decoders = disagreements(listed.root, list(videos.values()), options.workers)
     findings = Findings(
         name=options.data,
         videos=len(thumbs),
         classes=counts,
-        pairs=pairs,
+        pairs=write_pictures(pairs, thumbs, out),
         leaks=leaks_of(pairs, sizes),
         split_groups=tuple(_split_groups(listed)),
         unreadable=tuple(broken[path] for path in sorted(broken)),
         missing=tuple(sorted({path for split in splits for path in split.missing})),
         not_sought=tuple(sorted(p for p, video in videos.items() if video.access == "read")),
+        probes=tuple(probe for split in splits for probe in probes(split, thumbs)),
+        tried=tried,
+        decoders=decoders,
+        suggestion=suggest(splits[0]),
         remarks=tuple(remarks_on(counts, empty, splits)),
     )
-    with atomic_write(options.out / JSON) as stream:
+    mends = bool(pairs) and options.data == FOLDER and not has_parts(listed.root)
+    groups = write_groups(places, pairs, out) if mends else ""
+    with atomic_write(out / JSON) as stream:
         json.dump(asdict(findings), stream, indent=1)
         stream.write("\n")
-    for line in said(findings, options.out):
+    lines = list(said(findings))
+    page = write_page(findings, lines, groups, out)
+    if groups:
+        lines.append(
+            f"copied to {listed.root}, {out / groups} keeps what shows the same on one side."
+        )
+    for line in (*lines, f"open {page} in a browser; all of it is in {out / JSON} too."):
         print(line)
     return 1 if findings.leaks or findings.split_groups else 0
 
 
-def said(findings: Findings, out: Path) -> Iterator[str]:
-    """What a person reads at the terminal."""
-    yield from findings.remarks
-    for broken in findings.unreadable:
-        yield f"{broken.path} cannot be read: {broken.reason}."
-    if findings.missing:
-        yield f"{len(findings.missing)} videos that the set names are not there."
-    inside = sum(not pair.straddles for pair in findings.pairs)
-    if inside:
-        yield f"{inside} pairs of videos on one side of a split show the same."
+def said(findings: Findings) -> Iterator[str]:
+    """What a person is told, the gravest first."""
     for leak in findings.leaks:
         yield _leaks(findings.name, leak)
     if findings.split_groups:
@@ -80,7 +98,30 @@ def said(findings: Findings, out: Path) -> Iterator[str]:
         )
     if not findings.leaks and not findings.split_groups:
         yield f"no split of {findings.name} leaks: {findings.videos} videos were compared."
-    yield f"wrote {out / JSON}"
+    inside = sum(not pair.straddles for pair in findings.pairs)
+    if inside:
+        yield f"pairs of videos that show the same on one side of every split: {inside}."
+    yield from findings.remarks
+    for broken in findings.unreadable[:NAMED]:
+        yield f"{broken.path} cannot be read: {broken.reason}."
+    if len(findings.unreadable) > NAMED:
+        yield f"{len(findings.unreadable) - NAMED} more videos cannot be read."
+    if findings.missing:
+        yield f"{len(findings.missing)} videos that the set names are not there."
+    for probe in findings.probes:
+        if probe.tells and "alone" not in probe.sees:
+            yield (
+                f"split {probe.fold}: {probe.sees} tell {100 * probe.accuracy:.0f} % of the test "
+                f"videos ({100 * probe.low:.0f} to {100 * probe.high:.0f}), chance is "
+                f"{100 * probe.chance:.0f} %."
+            )
+    if findings.decoders:
+        files = len({each.path for each in findings.decoders})
+        yield (
+            f"{files} of {findings.tried} files are shown otherwise by another decoder, as "
+            f"{findings.decoders[0].path}: {findings.decoders[0].decoder} "
+            f"{findings.decoders[0].said}."
+        )
 
 
 def _leaks(name: str, leak: Leak) -> str:

@@ -39,14 +39,18 @@ def folder(root: Path) -> Iterator[Candidate]:
 
 def candidates_in(root: Path, empty: Callable[[Path], None]) -> Iterator[Candidate]:
     """The same; `empty` is told of each class's folder without videos, and may raise."""
-    places = _folders(root)
-    if any(place.name.lower() in SPLITS for place in places):
-        yield from _given(root, places, empty)
+    if has_parts(root):
+        yield from _given(root, _folders(root), empty)
         return
     groups = _read_groups(root / GROUPS) if (root / GROUPS).is_file() else None
     for path, label in _classes(root, root, empty):
         group = "" if groups is None else _group_of(path, groups)
-        yield Candidate(path, label, split_of(group or _without_suffix(path)), group=group)
+        yield Candidate(path, label, split_of(group or without_suffix(path)), group=group)
+
+
+def has_parts(root: Path) -> bool:
+    """Whether the folder is split as it stands."""
+    return any(place.name.lower() in SPLITS for place in _folders(root))
 
 
 def split_of(key: str) -> Split:
@@ -106,7 +110,8 @@ def _folders(parent: Path) -> list[Path]:
     return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _without_suffix(path: str) -> str:
+def without_suffix(path: str) -> str:
+    """What a video is called, however it is encoded."""
     return PurePosixPath(path).with_suffix("").as_posix()
 
 
@@ -130,12 +135,12 @@ def _read_groups(file: Path) -> dict[str, str]:
         if groups.setdefault(path, group) != group:
             raise UserError(f"folder: {file} puts {path} into two groups; remove one of the lines.")
     for path in list(groups):
-        groups.setdefault(_without_suffix(path), groups[path])
+        groups.setdefault(without_suffix(path), groups[path])
     return groups
 
 
 def _group_of(path: str, groups: Mapping[str, str]) -> str:
-    group = groups.get(path, groups.get(_without_suffix(path)))
+    group = groups.get(path, groups.get(without_suffix(path)))
     if group is None:
         raise UserError(f"folder: {GROUPS} has no line for the video {path}; add one.")
     return group

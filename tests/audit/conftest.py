@@ -26,10 +26,19 @@ class Planted:
     """Paths of a pair within the training part."""
 
 
+def hasten(patched: pytest.MonkeyPatch) -> None:
+    """Leave out what takes longest, which has tests of its own."""
+    # A process takes longer to start than these few small files take to read.
+    patched.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+    patched.setattr("repflow_pl.audit.decoders.others", lambda: {})
+    patched.setattr("repflow_pl.data.metadata.TREES", 20)
+    patched.setattr("repflow_pl.audit.probes.FEATURES", ())
+
+
 @pytest.fixture(autouse=True)
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process takes longer to start than these few small files take to read."""
-    monkeypatch.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each test."""
+    hasten(monkeypatch)
 
 
 @pytest.fixture(scope="session")

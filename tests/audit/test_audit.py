@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import json
 import shutil
 import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,10 @@ from repflow_pl.__main__ import main
 from repflow_pl.audit import thumbs
 from repflow_pl.audit.findings import Findings
 from repflow_pl.audit.pairs import Place, straddles
+from repflow_pl.data.index import candidates_of
 from repflow_pl.strict import parse
-from tests.audit.conftest import Planted
-from tests.audit.planting import CHANGES, original
+from tests.audit.conftest import Planted, hasten
+from tests.audit.planting import CHANGES, original, plant
 
 
 def audited(root: Path, out: Path, *more: str) -> tuple[int, dict[str, Any]]:
@@ -27,17 +32,27 @@ def audited(root: Path, out: Path, *more: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads((out / "audit.json").read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Audited:
+    """Of the set with planted leaks."""
+
+    status: int
+    out: Path
+    found: dict[str, Any]
+    said: list[str]
+
+
 @pytest.fixture(scope="module")
-def found(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
-        status, found = audited(planted.root, tmp_path_factory.mktemp("found"))
-    assert status == 1
-    return found
+def leaking(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    out, told = tmp_path_factory.mktemp("leaking"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(told):
+        hasten(patched)
+        status, found = audited(planted.root, out)
+    return Audited(status, out, found, told.getvalue().splitlines())
 
 
-def test_planted_copies_are_found_and_no_others(planted: Planted, found: dict[str, Any]) -> None:
-    pairs = {frozenset((pair["first"], pair["second"])): pair for pair in found["pairs"]}
+def test_planted_copies_are_found_and_no_others(planted: Planted, leaking: Audited) -> None:
+    pairs = {frozenset((pair["first"], pair["second"])): pair for pair in leaking.found["pairs"]}
     straddling = {key for key, pair in pairs.items() if pair["straddles"]}
     right = straddling & planted.leaks.keys()
     assert len(right) >= 0.95 * len(planted.leaks), "recall"
@@ -50,17 +65,75 @@ def test_planted_copies_are_found_and_no_others(planted: Planted, found: dict[st
     assert not pairs[planted.inside]["straddles"], "a duplicate that leaks nothing"
 
 
-def test_a_leak_is_one_sentence_and_status_1(
-    planted: Planted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, found = audited(planted.root, tmp_path)
-    assert status == 1
-    (leak,) = found["leaks"]
+def test_a_leak_is_one_sentence_and_status_1(leaking: Audited) -> None:
+    assert leaking.status == 1
+    (leak,) = leaking.found["leaks"]
     assert (leak["seen"], leak["videos"], leak["by"]) == (20, 32, ["train"])
-    lines = capsys.readouterr().out.splitlines()
-    told = "split 1 of folder leaks: 20 of its 32 test videos show what train videos show; keep "
-    assert [line.startswith(told) for line in lines].count(True) == 1
-    parse(Findings, found)
+    assert leaking.said[0] == (
+        "split 1 of folder leaks: 20 of its 32 test videos show what train videos show; keep these "
+        "on one side, or leave them out."
+    )
+    assert "pairs of videos that show the same on one side of every split: 1." in leaking.said
+    parse(Findings, leaking.found)
+
+
+LOOK = """
+const images = [...document.images];
+images.forEach((image) => { image.loading = "eager"; });
+await Promise.allSettled(images.map((image) => image.decode()));
+return {
+  images: images.length,
+  broken: images.filter((image) => !image.naturalWidth).map((image) => image.src),
+  wide: document.documentElement.scrollWidth,
+  window: window.innerWidth,
+  links: [...document.links].map((link) => link.getAttribute("href")),
+  text: document.body.innerText,
+};
+"""
+
+
+def test_the_page_shows_every_pair(leaking: Audited, browser: Any) -> None:
+    pairs = leaking.found["pairs"]
+    assert all((leaking.out / pair["picture"]).is_file() for pair in pairs)
+    browser.get((leaking.out / "index.html").as_uri())
+    seen = browser.execute_script(f"return (async () => {{{LOOK}}})()")
+    assert browser.get_log("browser") == [] and not seen["broken"]
+    assert seen["images"] == len(pairs) and seen["wide"] <= seen["window"]
+    assert "audit.json" in seen["links"]
+    assert all((leaking.out / link).is_file() for link in seen["links"])
+    assert all(pair[side] in seen["text"] for pair in pairs for side in ("first", "second"))
+
+
+def test_what_a_file_is_called_is_text_on_the_page(tmp_path: Path) -> None:
+    seeds = itertools.count(9000)
+    for part, label in itertools.product(("train", "test"), ("a", "<b>bold<i>")):
+        for k in range(2):
+            original(tmp_path / "root" / part / label / f"{k}.mp4", next(seeds))
+    audited(tmp_path / "root", tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "<b>bold" not in page and "&lt;b&gt;bold&lt;i&gt;" in page
+
+
+def test_a_list_of_groups_mends_the_split(
+    clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "root", tmp_path / "out"
+    for path in clean.rglob("*.mp4"):
+        place = root / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.symlink_to(path)
+    sources = sorted(root.rglob("*.mp4"))[:12]
+    for source in sources:
+        plant(source, source.with_name(f"{source.stem}_again.mp4"), "encoded")
+    assert audited(root, out)[0] == 1
+    assert f"copied to {root}, {out / 'groups.csv'} keeps" in capsys.readouterr().out
+    before = {each.path: each.split for each in candidates_of("folder", root)}
+    shutil.copy(out / "groups.csv", root)
+    assert audited(root, out)[0] == 0
+    after = {each.path: each.split for each in candidates_of("folder", root)}
+    moved = {path for path in after if after[path] != before[path]}
+    assert moved and all("_again" in path for path in moved), "all others stay where they were"
 
 
 def test_a_clean_split_is_status_0(
