@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from repflow_pl.audit.thumbs import folder_of, name, stamp
 from repflow_pl.data.decode import read_frames
-from repflow_pl.data.decode_pyav import DecodeError, Frame
+from repflow_pl.data.decode_pyav import Access, DecodeError, Frame
 from repflow_pl.data.index import Video
 from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.extras import is_installed, load
@@ -45,8 +45,8 @@ class Job:
     kept: Path
 
 
-Reading = Callable[[Path, int], Frame]
-"""The frame at an index, RGB, as a decoder gives it."""
+Reading = Callable[[Path, Sequence[int]], Sequence[Frame | None]]
+"""The frames at sorted indices, RGB, as a decoder gives them; None for one it does not have."""
 
 
 def disagreements(
@@ -75,66 +75,87 @@ def others() -> dict[str, Reading]:
     """What is installed beside PyAV: in order, and where a frame is sought."""
     found: dict[str, Reading] = {}
     if is_installed("decord"):
-        found["decord"] = lambda path, index: read_frames(path, [index], "read", "decord")[0]
-        found["decord, seeking"] = lambda path, index: read_frames(path, [index], "seek", "decord")[
-            0
-        ]
+        found["decord"] = lambda path, indices: _by_decord(path, indices, "read")
+        found["decord, seeking"] = lambda path, indices: _by_decord(path, indices, "seek")
     if is_installed("cv2"):
-        found["OpenCV"] = lambda path, index: _by_opencv(path, index, seek=False)
-        found["OpenCV, seeking"] = lambda path, index: _by_opencv(path, index, seek=True)
+        found["OpenCV"] = _by_opencv
+        found["OpenCV, seeking"] = _sought_by_opencv
     return found
 
 
 def compare(job: Job) -> tuple[Disagreement, ...]:
     """Ask every decoder for the first, the middle and the last frame."""
     path, frames = job.root / job.video.path, job.video.frames
+    asked = sorted({0, frames // 2, frames - 1})
+    around = {k: range(max(0, k - NEAR), min(frames, k + NEAR + 1)) for k in asked}
+    near = sorted({k for each in around.values() for k in each})
+    ours = dict(zip(near, read_frames(path, near, "read", "pyav"), strict=True))
     found = []
     for decoder, reading in others().items():
-        said = next(_differences(path, frames, reading), None)
-        if said is not None:
-            found.append(Disagreement(job.video.path, decoder, said))
+        try:
+            shown = reading(path, asked)
+            said = [
+                _difference(frame, k, {j: ours[j] for j in around[k]})
+                for k, frame in zip(asked, shown, strict=True)
+            ]
+        except (DecodeError, OSError) as error:
+            said = [f"cannot read it: {str(error).removeprefix(f'{path}: ')}"]
+        found += [Disagreement(job.video.path, decoder, each) for each in said if each][:1]
     content = {"of": _state(job), "found": [[each.decoder, each.said] for each in found]}
     with atomic_write(job.kept) as stream:
         json.dump(content, stream)
     return tuple(found)
 
 
-def _differences(path: Path, frames: int, reading: Reading) -> Iterator[str]:
-    for index in sorted({0, frames // 2, frames - 1}):
-        around = [k for k in range(index - NEAR, index + NEAR + 1) if 0 <= k < frames]
-        try:
-            shown = reading(path, index)
-        except (DecodeError, OSError) as error:
-            yield f"has no frame {index} of {frames}: {str(error).removeprefix(f'{path}: ')}"
-            continue
-        ours = read_frames(path, around, "read", "pyav")
-        if shown.shape != ours[0].shape:
-            yield f"shows {_size(shown)} pixels in the place of {_size(ours[0])}"
-            continue
-        apart = [float(np.abs(shown.astype(np.int16) - each).mean()) for each in ours]
-        own, best = apart[around.index(index)], int(np.argmin(apart))
-        if apart[best] < CLEAR * own and own > 1:
-            yield f"shows frame {around[best]} in the place of frame {index}"
-        elif own > OTHER:
-            yield f"shows other colours: {own:.0f} levels of 255 apart in frame {index}"
+def _difference(shown: Frame | None, index: int, ours: Mapping[int, Frame]) -> str:
+    """What is wrong with a frame, beside ours at and around its index; empty for nothing."""
+    if shown is None:
+        return f"has no frame {index}"
+    if shown.shape != ours[index].shape:
+        return f"shows {_size(shown)} pixels in the place of {_size(ours[index])}"
+    apart = {k: float(np.abs(shown.astype(np.int16) - each).mean()) for k, each in ours.items()}
+    best = min(apart, key=lambda k: apart[k])
+    if apart[best] < CLEAR * apart[index] and apart[index] > 1:
+        return f"shows frame {best} in the place of frame {index}"
+    if apart[index] > OTHER:
+        return f"shows other colours: {apart[index]:.0f} levels of 255 apart in frame {index}"
+    return ""
 
 
-def _by_opencv(path: Path, index: int, seek: bool) -> Frame:
+def _by_decord(path: Path, indices: Sequence[int], access: Access) -> list[Frame | None]:
+    return list(read_frames(path, indices, access, "decord"))
+
+
+def _by_opencv(path: Path, indices: Sequence[int]) -> list[Frame | None]:
     cv2 = load("cv2")
     video = cv2.VideoCapture(str(path))
     try:
-        if seek:
-            video.set(cv2.CAP_PROP_POS_FRAMES, index)
-        else:
-            for _ in range(index):
+        found: list[Frame | None] = []
+        for index, before in zip(indices, (-1, *indices), strict=False):
+            for _ in range(index - before - 1):
                 video.grab()
-        there, frame = video.read()
+            found.append(_rgb(video.read()))
     finally:
         video.release()
-    if not there:
-        raise DecodeError("it ends before")
-    shown: Frame = frame[..., ::-1]
-    return shown
+    return found
+
+
+def _sought_by_opencv(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    cv2 = load("cv2")
+    video = cv2.VideoCapture(str(path))
+    try:
+        found: list[Frame | None] = []
+        for index in indices:
+            video.set(cv2.CAP_PROP_POS_FRAMES, index)
+            found.append(_rgb(video.read()))
+    finally:
+        video.release()
+    return found
+
+
+def _rgb(given: tuple[bool, Frame]) -> Frame | None:
+    there, frame = given
+    return frame[..., ::-1] if there else None
 
 
 def _state(job: Job) -> list[object]:

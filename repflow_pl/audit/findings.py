@@ -11,7 +11,8 @@ from repflow_pl.audit.recipe import Suggestion
 from repflow_pl.data.index import SPLITS, Broken, Split
 
 Kind = Literal["copy", "scene"]
-"""The same film (re-encoded, cropped, mirrored, trimmed), or another film of the same scene."""
+"""The same film (re-encoded, cropped, mirrored, trimmed), or one of the same scene; where little
+moves, a copy may count as the latter."""
 
 
 @dataclass(frozen=True)

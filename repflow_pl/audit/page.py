@@ -21,6 +21,8 @@ SHOWN = 200
 """Pairs that the page has; all are in the JSON."""
 TIMES = 3
 """Times as large as they are compared, pictures are shown."""
+GAP = 2
+"""White columns between two pictures."""
 
 
 def write_pictures(
@@ -47,7 +49,8 @@ def beside(pair: Pair, thumbs: Mapping[str, Thumbs]) -> Image.Image:
         shown.append(of.pictures[int(np.abs(of.seconds - seconds).argmin())])
     if pair.mirrored:
         shown[1] = shown[1][:, ::-1]
-    picture = Image.fromarray(np.concatenate(shown, 1))
+    gap = np.full((HEIGHT, GAP), 255, np.uint8)
+    picture = Image.fromarray(np.concatenate([shown[0], gap, shown[1]], 1))
     return picture.resize((picture.width * TIMES, picture.height * TIMES))
 
 
@@ -78,7 +81,7 @@ def write_page(found: Findings, said: Sequence[str], groups: str, out: Path) -> 
         names=sorted({count.name for count in found.classes}),
         seen=list(dict.fromkeys(probe.sees for probe in found.probes)),
         groups=groups,
-        width=WIDTH * TIMES,
+        width=(2 * WIDTH + GAP) * TIMES,
         height=HEIGHT * TIMES,
     )
     with atomic_write(out / PAGE) as stream:

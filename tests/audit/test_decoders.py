@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,28 @@ FRAMES = 40
 OTHERS = decoders.others
 
 
-def ours(path: Path, index: int) -> Frame:
-    return read_frames(path, [index], "read", "pyav")[0]
+def ours(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    return list(read_frames(path, indices, "read", "pyav"))
 
 
-def a_frame_late(path: Path, index: int) -> Frame:
-    return ours(path, max(0, index - 1))
+def a_frame_late(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    return ours(path, [max(0, index - 1) for index in indices])
 
 
-def ends_early(path: Path, index: int) -> Frame:
-    if index == FRAMES - 1:
-        raise DecodeError("it ends before")
-    return ours(path, index)
+def ends_early(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    return [*ours(path, indices)[:-1], None]
+
+
+def fails(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    raise DecodeError(f"{path}: damaged")
+
+
+def halved(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    return list(read_frames(path, indices, "read", "pyav")[:, ::2])
+
+
+def darkened(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+    return list(read_frames(path, indices, "read", "pyav") // 3)
 
 
 @pytest.fixture
@@ -42,12 +53,10 @@ def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Video:
     ("reading", "said"),
     [
         (a_frame_late, "shows frame 19 in the place of frame 20"),
-        (ends_early, "has no frame 39 of 40: it ends before"),
-        (
-            lambda path, index: ours(path, index)[::2],
-            "shows 64 x 24 pixels in the place of 64 x 48",
-        ),
-        (lambda path, index: ours(path, index)[..., ::-1] // 3, "shows other colours: "),
+        (ends_early, "has no frame 39"),
+        (fails, "cannot read it: damaged"),
+        (halved, "shows 64 x 24 pixels in the place of 64 x 48"),
+        (darkened, "shows other colours: "),
         (ours, ""),
     ],
 )
