@@ -18,7 +18,7 @@ with needs("video", program=True, signals=True):
     from repflow_pl.audit.options import AuditOptions
     from repflow_pl.ending import ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
-    from repflow_pl.options import add_options, new_parser, read
+    from repflow_pl.options import add_options, new_parser, read, take
     from repflow_pl.showing.options import CurvesOptions, ExportOptions, LookOptions, PredictOptions
 
 NAME = "repflow"
@@ -44,9 +44,50 @@ class Command:
     def call(self, arguments: Sequence[str]) -> int:
         """Do it; the exit status."""
         given = read(self.parser(), arguments).as_dict()
-        fields = self.options.__dataclass_fields__
-        options = self.options(**{name: given.pop(name) for name in list(given) if name in fields})
+        given.pop("config", None)
+        options = take(self.options, given)
         return self.run(options=options, **given)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A part of the command that is also a program by itself, with parsers of its own."""
+
+    name: str
+    about: str
+    run: Callable[[list[str]], int]
+
+    def parser(self) -> ArgumentParser:
+        """For --help of the whole."""
+        return new_parser(self.about, prog=f"{NAME} {self.name}")
+
+
+def _table(arguments: list[str]) -> int:
+    from repflow_pl.scripts import main
+
+    return main(arguments)
+
+
+def _data(arguments: list[str]) -> int:
+    from repflow_pl.data.__main__ import main
+
+    return main(arguments)
+
+
+def _report(arguments: list[str]) -> int:
+    from repflow_pl.report.__main__ import main
+
+    return main(arguments)
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        Program("table", "Run the script of a table or a benchmark, as placement.", _table),
+        Program("data", "Import, verify and prepare data sets.", _data),
+        Program("report", "Join tables, bring results from W&B, write pages.", _report),
+    )
+}
 
 
 def _add_videos(parser: ArgumentParser) -> None:
@@ -128,12 +169,16 @@ def whole_parser() -> ArgumentParser:
     for command in COMMANDS.values():
         short = (command.options.__doc__ or "").partition("\n")[0]
         parts.add_subcommand(command.name, command.parser(), help=short)
+    for program in PROGRAMS.values():
+        parts.add_subcommand(program.name, program.parser(), help=program.about)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one part of the command; 0, 1 where some of the work failed, 2 for a mistake."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] and given[0] in PROGRAMS and "_ARGCOMPLETE" not in os.environ:
+        return PROGRAMS[given[0]].run(given[1:])
     try:
         with ended_by_signals():
             return _run(given)
@@ -158,9 +203,9 @@ def _run(given: list[str]) -> int:
     named = given[:1]
     if "_ARGCOMPLETE" in os.environ or not named or named[0].startswith("-"):
         read(whole_parser(), given)
-        raise UserError(f"name what to do: one of {', '.join(COMMANDS)}; see --help.")
+        raise UserError(f"name what to do: one of {', '.join((*COMMANDS, *PROGRAMS))}; see --help.")
     if named[0] not in COMMANDS:
-        raise unknown("command", named[0], COMMANDS)
+        raise unknown("command", named[0], (*COMMANDS, *PROGRAMS))
     return COMMANDS[named[0]].call(given[1:])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from repflow_pl.errors import UserError
 
@@ -20,6 +20,9 @@ T = TypeVar("T")
 PLAIN = "setting"
 """The field whose own fields are options as they are; of another nested dataclass they have the
 field's name in front: --recipe.epochs."""
+
+
+CONFIG, PRINT_CONFIG = "--config", "--print-config"
 
 
 class Help(DefaultHelpFormatter):
@@ -36,7 +39,11 @@ class Help(DefaultHelpFormatter):
 def new_parser(description: str | None, exit_on_error: bool = False, **more: Any) -> ArgumentParser:
     """A parser for `read`; with `exit_on_error` it ends the program by itself at a mistake."""
     return ArgumentParser(
-        description=description, exit_on_error=exit_on_error, formatter_class=Help, **more
+        description=description,
+        exit_on_error=exit_on_error,
+        formatter_class=Help,
+        print_config=PRINT_CONFIG,
+        **more,
     )
 
 
@@ -46,8 +53,11 @@ def add_options(
     """Give a parser, or a group of it, an option for every field of a dataclass not in `skip`.
 
     `data_root` is --data-root, or --<prefix>data-root; the docstring below a field is its help; a
-    bool is a switch; a dataclass is a group of its own. Every other field has a default.
+    bool is a switch; a dataclass is a group of its own. Every other field has a default. A parser
+    reads the options from a file as well, and prints such a file.
     """
+    if isinstance(parser, ArgumentParser) and CONFIG not in parser._option_string_actions:
+        _add_config(parser)
     types = get_type_hints(options)
     documented = docstring_parser.parse_from_object(options).params
     helps = {each.arg_name: " ".join((each.description or "").split()) for each in documented}
@@ -122,6 +132,19 @@ def arguments_of(options: Any, prefix: str = "") -> list[str]:
             switch = value is True and field.default is False
             parts += [f"--{prefix}{_spelt(field.name)}", *([] if switch else [_typed(value)])]
     return parts
+
+
+def _add_config(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        CONFIG,
+        action=ActionConfigFile,
+        metavar="FILE",
+        help="A YAML file of options; by default none. What stands behind it on the command line "
+        "goes before it.",
+    )
+    shown = parser._option_string_actions[PRINT_CONFIG]
+    shown.help = "Print all options with their values, by default too, as a FILE for --config."
+    shown.metavar = ""
 
 
 def _typed(value: Any) -> str:

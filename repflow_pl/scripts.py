@@ -2,7 +2,8 @@
 
     python -m repflow_pl.scripts placement --list
 
-is `python experiments/table_placement.py --list`; without arguments all are named.
+is `python experiments/table_placement.py --list`, as `repflow table placement --list` is; without
+arguments all are named.
 """
 
 from __future__ import annotations

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from repflow_pl import cli
+from repflow_pl.__main__ import PROGRAMS
+from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of, parse
 from tests.programs import CHECKOUT, EXPERIMENTS, run
 
@@ -64,13 +67,50 @@ def test_every_command_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     (names,) = re.findall(r"repflow_pl\.data \{(.*)\}", help_of(capsys, "repflow_pl.data"))
     assert {command[1] for command in COMMANDS if "data" in command[0]} == set(names.split(","))
     (parts,) = re.findall(r"^usage: repflow \{(.*)\}", help_of(capsys, "repflow_pl"))
-    assert {command[1] for command in COMMANDS if command[0] == NAME} == set(parts.split(","))
+    own = {command[1] for command in COMMANDS if command[0] == NAME}
+    assert own == set(parts.split(",")) - PROGRAMS.keys()
     readers = {
         ".".join(path.relative_to(CHECKOUT).with_suffix("").parts).removesuffix(".__main__")
         for path in (CHECKOUT / "repflow_pl").rglob("*.py")
         if START in (text := path.read_text(encoding="utf-8")) and "repflow_pl.options" in text
     }
     assert readers == {command[0] for command in COMMANDS}
+
+
+@pytest.mark.parametrize(
+    ("part", "program"),
+    [
+        (("table", "placement"), ("experiments/table_placement.py",)),
+        (("data", "verify"), ("repflow_pl.data", "verify")),
+        (("report", "html"), ("repflow_pl.report", "html")),
+    ],
+)
+def test_a_part_with_its_own_parser_is_the_program(
+    part: tuple[str, ...], program: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert part[0] in PROGRAMS
+    assert _options(help_of(capsys, NAME, *part)) == _options(help_of(capsys, *program))
+
+
+def _options(shown: str) -> str:
+    """What --help says below the usage, in which the program's name is."""
+    return shown.partition("\n\n")[2]
+
+
+def test_options_are_printed_as_the_file_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--data", "ucf101", "--rows", "1,2", "--recipe.epochs", "3", "--slurm.mem", "8GB"]
+    with pytest.raises(SystemExit):
+        cli.parse([*asked, "--seeds", "2", "--print-config"])
+    file = tmp_path / "options.yaml"
+    file.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert cli.parse(["--config", str(file), "--seeds", "4"]) == cli.parse([*asked, "--seeds", "4"])
+    file.write_text("recipe:\n  epochs: 3\n", encoding="utf-8")
+    assert cli.parse(["--config", str(file)]) == cli.parse(["--recipe.epochs", "3"])
+    file.write_text("sedes: 3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="sedes"):
+        cli.parse(["--config", str(file)])
 
 
 BENCHES = (bench_data.Options, bench_flow.Options, bench_training.Options)

@@ -19,6 +19,7 @@ from docs.blocks import blocks, prose
 from docs.blocks import commands as commands_of
 from repflow_pl import cli
 from repflow_pl.__main__ import COMMANDS as PARTS
+from repflow_pl.__main__ import PROGRAMS as OWN_PARSERS
 from repflow_pl.data.index import set_names
 from repflow_pl.errors import UserError
 from repflow_pl.options import parse, read
@@ -132,7 +133,7 @@ def for_real(words: list[str]) -> None:
 
 def a_part(words: list[str]) -> None:
     """A part of the command, that is only named."""
-    assert words[1] in PARTS
+    assert words[1] in PARTS.keys() | OWN_PARSERS.keys()
 
 
 def understood(words: list[str]) -> None:
@@ -152,7 +153,8 @@ def listed(words: list[str]) -> None:
 
 def listed_by_name(words: list[str]) -> None:
     """The same, found by the package."""
-    assert run(words[2], [*words[3:], "--list", "--out", "OUT"]) == 0
+    program, *arguments = words[2:] if words[1] == "-m" else ("repflow_pl", *words[1:])
+    assert run(program, [*arguments, "--list", "--out", "OUT"]) == 0
 
 
 def listed_from_results(words: list[str]) -> None:
@@ -247,8 +249,9 @@ RULES = (
     Rule(r"python -m repflow_pl\.data (import|prepare) .*", for_real),
     Rule(r"python -m repflow_pl\.report.*", for_real),
     Rule(r"repflow \w+", a_part),
+    Rule(r"repflow table .*", listed_by_name),
     Rule(r"repflow export .* --to (onnx|torch)", understood),
-    Rule(r"repflow (?!export .* --to )\w+ .*", for_real),
+    Rule(r"repflow (?!table |export .* --to )\w+ .*", for_real),
     Rule(r"python -m repflow_pl\.models\.released .*", for_real),
 )
 
