@@ -34,6 +34,7 @@ COMMANDS = [
     ("repflow_pl", "look"),
     ("repflow_pl", "export"),
     ("repflow_pl", "curves"),
+    ("repflow_pl", "audit"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),
