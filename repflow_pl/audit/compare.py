@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from repflow_pl.audit.candidates import Candidate
@@ -14,14 +15,18 @@ from repflow_pl.audit.resample import matrix
 from repflow_pl.audit.thumbs import HEIGHT, WIDTH, Pictures
 from repflow_pl.data.parallel import progress_bar
 
-PICTURES = 3
-"""Pairs of pictures that are compared closely, one of each video."""
+PICTURES = 6
+"""Pairs of pictures that are compared closely, one of each video: for a moment, two drawn textures
+or two people before a wall may look alike."""
 HOPELESS = 0.3
 """Where the first of them is less alike, the others are not looked at."""
 ZOOMS = (1.0, 0.95, 0.9, 0.85)
 """Share of one picture's side that the other one shows."""
 REACH = 8
 """Pixels of a picture by which one may be shifted."""
+PLAY = 2
+"""Pixels by which a pair of pictures may be shifted otherwise than the others of its videos: a
+camera may be held by hand."""
 SIZE = (HEIGHT + 2 * REACH, WIDTH + 2 * REACH)
 BATCH = 128
 """Pairs at once."""
@@ -34,14 +39,14 @@ class Fit:
     likeness: float
     """Correlation of the details of their pictures, 1 at most."""
     places: tuple[tuple[int, int], ...]
-    """The pictures that were compared, of the first video and the second, the best ones first."""
+    """The pictures that were compared, of the first video and the second, the nearest first."""
 
 
 def fits(videos: Sequence[Pictures], pairs: Sequence[Candidate]) -> list[Fit]:
     """Compare the pictures, [n, h, w], of each pair of videos.
 
     Of the PICTURES pairs of pictures that are coarsely nearest, each picture once, the mean of the
-    correlations at the best zoom and shift.
+    correlations at the zoom and the shift that are best for all of them.
     """
     found = []
     with progress_bar("Comparing closely", len(pairs)) as advance:
@@ -60,7 +65,14 @@ class _Two:
     first: Tensor
     second: Tensor
     places: tuple[tuple[int, int], ...]
-    """The coarsely nearest pictures of both, each once."""
+    """The coarsely nearest pictures of both, each once, the nearest first."""
+
+    @property
+    def pictures(self) -> tuple[Tensor, Tensor]:
+        """[PICTURES, h, w] of each: those at `places`, where they are few some twice."""
+        places = [self.places[k % len(self.places)] for k in range(PICTURES)]
+        ours, theirs = zip(*places, strict=True)
+        return self.first[list(ours)], self.second[list(theirs)]
 
     @classmethod
     def of(cls, videos: Sequence[Pictures], pair: Candidate) -> _Two:
@@ -71,34 +83,22 @@ class _Two:
 
 
 def _fits(pairs: Sequence[_Two]) -> list[Fit]:
-    found: list[list[float]] = [[] for _ in pairs]
-    for step in range(PICTURES):
-        left = [
-            k
-            for k, two in enumerate(pairs)
-            if step < len(two.places) and (step == 0 or found[k][0] > HOPELESS)
-        ]
-        if left:
-            first = torch.stack([pairs[k].first[pairs[k].places[step][0]] for k in left])
-            second = torch.stack([pairs[k].second[pairs[k].places[step][1]] for k in left])
-            for k, likeness in zip(left, closest(first, second).tolist(), strict=True):
-                found[k].append(likeness)
-    return [
-        Fit(sum(likeness) / len(likeness), _by(two.places, likeness))
-        for two, likeness in zip(pairs, found, strict=True)
-    ]
-
-
-def _by(
-    places: Sequence[tuple[int, int]], likeness: Sequence[float]
-) -> tuple[tuple[int, int], ...]:
-    order = sorted(range(len(likeness)), key=lambda k: -likeness[k])
-    return tuple(places[k] for k in order)
+    first = torch.stack([two.pictures[0] for two in pairs])
+    second = torch.stack([two.pictures[1] for two in pairs])
+    likeness = closest(first[:, :1], second[:, :1])
+    hopeful = torch.nonzero(likeness > HOPELESS).flatten()
+    if len(hopeful):
+        likeness[hopeful] = closest(first[hopeful], second[hopeful])
+    return [Fit(each, two.places) for each, two in zip(likeness.tolist(), pairs, strict=True)]
 
 
 def closest(first: Tensor, second: Tensor) -> Tensor:
-    """[n, h, w] and the same: the largest correlation, [n], over zooms of either and over shifts of
-    REACH or less, of what lies in both."""
+    """[n, k, h, w] and the same: the largest correlation, [n], over zooms of either and over shifts
+    of REACH or less, of what lies in both.
+
+    The k pictures of a pair of videos have one zoom and one shift, up to PLAY, as those of a
+    cropped copy have; of other videos each would fit best at its own.
+    """
     ours = [_spectrum(zoomed(first, zoom)) for zoom in ZOOMS]
     theirs = [_spectrum(zoomed(second, zoom)) for zoom in ZOOMS]
     mask = torch.fft.rfft2(torch.ones(HEIGHT, WIDTH), SIZE)
@@ -109,6 +109,7 @@ def closest(first: Tensor, second: Tensor) -> Tensor:
     for k, j in ((0, 0), *((k, 0) for k in inner), *((0, j) for j in inner)):
         norm = (energy[k].clamp(min=0) * others[j].clamp(min=0)).sqrt().clamp(min=1.0)
         likeness = _shifts(ours[k][0], theirs[j][0]) / norm
+        likeness = F.max_pool2d(likeness, 2 * PLAY + 1, 1, PLAY).mean(1)
         best = torch.maximum(best, likeness.flatten(1).amax(1))
     return best
 

@@ -18,6 +18,8 @@ ALIKE = 0.7
 """Of a likeness, from which two videos show the same. See tests/audit for how often that is so."""
 STEPS = 1.5
 """Steps from picture to picture by which a copy's pictures may be off in time."""
+MOST = 0.8
+"""Of the pictures, which are not."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,12 @@ def _pair(
 
 
 def kind_of(first: Thumbs, second: Thumbs, found: Fit) -> Kind:
-    """A copy's pictures match at times that are all as far apart; those of another film of the
+    """Most of a copy's pictures match at times that are as far apart; those of another film of the
     scene match at any times."""
-    apart = [float(first.seconds[k] - second.seconds[j]) for k, j in found.places]
+    apart = np.array([first.seconds[k] - second.seconds[j] for k, j in found.places])
     step = max(_step(first), _step(second))
-    return "copy" if max(apart) - min(apart) <= STEPS * step else "scene"
+    as_far = np.abs(apart - np.median(apart)) <= STEPS * step
+    return "copy" if as_far.mean() >= MOST else "scene"
 
 
 def _step(thumbs: Thumbs) -> float:

@@ -66,7 +66,7 @@ def unread_under(root: Path) -> list[str]:
 
 def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
     """Each folder once, relative to `root`, with the names of its files."""
-    entered = {_identity(folder) for folder in root.resolve().parents}
+    entered = {_identity(folder) for folder in root.resolve().parents if folder.is_dir()}
     for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         identity = _identity(Path(folder))
         if identity in entered:

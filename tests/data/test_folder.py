@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.folder import folder, split_of
+from repflow_pl.data.found import unread_under, videos_under
 from repflow_pl.data.index import Candidate, candidates_of
 from repflow_pl.errors import UserError
 
@@ -145,3 +146,9 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "e" / "run").mkdir(parents=True)
     Path(str(tmp_path / "e" / "run") + "/caf\udce9.mp4").touch()
     assert "the name of run/caf\\xe9.mp4 is not in UTF-8" in message(tmp_path / "e")
+
+
+def test_a_folder_that_nobody_has_made_yet_is_empty(tmp_path: Path) -> None:
+    """As a generated set's is, on a machine without a cache."""
+    root = tmp_path / "cache" / "set"
+    assert not unread_under(root) and not list(videos_under(root))
