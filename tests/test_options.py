@@ -65,9 +65,9 @@ def test_every_option_says_its_default_once(
 
 
 def test_every_command_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
-    (names,) = re.findall(r"repflow_pl\.data \{(.*)\}", help_of(capsys, "repflow_pl.data"))
+    (names,) = re.findall(r"^usage: .*?\{(.*)\}", help_of(capsys, "repflow_pl.data"))
     assert {command[1] for command in COMMANDS if "data" in command[0]} == set(names.split(","))
-    (parts,) = re.findall(r"^usage: repflow \{(.*)\}", help_of(capsys, "repflow_pl"))
+    (parts,) = re.findall(r"^usage: .*?\{(.*)\}", help_of(capsys, "repflow_pl"))
     own = {command[1] for command in COMMANDS if command[0] == NAME}
     assert own == set(parts.split(",")) - PROGRAMS.keys()
     readers = {
