@@ -13,7 +13,7 @@ from scipy.stats import kstest
 from sklearn.ensemble import RandomForestClassifier
 
 from repflow_pl.data.decode import read_frames
-from repflow_pl.data.index import VideoSet
+from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.motion_shapes import (
     CLASSES,
     DIRECTIONS,
@@ -151,3 +151,14 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     one_sentence(error)
     with pytest.raises(ValueError, match="multiple of 16"):
         Sizes(train=10)
+
+
+def test_a_first_run_makes_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a new machine nothing is there, not even the folder that holds the cache."""
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "no" / "such" / "folder"))
+    monkeypatch.setattr("repflow_pl.data.motion_shapes.Sizes", lambda: SMALL)
+    opened = open_set("motion_shapes", workers=0)
+    assert len(opened.videos) == 64 and opened.root.is_relative_to(tmp_path / "no")
+    assert "not read" not in capsys.readouterr().err
