@@ -70,7 +70,8 @@ def parse(arguments: Sequence[str]) -> Options:
     setting = take(Setting, given)
     if setting.data not in LICENCES:
         raise UserError(f"weights come with the package of {' and '.join(LICENCES)} alone.")
-    return Options(setting, **given)
+    options: Options = take(Options, {**given, "setting": setting})
+    return options
 
 
 def make(options: Options, console: Console) -> int:

@@ -71,7 +71,8 @@ def parse(arguments: Sequence[str]) -> Options:
     setting = take(Setting, given)
     if setting.split == "all":
         raise UserError("fields are pictured of one split: name --split 1, 2 or 3.")
-    return Options(setting, **given)
+    options: Options = take(Options, {**given, "setting": setting})
+    return options
 
 
 def picture_fields(options: Options, console: Console) -> int:

@@ -270,7 +270,9 @@ def _kept_bytes(module: VideoClassifier, examples: tuple[Tensor, ...]) -> int:
     """Of a network of its own on the CPU: a pass in training mode changes the averages of batch
     norm, and across ranks waits for the others."""
     network = build_model(module.spec.model, module.classes)
-    return kept_for_backward(network, _one_clip(examples, torch.device("cpu")))
+    mixed = module.spec.recipe.precision == "bf16"
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+        return kept_for_backward(network, _one_clip(examples, torch.device("cpu")))
 
 
 def _latency(

@@ -57,7 +57,7 @@ def test_every_script_of_a_table_is_found() -> None:
     assert NAMES[0] == "placement"
     scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
     tables = {f"table_{name}" for name in NAMES}
-    others = {"all_tables", "bench_precision", "choose_recipe", "flow_fields"}
+    others = {"all_tables", "bench_precision", "bundled_weights", "choose_recipe", "flow_fields"}
     assert {p.stem for p in scripts} == {*others, *tables}
 
 
