@@ -44,7 +44,6 @@ class Command:
     def call(self, arguments: Sequence[str]) -> int:
         """Do it; the exit status."""
         given = read(self.parser(), arguments).as_dict()
-        given.pop("config", None)
         options = take(self.options, given)
         return self.run(options=options, **given)
 

@@ -166,11 +166,13 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     for argument in given:
         _refuse_misspelt(argument.partition("=")[0], parser._option_string_actions)
     try:
-        return parser.parse_args(given)
+        found = parser.parse_args(given)
     except (UserError, SystemExit):
         raise
     except Exception as error:
         raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+    found.pop("config", None)  # where options came from is none of them
+    return found
 
 
 def _spelt(name: str) -> str:
