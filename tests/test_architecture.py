@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "repflow_pl"
 # A module may import what stands before it, and its own line.
 ORDER = (
     ("errors", "extras", "specs", "strict"),
-    ("ending", "files", "options", "weights"),
+    ("ending", "files", "options", "templates", "weights"),
     ("ops",),
     ("layers",),
     ("backbones",),

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from repflow_pl import report
 from repflow_pl.audit.findings import Findings, Pair
 from repflow_pl.audit.thumbs import HEIGHT, WIDTH, Thumbs
 from repflow_pl.files import atomic_write
+from repflow_pl.templates import template
 
 PAGE = "index.html"
 PICTURES = "pairs"
@@ -61,16 +61,9 @@ def write_page(found: Findings, said: Sequence[str], groups: str, out: Path) -> 
         said: what the terminal was told.
         groups: the name of the list of groups that mends the split, if there is one.
     """
-    environment = Environment(
-        loader=PackageLoader("repflow_pl.audit", "web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     style = Path(report.__file__).parent / "web" / "style.css"
     shown = found.pairs[:SHOWN]
-    text = environment.get_template("audit.html").render(
+    text = template("audit", "audit.html").render(
         found=found,
         said=said,
         style=style.read_text(encoding="utf-8"),

@@ -7,10 +7,9 @@ import csv
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markdown_it.token import Token
 
 from repflow_pl.errors import UserError
@@ -24,6 +23,7 @@ from repflow_pl.report.latex import latex
 from repflow_pl.report.page import BESIDE
 from repflow_pl.report.paper import PAPER_FOLDER
 from repflow_pl.report.wording import grid
+from repflow_pl.templates import template
 
 INDEX = "index.html"
 STATIC = ("style.css", "sort.js")
@@ -133,7 +133,8 @@ def _write_page(page: Shown, made: dict[Path, Shown], pages: Sequence[Shown], ou
     text = latex(page.text, f"tab:{page.stem}".replace("/", "-"))
     if text:
         _write(out / f"{page.stem}.tex", text.encode())
-    made_page = _template("page.html").render(
+    made_page = template("report", "page.html").render(
+        html=html,
         title=page.title,
         root="../" * (len(page.stem.parts) - 1),
         path=page.path,
@@ -173,7 +174,8 @@ def _index(tables: Path, joined: Sequence[Page], pages: Sequence[Shown]) -> str:
     )
     (introduction,) = blocks("\n\n".join(parts))
     assert isinstance(introduction, Prose)
-    return _template(INDEX).render(
+    return template("report", INDEX).render(
+        html=html,
         title="Representation flow: what was measured",
         root="",
         path=INDEX,
@@ -187,19 +189,6 @@ def _index(tables: Path, joined: Sequence[Page], pages: Sequence[Shown]) -> str:
 def _claims(pages: Sequence[Shown]) -> str | None:
     """The page of claims, where there is one."""
     return next((page.path for page in pages if page.source.name == CLAIMS), None)
-
-
-@cache
-def _template(name: str) -> Template:
-    found = Environment(
-        loader=PackageLoader("repflow_pl.report", "web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.globals["html"] = html
-    return found.get_template(name)
 
 
 def _copy(source: Path, target: Path) -> None:

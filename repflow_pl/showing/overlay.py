@@ -16,11 +16,11 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from repflow_pl.extras import load
 from repflow_pl.files import atomic_write
 from repflow_pl.showing.film import film
 from repflow_pl.showing.watch import Seen, Watching
 from repflow_pl.showing.wheel import colour_wheel
+from repflow_pl.templates import template
 
 PAGE = ".html"
 SMALLEST = 128
@@ -76,17 +76,12 @@ def overlays(
         yield shown, show
 
 
-def write_html(page: Path, template: str, **said: Any) -> None:
+def write_html(page: Path, source: str, **said: Any) -> None:
     """Write a page from a template of web/, which knows the wheel's picture too.
 
     Errors: UserError where it cannot be written.
     """
-    jinja2 = load("jinja2")
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "web")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    text = environment.get_template(template).render(wheel=_wheel(), wheel_size=WHEEL, **said)
+    text = template("showing", source).render(wheel=_wheel(), wheel_size=WHEEL, **said)
     with atomic_write(page) as stream:
         stream.write(text)
 
