@@ -249,6 +249,11 @@ class RepFlow(nn.Module):
         return self.iteration.of_clips(self.planes(x))
 
 
+def flow_layers(network: nn.Module) -> list[FlowIteration]:
+    """Where a network computes flow, in the order of its modules."""
+    return [module for module in network.modules() if isinstance(module, FlowIteration)]
+
+
 def positive(scalar: Tensor) -> Tensor:
     """The scalar itself down to LEAST, and LEAST^2 / (2 LEAST - scalar) below.
 

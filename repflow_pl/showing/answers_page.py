@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from repflow_pl.data.isolated import IsolatedProcess
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.answers import Answer, Scores, ask
 from repflow_pl.showing.fields import FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.one_video import TIMEOUT
@@ -108,10 +108,9 @@ def _shown(answer: Answer, over_time: Answer, overlay: Overlay, top: int) -> Sho
 
 def _overlay(weights: Weights, video: Path, folder: Path, name: str) -> Overlay:
     """By the network's own layer, or by the layer on pixels where it has none."""
-    has_layer = any(isinstance(layer, FlowIteration) for layer in weights.network.modules())
 
     def sources_at(rate: float) -> Sequence[FlowSource]:
-        return [LearnedLayer(weights, rate) if has_layer else PixelLayer()]
+        return [LearnedLayer(weights, rate) if flow_layers(weights.network) else PixelLayer()]
 
     with (
         watching(video, sources_at, SIDE) as watched,

@@ -20,7 +20,7 @@ from repflow_pl.data.views import FEWER, nothing
 from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 from repflow_pl.files import atomic_write, check_writable
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.loading import asked_weights
 from repflow_pl.showing.options import ExportOptions
 from repflow_pl.showing.weights import KEY, SUFFIX, Described, Weights, name_of, save_weights
@@ -93,9 +93,8 @@ def exported(
     """
     said = weights.described
     network = copy.deepcopy(weights.network).float().eval()
-    for layer in network.modules():
-        if isinstance(layer, FlowIteration):
-            layer.backend = "eager"  # the others are code that no file can hold
+    for layer in flow_layers(network):
+        layer.backend = "eager"  # the others are code that no file can hold
     module = FromBytes(network, said.pixels == "1..-1").eval()
     clips = random_clips(said, said.clip.frames)
     metadata = json.dumps(to_dict(said))

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from repflow_pl.data.cache import resize, resized_shape
@@ -18,7 +18,7 @@ from repflow_pl.data.decode_pyav import Frame
 from repflow_pl.data.floats import to_float
 from repflow_pl.data.tvl1 import TVL1Options, tvl1
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import FlowIteration, flow_layers
 from repflow_pl.layers.tvnet import grey
 from repflow_pl.models.streams import LateFusion
 from repflow_pl.showing.weights import Weights
@@ -107,7 +107,7 @@ class LearnedLayer:
     def __init__(self, weights: Weights, rate: float) -> None:
         network = weights.network
         members = list(network.members) if isinstance(network, LateFusion) else [network]
-        found = [(each, layer) for each in members for layer in _layers(each)]
+        found = [(each, layer) for each in members for layer in flow_layers(each)]
         if not found:
             raise UserError(
                 "these weights are of a network without a flow layer: name others, or none to see "
@@ -156,7 +156,3 @@ class LearnedLayer:
             handle.remove()
         flow_x, flow_y = flows[0][0].float().cpu().chunk(2, dim=1)
         return torch.stack([flow_x.mean(1), flow_y.mean(1)], 1)
-
-
-def _layers(network: nn.Module) -> list[FlowIteration]:
-    return [module for module in network.modules() if isinstance(module, FlowIteration)]

@@ -18,7 +18,7 @@ from rich.text import Text
 from repflow_pl.data.isolated import IsolatedProcess
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.answers import Answer, ask
 from repflow_pl.showing.answers_page import write_page
 from repflow_pl.showing.bundled import DEMO, demo_videos
@@ -49,9 +49,8 @@ def predict(videos: Sequence[Path], options: PredictOptions) -> int:
 
 def _demo(options: PredictOptions) -> int:
     weights = asked_weights(Path(DEMO), options.device, options.iterations, None)
-    for layer in weights.network.modules():
-        if isinstance(layer, FlowIteration):
-            layer.backend = "eager"  # to compile the others takes longer than four videos
+    for layer in flow_layers(weights.network):
+        layer.backend = "eager"  # to compile the others takes longer than four videos
     with tempfile.TemporaryDirectory() as folder:
         asked = demo_videos(Path(folder))
         answers = list(_answers(weights, asked))

@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import FlowIteration, flow_layers
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
@@ -267,5 +267,5 @@ def flow_scalars(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _numbered(model: nn.Module) -> list[tuple[str, FlowIteration]]:
-    layers = [layer for layer in model.modules() if isinstance(layer, FlowIteration)]
+    layers = flow_layers(model)
     return [("" if len(layers) == 1 else f"_{k + 1}", layer) for k, layer in enumerate(layers)]

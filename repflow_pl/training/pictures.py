@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
-from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.flow import flow_layers
 from repflow_pl.training.module import VideoClassifier
 
 
@@ -21,7 +21,7 @@ def flow_fields(model: nn.Module, clips: Tensor) -> Tensor:
     Shapes: clips [B, 3, T, H, W] in -1..1 -> [B, 2, h, w], x (right) before y (down).
     Errors: ValueError for a model without a flow layer.
     """
-    layer = next((m for m in model.modules() if isinstance(m, FlowIteration)), None)
+    layer = next(iter(flow_layers(model)), None)
     if layer is None:
         raise ValueError("the model has no flow layer to picture")
     seen: list[Tensor] = []
