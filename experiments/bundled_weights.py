@@ -41,7 +41,7 @@ from repflow_pl.showing.weights import SUFFIX, Described, Weights, load_weights,
 from repflow_pl.specs import LateSpec, late
 from repflow_pl.tables import Setting, split_tables
 from repflow_pl.training.jobs import Job, is_made
-from repflow_pl.training.predictions import numbered
+from repflow_pl.training.predictions import groups_of
 from repflow_pl.training.ranks import check_machine
 from repflow_pl.training.run import load_trained
 from repflow_pl.training.versions import versions
@@ -140,7 +140,7 @@ def card_of(options: Options, video_set: VideoSet, answers: Sequence[Answer]) ->
     setting, clip = options.setting, answers[0]
     videos = video_set.part("test")
     labels = np.array([video.label for video in videos])
-    groups = numbered([video.group or video.path for video in videos])
+    groups = groups_of(videos)
     asked = [np.array([a.scores for a in answers])]
     asked += [np.array([a.members[k][1] for a in answers]) for k in range(len(ROWS))]
     reached = [with_interval(scores.argmax(1) == labels, groups) for scores in asked]

@@ -6,6 +6,10 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 from repflow_pl.audit.findings import Pair
 from repflow_pl.audit.pairs import Place
 from repflow_pl.data.folder import GROUPS, without_suffix
@@ -14,26 +18,18 @@ from repflow_pl.files import atomic_write
 
 def joined(places: Mapping[str, Place], pairs: Iterable[Pair]) -> dict[str, str]:
     """The group of each video: the one it has, or itself, joined with those of its pairs."""
-    leader = {path: path for path in places}
+    paths = sorted(places)
+    number = {path: k for k, path in enumerate(paths)}
     first: dict[str, str] = {}
-
-    def of(path: str) -> str:
-        while leader[path] != path:
-            leader[path] = leader[leader[path]]
-            path = leader[path]
-        return path
-
-    def join(one: str, other: str) -> None:
-        low, high = sorted((of(one), of(other)))
-        leader[high] = low
-
-    for path, place in places.items():
-        if place.group:
-            join(path, first.setdefault(place.group, path))
-    for pair in pairs:
-        join(pair.first, pair.second)
+    alike = [(path, first.setdefault(places[path].group or path, path)) for path in paths]
+    alike += [(pair.first, pair.second) for pair in pairs]
+    ends = np.array([[number[path] for path in each] for each in alike]).T
+    graph = coo_array((np.ones(len(alike)), ends), shape=(len(paths), len(paths)))
+    _, together = connected_components(graph, directed=False)
+    _, leaders = np.unique(together, return_index=True)
     # What has no pair keeps its part, which is by the hash of its path without suffix.
-    return {path: places[of(path)].group or without_suffix(of(path)) for path in sorted(places)}
+    names = [places[paths[k]].group or without_suffix(paths[k]) for k in leaders]
+    return {path: names[group] for path, group in zip(paths, together, strict=True)}
 
 
 def write_groups(places: Mapping[str, Place], pairs: Iterable[Pair], out: Path) -> str:

@@ -13,6 +13,7 @@ from repflow_pl.audit.thumbs import Thumbs
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.metadata import FEATURES, metadata_baseline
 from repflow_pl.report.stats import Answers, accuracy
+from repflow_pl.training.predictions import groups_of
 
 SEEDS = 3
 """Forests on metadata."""
@@ -110,13 +111,6 @@ def linear(
         place = int(scores.argmax()) if len(names) > 2 else int(scores[0] > 0)
         found.append(names[place])
     return np.array(found)
-
-
-def groups_of(videos: Sequence[Video]) -> npt.NDArray[np.int64]:
-    """[videos]: a number for each group; a video without one is a group of its own."""
-    numbers: dict[str, int] = {}
-    keys = [video.group or f"\0{video.path}" for video in videos]
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _small(pictures: npt.NDArray[np.uint8] | Floats) -> Floats:

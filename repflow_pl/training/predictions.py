@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from repflow_pl.data.index import Video
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 
@@ -65,10 +66,15 @@ class Predictions:
             return right / np.bincount(self.label, minlength=classes)
 
 
+def groups_of(videos: Sequence[Video]) -> npt.NDArray[np.int64]:
+    """[videos]: a number for each group; a video without one is a group of its own."""
+    return numbered([video.group or video.path for video in videos])
+
+
 def numbered(names: Sequence[str]) -> npt.NDArray[np.int64]:
     """Groups' names as numbers from 0, in the order in which they come."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return np.array([numbers[name] for name in names], np.int64)
+    numbers, _ = pd.factorize(np.array(names, object))
+    return np.asarray(numbers, np.int64)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -54,7 +54,12 @@ from repflow_pl.training.measure import count_flops, kept_for_backward, measure_
 from repflow_pl.training.memory import freed_memory_kept
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.pictures import FlowPictures
-from repflow_pl.training.predictions import PREDICTIONS, Predictions, numbered, write_predictions
+from repflow_pl.training.predictions import (
+    PREDICTIONS,
+    Predictions,
+    groups_of,
+    write_predictions,
+)
 from repflow_pl.training.progress import EpochLines
 from repflow_pl.training.ranks import under_torchrun
 from repflow_pl.training.result import Latency, RunResult, write_result
@@ -247,7 +252,7 @@ def _predictions(module: VideoClassifier, video_set: VideoSet) -> Predictions:
     videos = video_set.part("test")
     return Predictions(
         np.array([video.label for video in videos]),
-        numbered([video.group or video.path for video in videos]),
+        groups_of(videos),
         rank.numpy(),
         scores.double().numpy(),
     )
