@@ -23,9 +23,8 @@ from all_tables import builder
 from rich.console import Console
 from scipy.stats import bootstrap
 
-from repflow_pl.cli import Options, status_of, train
+from repflow_pl.cli import Options, status_of
 from repflow_pl.data.facts import facts_of
-from repflow_pl.data.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet, fold_count, open_set
 from repflow_pl.data.isolated import IsolatedProcess
 from repflow_pl.data.parallel import progress_bar
@@ -33,19 +32,18 @@ from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import LateFusion
-from repflow_pl.options import add_options, new_parser, read, take
+from repflow_pl.one_split import first_runs, have, parse
 from repflow_pl.showing.answers import Answer, ask
 from repflow_pl.showing.bundled import FOLDER
 from repflow_pl.showing.one_video import TIMEOUT
 from repflow_pl.showing.weights import SUFFIX, Described, Weights, load_weights, save_weights
 from repflow_pl.specs import LateSpec, late
-from repflow_pl.tables import Setting, split_tables
-from repflow_pl.training.jobs import Job, is_made
+from repflow_pl.training.jobs import Job
 from repflow_pl.training.predictions import groups_of
-from repflow_pl.training.ranks import check_machine
 from repflow_pl.training.run import load_trained
 from repflow_pl.training.versions import versions
 
+ABOUT = "Train and measure the networks that come with the package."
 ROWS = ("RGB CNN", "Flow layer on RGB inputs")
 LICENCES = {
     "motion_shapes": "Data and weights are the project's own, under its licence.",
@@ -57,34 +55,21 @@ LICENCES = {
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the file; 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
-    return status_of(lambda: make(parse(arguments), console))
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = new_parser("Train and measure the networks that come with the package.")
-    add_options(parser, Setting)
-    only = ("data_root", "devices", "wandb", "out")
-    add_options(parser, Options, skip={f for f in Options.__dataclass_fields__ if f not in only})
-    given = read(parser, arguments).as_dict()
-    setting = take(Setting, given)
-    if setting.data not in LICENCES:
-        raise UserError(f"weights come with the package of {' and '.join(LICENCES)} alone.")
-    options: Options = take(Options, {**given, "setting": setting})
-    return options
+    return status_of(lambda: make(parse(ABOUT, arguments), console))
 
 
 def make(options: Options, console: Console) -> int:
     """Train, save, measure and describe. Errors: UserError for what the user can mend."""
     setting, runs = options.setting.plain(), options.out / "runs"
+    if setting.data not in LICENCES:
+        raise UserError(f"weights come with the package of {' and '.join(LICENCES)} alone.")
     check_writable(runs)
     check_writable(FOLDER)
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
-    jobs = members(setting, video_set)
-    check_machine({job.spec.recipe.batch for job in jobs}, options.devices, 1, False)
+    by_row = {job.row: job for job in first_runs(builder("placement"), setting, video_set)}
+    jobs = [by_row[row] for row in ROWS]
     facts_of(video_set, runs)
-    left = [job for job in jobs if not is_made(options.out, job)]
-    if left and train(left, [video_set], options, console):
+    if not have(jobs, "networks", video_set, options, console):
         return 1
     weights = joined(jobs, video_set, options.out)
     with tempfile.TemporaryDirectory() as folder:  # what is measured is what was saved
@@ -97,16 +82,6 @@ def make(options: Options, console: Console) -> int:
     save_weights(path, replace(weights, described=described), half=True)
     console.print(f"{card}\nwrote {path}, {path.stat().st_size / 1e6:.2f} MB", markup=False)
     return 0
-
-
-def members(setting: Setting, video_set: VideoSet) -> list[Job]:
-    """The two rows of the placement table, with seed 0."""
-    fields = fields_beside(video_set)
-    (table,) = split_tables(
-        [builder("placement")], setting, video_set.fingerprint, video_set.fold, fields
-    )
-    rows = {row.name: row for row in table.main_rows}
-    return [Job(table.name, name, rows[name].spec, 0) for name in ROWS]
 
 
 def joined(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> Weights:

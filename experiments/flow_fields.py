@@ -22,16 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
-from repflow_pl.cli import Options, status_of, train
+from repflow_pl.cli import Options, status_of
 from repflow_pl.data.facts import facts_of
 from repflow_pl.data.floats import to_float
-from repflow_pl.data.flow_files import fields_beside
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import open_set
 from repflow_pl.data.tvl1 import tvl1
-from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.models.build import build_model
-from repflow_pl.options import add_options, new_parser, read, take
+from repflow_pl.one_split import first_runs, have, parse
 from repflow_pl.report.fields_page import (
     NAME,
     Picture,
@@ -44,13 +42,12 @@ from repflow_pl.report.fields_page import (
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.specs import ModelSpec
-from repflow_pl.tables import Setting, split_tables
-from repflow_pl.training.jobs import Job, is_made
+from repflow_pl.training.jobs import Job
 from repflow_pl.training.pictures import flow_fields
-from repflow_pl.training.ranks import check_machine
 from repflow_pl.training.run import first_views, load_trained
 from repflow_pl.training.versions import versions
 
+ABOUT = "Picture what the flow layers of the placement table see."
 CLIPS, PICTURED = 64, 4
 """Clips that are measured, and how many of them are shown."""
 
@@ -58,21 +55,7 @@ CLIPS, PICTURED = 64, 4
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the page; 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
-    return status_of(lambda: picture_fields(parse(arguments), console))
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = new_parser("Picture what the flow layers of the placement table see.")
-    add_options(parser, Setting)
-    only = ("data_root", "devices", "wandb", "out")
-    add_options(parser, Options, skip={f for f in Options.__dataclass_fields__ if f not in only})
-    given = read(parser, arguments).as_dict()
-    setting = take(Setting, given)
-    if setting.split == "all":
-        raise UserError("fields are pictured of one split: name --split 1, 2 or 3.")
-    options: Options = take(Options, {**given, "setting": setting})
-    return options
+    return status_of(lambda: picture_fields(parse(ABOUT, arguments), console))
 
 
 def picture_fields(options: Options, console: Console) -> int:
@@ -80,14 +63,14 @@ def picture_fields(options: Options, console: Console) -> int:
     setting, runs = options.setting.plain(), options.out / "runs"
     check_writable(runs)
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
-    jobs = places(setting, video_set)
-    check_machine({job.spec.recipe.batch for job in jobs}, options.devices, 1, False)
+    jobs = [
+        job
+        for job in first_runs(builder("placement"), setting, video_set)
+        if isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
+    ]
     facts = facts_of(video_set, runs)
-    left = [job for job in jobs if not is_made(options.out, job)]
-    if left:
-        console.print(f"{len(left)} of {len(jobs)} places are trained first.")
-        if train(left, [video_set], options, console):
-            return 1
+    if not have(jobs, "places", video_set, options, console):
+        return 1
     (views,) = first_views(video_set, jobs[0].spec, CLIPS)
     pairs = views[:, :, :2].permute(0, 2, 3, 4, 1).numpy()  # [clips, 2, H, W, 3]
     fields = np.stack([tvl1(first, second).transpose(2, 0, 1) for first, second in pairs])
@@ -116,25 +99,6 @@ def picture_fields(options: Options, console: Console) -> int:
     console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
     console.print(f"{files.said}\nwrote {join_yours(options.out)}", markup=False)
     return 0
-
-
-def places(setting: Setting, video_set: VideoSet) -> list[Job]:
-    """The placement table's rows with a flow layer, with seed 0.
-
-    Errors: UserError where there are none.
-    """
-    (table,) = split_tables(
-        [builder("placement")],
-        setting,
-        video_set.fingerprint,
-        video_set.fold,
-        fields_beside(video_set),
-    )
-    return [
-        Job(table.name, row.name, row.spec, 0)
-        for row in table.main_rows
-        if isinstance(row.spec.model, ModelSpec) and row.spec.model.flow is not None
-    ]
 
 
 def network(job: Job, classes: int, trained: Options | None) -> nn.Module:

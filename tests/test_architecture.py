@@ -28,7 +28,7 @@ ORDER = (
     ("profiles",),
     ("changes",),
     ("tables",),
-    ("cli", "scripts"),
+    ("cli", "one_split", "scripts"),
     ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
