@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -118,26 +119,38 @@ def forward_ms(model: nn.Module, inputs: Sequence[Tensor]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
+class _Saved:
+    """A tensor that autograd saved: it goes when the graph that it is a part of goes."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor.detach()  # a result of the graph would hold the graph
+
+
 def kept_for_backward(model: nn.Module, inputs: Sequence[Tensor]) -> int:
     """Bytes that a forward pass in training mode keeps for the backward pass.
 
     The inputs count; the model's own parameters and buffers, which are there anyway, do not.
     """
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, int] = {}
+    saved: weakref.WeakSet[_Saved] = weakref.WeakSet()
 
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def pack(tensor: Tensor) -> _Saved:
+        saved.add(held := _Saved(tensor))
+        return held
 
     was_training = model.training
     model.train()
     try:
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-            scores = model(*inputs)  # while it lives, so does what was kept: no address comes twice
+        with (
+            torch.enable_grad(),
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda held: held.tensor),
+        ):
+            scores = model(*inputs)
     finally:
         model.train(was_training)
+    # The graph of `scores` holds these. What a branch without a way to them saved is gone, and its
+    # address may be another tensor's by now.
+    storages = [held.tensor.untyped_storage() for held in saved]
+    kept = {storage.data_ptr(): storage.nbytes() for storage in storages}
     del scores
-    return sum(kept.values())
+    return sum(size for address, size in kept.items() if address not in own)

@@ -60,6 +60,19 @@ def test_what_is_kept_for_the_backward_pass() -> None:
     assert kept_for_backward(masked, [torch.zeros(3, 10, requires_grad=True)]) > plain == 120
 
 
+class DeadEnd(nn.Module):
+    """A branch saves twice as much as the input and leads nowhere."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch.cat([x, x]).exp()
+        return (x + 1).exp()
+
+
+def test_what_a_branch_without_effect_saved_is_not_kept() -> None:
+    x = torch.zeros(3, 10, requires_grad=True)
+    assert kept_for_backward(DeadEnd(), [x]) == 4 * 3 * 10
+
+
 class Sleep(nn.Module):
     def __init__(self, seconds: float) -> None:
         super().__init__()
