@@ -174,7 +174,7 @@ def paper_profile(data: str) -> Profile:
     clip = dataclasses.replace(
         demo,
         frames=16,
-        stride=1 if data == "motion_shapes" else 2,  # whose videos have 20 frames or more
+        stride=1 if data.startswith("motion_shapes") else 2,  # whose videos have 20 frames or more
         size=demo.source_crop or 128,
         crop=(112, 112),
         views=10,

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 
+NAME = "motion_shapes"
 VERSION = 4
 """Of the generator. Raise it with every change of what is drawn: everything is rendered anew."""
 SHAPES = ("ring", "square", "triangle", "cross")
@@ -166,17 +168,30 @@ def render(
     return stamp.sizes
 
 
-@data_set(
-    "motion_shapes",
-    default_root=f"motion_shapes-v{VERSION}",
+_drawn_set = partial(
+    data_set,
+    default_root=f"{NAME}-v{VERSION}",
     generated=True,
     mirror_safe=False,
     hint="delete the folder and it is rendered anew",
 )
+
+
+@_drawn_set(NAME)
 def motion_shapes(root: Path) -> Iterator[Candidate]:
     """Render the set where it is not there yet, and list it."""
     for split, index, path in _paths(render(root)):
         yield Candidate(path, CLASSES[index % len(CLASSES)], split)
+
+
+@_drawn_set(f"{NAME}_validation")
+def motion_shapes_validation(root: Path) -> Iterator[Candidate]:
+    """The same videos for choosing a recipe: the validation part is also the test part."""
+    for video in motion_shapes(root):
+        if video.split != "test":
+            yield video
+        if video.split == "val":
+            yield replace(video, split="test")
 
 
 def encode(frames: npt.NDArray[np.uint8], path: Path, fps: int = FPS) -> None:

@@ -50,6 +50,14 @@ def test_the_parts_are_balanced(shapes: VideoSet) -> None:
     assert len({video.frames for video in shapes.videos}) > 5
 
 
+def test_a_recipe_is_chosen_on_the_validation_part(shapes: VideoSet) -> None:
+    chosen = open_set("motion_shapes_validation", shapes.root, workers=0)
+    held_out = [video.path for video in shapes.part("val")]
+    assert [video.path for video in chosen.part("val")] == held_out
+    assert [video.path for video in chosen.part("test")] == held_out
+    assert chosen.part("train") == shapes.part("train")
+
+
 def test_rendering_is_a_function_of_the_seed(tmp_path: Path, shapes: VideoSet) -> None:
     sizes = dataclasses.replace(SMALL, train=16)
     render(tmp_path / "same", sizes, workers=2)
