@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -27,12 +28,13 @@ from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec
-from repflow_pl.tables import Setting, average_of
+from repflow_pl.tables import Setting, TableBuilder, average_of
 from repflow_pl.training.result import EXTRAS, FILES
 from tests.conftest import write_clip
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPT = CHECKOUT / "experiments" / "table_placement.py"
+placement: TableBuilder = runpy.run_path(str(SCRIPT))["placement"]
 RGB = "RGB CNN"
 PAGES = {
     *(f"placement.{kind}" for kind in ("md", "csv", "png")),
@@ -46,8 +48,9 @@ class Script:
 
     def __init__(self, videos: Path, cache: Path, out: Path) -> None:
         self.out = out
-        self.command = [sys.executable, str(SCRIPT), "--data", "folder", "--data-root", str(videos)]
-        self.command += ["--out", str(out), "--wandb", "disabled"]
+        self.arguments = ["--data", "folder", "--data-root", str(videos)]
+        self.arguments += ["--out", str(out), "--wandb", "disabled"]
+        self.command = [sys.executable, str(SCRIPT), *self.arguments]
         self.environment = {**os.environ, "REPFLOW_CACHE": str(cache), "COLUMNS": "200"}
 
     def start(self, *options: str) -> subprocess.Popen[str]:
@@ -98,8 +101,22 @@ class Script:
 
 
 @pytest.fixture
-def script(video_folder: Path, shared_cache: Path, tmp_path: Path) -> Script:
+def script(
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Script:
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     return Script(video_folder, shared_cache, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def with_one_row(
+    video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What the script leaves of the plain network's row, trained once."""
+    out = tmp_path_factory.mktemp("one_row")
+    status, _, errors = Script(video_folder, shared_cache, out).run("--rows", RGB)
+    assert status == 0, errors
+    return out
 
 
 def one_error(errors: str) -> str:
@@ -179,10 +196,16 @@ def test_ctrl_c_says_how_to_go_on(script: Script) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_sentence(script: Script, options: list[str], sentence: str) -> None:
-    status, output, errors = script.run("--rows", RGB, *options)
-    assert status == 2, output
-    assert sentence in one_error(errors)
+def test_a_mistake_is_one_sentence(
+    script: Script, options: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(placement, arguments=[*script.arguments, "--rows", RGB, *options]) == 2
+    assert sentence in one_error(capsys.readouterr().err)
+
+
+def test_a_mistake_ends_the_process_with_status_2(script: Script) -> None:
+    status, _, errors = script.run("--rows", "After blok 3")
+    assert status == 2 and "did you mean After block 3" in one_error(errors)
 
 
 def test_broken_videos_are_named_and_counted(
@@ -203,9 +226,9 @@ def test_broken_videos_are_named_and_counted(
     assert (result["videos_train"], result["videos_broken"]) == (16, 2)
 
 
-def test_a_failed_run_fails_alone(script: Script) -> None:
+def test_a_failed_run_fails_alone(script: Script, with_one_row: Path) -> None:
     """Checkpoints that are none stop their own run; the table says so."""
-    assert script.run("--rows", RGB)[0] == 0
+    shutil.copytree(with_one_row, script.out, dirs_exist_ok=True)
     (folder,) = script.out.glob("runs/*/seed0")
     (folder / "result.json").unlink()
     for name in ("last.ckpt", "previous.ckpt"):
@@ -416,9 +439,9 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def test_tables_from_results_alone(script: Script, tmp_path: Path) -> None:
+def test_tables_from_results_alone(script: Script, with_one_row: Path, tmp_path: Path) -> None:
     """The same bytes, from the runs and from what is for others of them, without a trainer."""
-    assert script.run("--rows", RGB)[0] == 0
+    shutil.copytree(with_one_row, script.out, dirs_exist_ok=True)
     made = files_below(script.out / YOURS)
     (facts,) = (script.out / "runs" / "data").iterdir()
     claims = {"CLAIMS.md", "CLAIMS.png"}

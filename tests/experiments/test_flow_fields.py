@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +17,16 @@ import flow_fields  # noqa: E402
 
 from repflow_pl import tables  # noqa: E402
 from repflow_pl.profiles import Profile, build_profile  # noqa: E402
+from repflow_pl.training import run  # noqa: E402
+from repflow_pl.training.measure import measure_latency  # noqa: E402
 
 PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
 
 
 @pytest.fixture
 def two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo profile with one epoch, whose rate shows in the weights."""
+    """The demo profile with one epoch, whose rate shows in the weights; times in few rounds."""
+    monkeypatch.setattr(run, "measure_latency", partial(measure_latency, repeats=2))
 
     def quick(*arguments: object) -> Profile:
         profile = build_profile(*arguments)  # type: ignore[arg-type]

@@ -75,7 +75,8 @@ def test_git_sees_nothing_of_what_a_user_makes(
 ) -> None:
     clone = Clone(tmp_path / "clone", shared_cache)
     videos = ("--data", "folder", "--data-root", str(video_folder))
-    clone.run("table_placement.py", *videos, "--rows", "RGB CNN", "--wandb", "offline")
+    once = ("--recipe.epochs", "1")
+    clone.run("table_placement.py", *videos, *once, "--rows", "RGB CNN", "--wandb", "offline")
     printed = clone.run("table_placement.py", "--from-results", "tables/runs")
     assert clone.git("status", "--porcelain") == ""
 

@@ -48,12 +48,10 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-quick = (3,)  # the interpreter takes a tenth of a second for an iteration of a plane
-
-
-@pytest.mark.parametrize(
-    "number", [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in range(10)]
-)
+# The interpreter takes a tenth of a second for an iteration of a plane. The quick tests below hold
+# the kernels to the reference, and the reference to the golden cases.
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
 def test_golden(number: int) -> None:
     case, expected = spatial_golden_case(number)
     found = results_of(fused, case)
@@ -85,7 +83,7 @@ def test_planes_of_several_tiles(
     agree(spatial_case(shape, 2), 1e-11)
 
 
-@pytest.mark.parametrize("n_iter", [1, 2, 5])
+@pytest.mark.parametrize("n_iter", [1, 2, pytest.param(5, marks=pytest.mark.slow)])
 def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = spatial_case((1, 1, 3, 4), n_iter)
     stored = results_of(fused, case)
