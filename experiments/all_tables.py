@@ -23,7 +23,7 @@ from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED
 from repflow_pl.report.paper import in_papers_order
 from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder
-from repflow_pl.training.ranks import is_main_process
+from repflow_pl.training.planning.ranks import is_main_process
 
 FOLDER = Path(__file__).parent
 RUNTIME = FOLDER / "table_runtime.py"

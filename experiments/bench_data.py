@@ -22,7 +22,7 @@ from bench.command import folder_of, shown_command, status_of, write_files
 from bench.loading import Plan, Results, decoding_by, run
 from bench.loading_page import Context, csv_of, markdown_of, picture_of
 
-from repflow_pl.data.decode import Decoder
+from repflow_pl.data.decoding.decode import Decoder
 from repflow_pl.data.index import default_clip, open_set
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.options import parse

@@ -24,10 +24,10 @@ from rich.console import Console
 from scipy.stats import bootstrap
 
 from repflow_pl.cli import Options, status_of
-from repflow_pl.data.facts import facts_of
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.index import VideoSet, fold_count, open_set
-from repflow_pl.data.isolated import IsolatedProcess
 from repflow_pl.data.parallel import progress_bar
+from repflow_pl.data.upkeep.facts import facts_of
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
 from repflow_pl.models.build import build_model
@@ -38,10 +38,10 @@ from repflow_pl.showing.bundled import FOLDER
 from repflow_pl.showing.one_video import TIMEOUT
 from repflow_pl.showing.weights import SUFFIX, Described, Weights, load_weights, save_weights
 from repflow_pl.specs import LateSpec, late
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.predictions import groups_of
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.recording.predictions import groups_of
+from repflow_pl.training.recording.versions import versions
 from repflow_pl.training.run import load_trained
-from repflow_pl.training.versions import versions
 
 ABOUT = "Train and measure the networks that come with the package."
 ROWS = ("RGB CNN", "Flow layer on RGB inputs")

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
 from repflow_pl.cli import Options, status_of
-from repflow_pl.data.facts import facts_of
+from repflow_pl.data.fields.tvl1 import tvl1
 from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import open_set
-from repflow_pl.data.tvl1 import tvl1
+from repflow_pl.data.upkeep.facts import facts_of
 from repflow_pl.files import check_writable
 from repflow_pl.models.build import build_model
 from repflow_pl.one_split import first_runs, have, parse
@@ -42,10 +42,10 @@ from repflow_pl.report.fields_page import (
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.specs import ModelSpec
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.pictures import flow_fields
+from repflow_pl.training.following.pictures import flow_fields
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.recording.versions import versions
 from repflow_pl.training.run import first_views, load_trained
-from repflow_pl.training.versions import versions
 
 ABOUT = "Picture what the flow layers of the placement table see."
 CLIPS, PICTURED = 64, 4

@@ -24,7 +24,7 @@ from bench_precision import precision
 from choose_recipe import recipe
 
 from repflow_pl import cli
-from repflow_pl.data.facts import facts_path
+from repflow_pl.data.upkeep.facts import facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.report.fields_page import NAME as FIELDS

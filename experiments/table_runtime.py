@@ -83,15 +83,15 @@ def measure(options: Options) -> Rendered:
     import torch
     from bench.page import device_name
 
-    from repflow_pl.data.tvl1 import TVL1Options
+    from repflow_pl.data.fields.tvl1 import TVL1Options
     from repflow_pl.data.views import one_clip
     from repflow_pl.report.join import join_yours
     from repflow_pl.report.paper import paper_figures
     from repflow_pl.report.runtime import RuntimeContext, render_runtime, runtime_rows
     from repflow_pl.specs import DataStream
-    from repflow_pl.training.clip_times import time_models
-    from repflow_pl.training.extraction import extraction_ms
-    from repflow_pl.training.versions import versions
+    from repflow_pl.training.costs.clip_times import time_models
+    from repflow_pl.training.costs.extraction import extraction_ms
+    from repflow_pl.training.recording.versions import versions
 
     clip = table.rows[0].spec.data.clip
     frames = one_clip(video_set, clip)

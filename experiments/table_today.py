@@ -5,7 +5,7 @@ backbone, clips and recipe:
 
 - RGB differences: Wang et al., "Temporal Segment Networks" (ECCV 2016), Section 3.2;
 - the motion vectors that the video file holds: Wu et al., "Compressed Video Action Recognition"
-  (CVPR 2018), Eq. (1), see repflow_pl/data/vectors.py;
+  (CVPR 2018), Eq. (1), see repflow_pl/data/fields/vectors.py;
 - RAFT: Teed and Deng (ECCV 2020), the small network of torchvision. Without its weights these two
   rows alone fail; table_runtime.py --table today has their time all the same;
 - the temporal shift: Lin et al. (ICCV 2019), see repflow_pl/layers/shift.py;

@@ -16,10 +16,10 @@ from repflow_pl.extras import needs
 with needs("train", program=True, signals=True):
     from rich.console import Console
 
-    from repflow_pl.data.decode import Decoder, choose_decoder
-    from repflow_pl.data.facts import DataFacts, facts_of, facts_path
-    from repflow_pl.data.flow_files import fields_beside
+    from repflow_pl.data.decoding.decode import Decoder, choose_decoder
+    from repflow_pl.data.fields.flow_files import fields_beside
     from repflow_pl.data.index import VideoSet, known_set, open_set
+    from repflow_pl.data.upkeep.facts import DataFacts, facts_of, facts_path
     from repflow_pl.ending import die_with_parent, ended_by_signals
     from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
     from repflow_pl.files import check_writable
@@ -38,8 +38,8 @@ with needs("train", program=True, signals=True):
         split_tables,
         write_table,
     )
-    from repflow_pl.training.jobs import Job, left_to_do, ordered
-    from repflow_pl.training.ranks import check_machine, is_main_process, under_torchrun
+    from repflow_pl.training.planning.jobs import Job, left_to_do, ordered
+    from repflow_pl.training.planning.ranks import check_machine, is_main_process, under_torchrun
 
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
@@ -246,7 +246,7 @@ def _log(
     options: Options,
 ) -> None:
     """Hand the tables to W&B, if it takes them: they are written already."""
-    from repflow_pl.training.tracking import log_table, wandb_mode
+    from repflow_pl.training.following.tracking import log_table, wandb_mode
 
     mode = wandb_mode(options.wandb)
     setting = options.setting.plain().folder(facts[0].fingerprint)
@@ -262,8 +262,8 @@ def train(
     """Run the jobs, which are of these splits; returns how many failed."""
     # Only here is a trainer needed; a finished table is written without importing one.
     from repflow_pl.launching.launch import launch
-    from repflow_pl.training.machine import Machine
-    from repflow_pl.training.tracking import wandb_mode
+    from repflow_pl.training.following.tracking import wandb_mode
+    from repflow_pl.training.planning.machine import Machine
 
     machine = Machine(
         out=options.out,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from repflow_pl.cli import Options, train
-from repflow_pl.data.flow_files import fields_beside
+from repflow_pl.data.fields.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.tables import Setting, TableBuilder, split_tables
-from repflow_pl.training.jobs import Job, is_made
-from repflow_pl.training.ranks import check_machine
+from repflow_pl.training.planning.jobs import Job, is_made
+from repflow_pl.training.planning.ranks import check_machine
 
 FIELDS = ("data_root", "devices", "wandb", "out")
 """Options that such a script has beside those of the setting."""

@@ -18,8 +18,8 @@ from repflow_pl.changes import (
     without_the_same,
     words,
 )
-from repflow_pl.data.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.data.index import fold_count, identity
+from repflow_pl.data.upkeep.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of
 from repflow_pl.profiles import Profile, ProfileName, build_profile
@@ -241,7 +241,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
     elif count > 1:
         notes = (f"Official split {setting.split} of {count}.",)
     if facts.name == "motion_shapes":
-        from repflow_pl.data.motion_shapes import DIRECTIONS
+        from repflow_pl.data.sets.motion_shapes import DIRECTIONS
 
         ceiling = 1 / len(DIRECTIONS)
         notes += (

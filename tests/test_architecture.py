@@ -11,8 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "repflow_pl"
 
+Order = tuple[tuple[str, ...], ...]
+
 # A module may import what stands before it, and its own line.
-ORDER = (
+ORDER: Order = (
     ("errors", "extras", "specs", "strict"),
     ("ending", "files", "options", "templates", "weights"),
     ("ops",),
@@ -31,7 +33,36 @@ ORDER = (
     ("cli", "one_split", "scripts"),
     ("__main__",),
 )
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+
+# The same within the two largest folders, for their rooms and the files beside them.
+WITHIN: dict[str, Order] = {
+    "data": (
+        ("parallel", "share"),
+        ("decoding",),
+        ("listing",),
+        ("index",),
+        ("sets",),
+        ("frames",),
+        ("fields",),
+        ("floats", "sampler", "transforms"),
+        ("streams", "views"),
+        ("clips",),
+        ("module",),
+        ("upkeep",),
+        ("__main__",),
+    ),
+    "training": (
+        ("memory",),
+        ("recording",),
+        ("planning",),
+        ("costs",),
+        ("batch_norm", "checkpoint", "metrics", "trained"),
+        ("module",),
+        ("stopping",),
+        ("following",),
+        ("run",),
+    ),
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -45,28 +76,49 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def own_imports(path: Path) -> set[str]:
-    """The package's parts that a file imports."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("repflow_pl.")}
+def own_imports(path: Path, *within: str) -> set[str]:
+    """The parts of the package, or of a folder in it, that a file imports."""
+    front = ".".join(("repflow_pl", *within, ""))
+    return {name[len(front) :].split(".")[0] for name in imports(path) if name.startswith(front)}
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def files(folder: Path) -> list[Path]:
+    """All files of a folder but its door, which may know every part of it."""
+    return sorted(path for path in folder.rglob("*.py") if path != folder / "__init__.py")
+
+
+def part_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).parts[0].removesuffix(".py")
+
+
+FILES = files(PACKAGE)
+
+
+def later_imports(path: Path, order: Order, *within: str) -> set[str]:
+    """What a file imports though it has a later place."""
+    rank = {name: rank for rank, names in enumerate(order) for name in names}
+    own = rank[part_of(path, PACKAGE.joinpath(*within))]
+    return {name for name in own_imports(path, *within) & set(rank) if rank[name] > own}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_one_way(path: Path) -> None:
-    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    later = {name for name in own_imports(path) & set(RANK) if RANK[name] > RANK[part]}
-    assert not later, f"{part} must not import {later}"
+    assert not later_imports(path, ORDER)
+    folder, *_ = path.relative_to(PACKAGE).parts
+    if folder in WITHIN and path != PACKAGE / folder / "__init__.py":
+        assert not later_imports(path, WITHIN[folder], folder)
 
 
-def test_every_part_has_a_place_in_the_order() -> None:
-    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES}
-    assert parts == set(RANK)
+@pytest.mark.parametrize(("folder", "order"), [("", ORDER), *WITHIN.items()])
+def test_every_part_has_a_place_in_the_order(folder: str, order: Order) -> None:
+    parts = [part_of(path, PACKAGE / folder) for path in files(PACKAGE / folder)]
+    assert set(parts) == {name for names in order for name in names}
 
 
 def test_data_does_not_know_models() -> None:
-    for path in (PACKAGE / "data").glob("*.py"):
+    paths = files(PACKAGE / "data")
+    assert len(paths) > 30
+    for path in paths:
         assert not own_imports(path) & {"layers", "backbones", "models"}
 
 
@@ -74,7 +126,7 @@ def test_models_have_one_way_through_a_backbone() -> None:
     """`features`, whose block 0 scales pixels as pretrained weights expect them."""
     used = {
         node.attr
-        for path in (PACKAGE / "models").glob("*.py")
+        for path in (PACKAGE / "models").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("backbone")
     }

@@ -21,8 +21,8 @@ import pytest
 
 from repflow_pl.changes import ClipChanges, ModelChanges, RecipeChanges
 from repflow_pl.cli import Options, main, parse
-from repflow_pl.data import manifest
 from repflow_pl.data.index import list_set
+from repflow_pl.data.listing import manifest
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS

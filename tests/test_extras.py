@@ -150,7 +150,7 @@ def test_tvl1_that_is_missing_is_said_before_anything_is_trained(
 
 
 def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(tmp_path: Path) -> None:
-    code = "from repflow_pl.training.tracking import wandb_mode as m; print(m(None))"
+    code = "from repflow_pl.training.following.tracking import wandb_mode as m; print(m(None))"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=without({"wandb"}, tmp_path),

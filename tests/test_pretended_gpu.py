@@ -21,15 +21,15 @@ import table_runtime  # noqa: E402
 from bench import cells, memory, page  # noqa: E402
 from bench.command import chosen_device  # noqa: E402
 
-from repflow_pl.data import tvl1  # noqa: E402
+from repflow_pl.data.fields import tvl1  # noqa: E402
 from repflow_pl.data.index import open_set  # noqa: E402
 from repflow_pl.data.module import ClipModule  # noqa: E402
 from repflow_pl.models.build import build_model  # noqa: E402
 from repflow_pl.report import runtime  # noqa: E402
 from repflow_pl.specs import ClipSpec, ModelSpec  # noqa: E402
-from repflow_pl.training import clip_times  # noqa: E402
 from repflow_pl.training.batch_norm import WholeBatchNorm  # noqa: E402
-from repflow_pl.training.measure import forward_ms  # noqa: E402
+from repflow_pl.training.costs import clip_times  # noqa: E402
+from repflow_pl.training.costs.measure import forward_ms  # noqa: E402
 from repflow_pl.training.module import VideoClassifier  # noqa: E402
 from repflow_pl.training.run import _device_name  # noqa: E402
 

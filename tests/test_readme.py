@@ -25,9 +25,9 @@ from repflow_pl.errors import UserError
 from repflow_pl.options import parse, read
 from repflow_pl.showing.weights import save_weights
 from repflow_pl.tables import NOT_TIMED, split_tables
-from repflow_pl.training.ranks import check_machine
+from repflow_pl.training.planning.ranks import check_machine
 from tests.data.layouts import hmdb51_files, ucf101_files
-from tests.data.test_ut_interaction import make_archive
+from tests.data.sets.test_ut_interaction import make_archive
 from tests.installed import extras_of
 from tests.models.test_released import DESCRIBED, hollow, saved
 from tests.programs import CHECKOUT, EXPERIMENTS, run
@@ -114,7 +114,7 @@ def place(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
     # A process takes longer to start than these few small files take to read.
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
-    monkeypatch.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
     monkeypatch.setattr(
         "repflow_pl.report.pull.open_api", lambda: SimpleNamespace(runs=lambda project: iter(()))
     )

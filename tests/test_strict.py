@@ -29,7 +29,7 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.tables import Setting, split_tables
-from repflow_pl.training.result import RunResult
+from repflow_pl.training.recording.result import RunResult
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 SCRIPTS = sorted(set(EXPERIMENTS.glob("table_*.py")) - {EXPERIMENTS / "table_runtime.py"})

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from repflow_pl.changes import ClipChanges, ModelChanges, RecipeChanges
 from repflow_pl.cli import Options, run_tables
-from repflow_pl.data.facts import DataFacts, facts_path
 from repflow_pl.data.index import open_set
+from repflow_pl.data.upkeep.facts import DataFacts, facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
 from repflow_pl.report.choose import choose_rows

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from torch.utils.data import DataLoader
 
 from bench.timing import Quartiles, quartiles
-from repflow_pl.data.cache import DecodedFrames
 from repflow_pl.data.clips import Batch, ClipDataset, collate
-from repflow_pl.data.decode import VARIABLE, Decoder, Read, time_reads
+from repflow_pl.data.decoding.decode import VARIABLE, Decoder, Read, time_reads
+from repflow_pl.data.decoding.isolated import IsolatedProcess
+from repflow_pl.data.frames.cache import DecodedFrames
+from repflow_pl.data.frames.reader import Frames, Reader
+from repflow_pl.data.frames.reader import Read as Asked
 from repflow_pl.data.index import VideoSet, default_clip
-from repflow_pl.data.isolated import IsolatedProcess
-from repflow_pl.data.reader import Frames, Reader
-from repflow_pl.data.reader import Read as Asked
 from repflow_pl.data.sampler import Draw
 from repflow_pl.specs import ClipSpec
 

@@ -21,7 +21,7 @@ def opencv_calls(cell: Cell, threads: int) -> dict[str, Callable[[], None]]:
     try:
         import cv2
 
-        from repflow_pl.data.tvl1 import TVL1Options, tvl1
+        from repflow_pl.data.fields.tvl1 import TVL1Options, tvl1
 
         first, second = (
             frames[0].permute(1, 2, 0).round().to(torch.uint8).contiguous().numpy()

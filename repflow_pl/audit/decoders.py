@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from repflow_pl.audit.thumbs import folder_of, name, stamp
-from repflow_pl.data.decode import read_frames
-from repflow_pl.data.decode_pyav import Access, DecodeError, Frame
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame
+from repflow_pl.data.decoding.isolated import Lost, isolated_map
 from repflow_pl.data.index import Video
-from repflow_pl.data.isolated import Lost, isolated_map
 from repflow_pl.extras import is_installed, load
 from repflow_pl.files import atomic_write
 

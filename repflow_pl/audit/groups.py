@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from repflow_pl.audit.findings import Pair
 from repflow_pl.audit.pairs import Place
-from repflow_pl.data.folder import GROUPS, without_suffix
+from repflow_pl.data.sets.folder import GROUPS, without_suffix
 from repflow_pl.files import atomic_write
 
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from repflow_pl.audit.resample import resample
 from repflow_pl.audit.thumbs import Thumbs
 from repflow_pl.data.index import Video, VideoSet
-from repflow_pl.data.metadata import FEATURES, metadata_baseline
+from repflow_pl.data.upkeep.metadata import FEATURES, metadata_baseline
 from repflow_pl.report.stats import Answers, accuracy
-from repflow_pl.training.predictions import groups_of
+from repflow_pl.training.recording.predictions import groups_of
 
 SEEDS = 3
 """Forests on metadata."""

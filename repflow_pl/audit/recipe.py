@@ -8,7 +8,7 @@ from math import sqrt
 import numpy as np
 
 from repflow_pl.data.index import VideoSet
-from repflow_pl.training.predictions import groups_of
+from repflow_pl.training.recording.predictions import groups_of
 
 STEPS = 1300
 """Of training, in all: 520 clips of UCF101 took 40 epochs of batches of 16."""

@@ -20,8 +20,8 @@ with needs("train"):
     from repflow_pl.audit.probes import probes
     from repflow_pl.audit.recipe import suggest
     from repflow_pl.audit.thumbs import Thumbs, thumbs_of
-    from repflow_pl.data.folder import candidates_in, has_parts
     from repflow_pl.data.index import SPLITS, Broken, Candidate, Listed, list_set
+    from repflow_pl.data.sets.folder import candidates_in, has_parts
     from repflow_pl.files import atomic_write, check_writable
 
 JSON = "audit.json"

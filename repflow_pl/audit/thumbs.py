@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.audit.resample import resample
-from repflow_pl.data.decode_pyav import DecodeError, OpenVideo, open_video
+from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video
+from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import Video, cache_dir
-from repflow_pl.data.isolated import isolated_map
 from repflow_pl.files import atomic_write
 
 HEIGHT, WIDTH = 48, 64

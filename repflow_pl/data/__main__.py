@@ -7,11 +7,11 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from repflow_pl.data.decode import Decoder, choose_decoder
+from repflow_pl.data.decoding.decode import Decoder, choose_decoder
 from repflow_pl.data.index import SPLITS, open_set, set_names
-from repflow_pl.data.prepare import Options, prepare
-from repflow_pl.data.ut_interaction import NAME, import_archive
-from repflow_pl.data.verify import lines, verify
+from repflow_pl.data.sets.ut_interaction import NAME, import_archive
+from repflow_pl.data.upkeep.prepare import Options, prepare
+from repflow_pl.data.upkeep.verify import lines, verify
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError, unknown
 from repflow_pl.options import new_parser

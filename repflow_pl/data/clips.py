@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from repflow_pl.data.cache import prepared_shape
-from repflow_pl.data.decode_pyav import DecodeError
+from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.frames.cache import prepared_shape
+from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.index import Split, VideoSet
-from repflow_pl.data.isolated import Lost
 from repflow_pl.data.parallel import console
-from repflow_pl.data.reader import Frames, Reader
 from repflow_pl.data.sampler import Draw
 from repflow_pl.data.streams import open_stream
 from repflow_pl.data.transforms import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from repflow_pl.data.eight_bit import STEP, ZERO
+from repflow_pl.data.fields.eight_bit import STEP, ZERO
 
 
 def to_float(stream: Tensor) -> Tensor:

@@ -10,192 +10,55 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from repflow_pl.data.decode_pyav import Access
-from repflow_pl.data.found import unread_under
-from repflow_pl.data.manifest import MISSING, Finding, digest, examine, known_findings
+from repflow_pl.data.listing.found import unread_under
+from repflow_pl.data.listing.manifest import MISSING, Finding, digest, examine, known_findings
+from repflow_pl.data.listing.registry import (
+    MIRROR_MARKER,
+    CandidateFunction,
+    Entry,
+    candidates_of,
+    data_set,
+    default_clip,
+    entry_of,
+    fold_count,
+    identity,
+    set_names,
+)
+from repflow_pl.data.listing.videos import SPLITS, Broken, Candidate, Split, Video, VideoSet
 from repflow_pl.data.parallel import console
-from repflow_pl.errors import UserError, unknown
+from repflow_pl.errors import UserError
 from repflow_pl.files import check_name
-from repflow_pl.specs import ClipSpec
 
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
+__all__ = [
+    "MIRROR_MARKER",
+    "SPLITS",
+    "Broken",
+    "Candidate",
+    "Listed",
+    "Split",
+    "Video",
+    "VideoSet",
+    "cache_dir",
+    "candidates_of",
+    "data_set",
+    "default_clip",
+    "fold_count",
+    "identity",
+    "known_set",
+    "list_set",
+    "manifest_path",
+    "open_set",
+    "set_names",
+]
 
 SHOWN = 20
 """Broken files that are named one by one when a set is opened."""
 FEW = 3
 """Files that are no videos for us and named then."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A file that a data set names, before anybody has looked into it, or for it at all.
-
-    Errors: UserError for a path that leads out of the root, or that is no text (names in Latin-1):
-    it could not be printed, listed or kept.
-    """
-
-    path: str
-    """Relative to the root, with forward slashes."""
-    label: str
-    """Name of the class."""
-    split: Split
-    fold: int = 1
-    """Which of the set's official splits says so, counted from 1."""
-    group: str = ""
-    """Videos of one group are alike, as those cut from one source are; "" is a group of its own."""
-
-    def __post_init__(self) -> None:
-        if self.path.startswith("/") or ".." in self.path.split("/") or "\0" in self.path:
-            raise UserError(
-                f"a list names {self.path!r}, which is no path below the data set's folder; mend "
-                "or remove that line."
-            )
-        check_name(self.path)
-
-
-@dataclass(frozen=True)
-class Video:
-    """A file that was decoded from end to end."""
-
-    path: str
-    """Relative to the root, with forward slashes."""
-    label: int
-    """Place of its class in `VideoSet.classes`."""
-    split: Split
-    frames: int
-    fps: float
-    width: int
-    height: int
-    bytes: int
-    access: Access = "read"
-    """How its frames may be reached."""
-    group: str = ""
-    """As of `Candidate`."""
-
-
-@dataclass(frozen=True)
-class Broken:
-    """A file that cannot be decoded, and why, in one line."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class VideoSet:
-    """A data set that can be read."""
-
-    name: str
-    root: Path
-    classes: tuple[str, ...]
-    videos: tuple[Video, ...]
-    """By part, then by path; a video's index is its place in its part."""
-    broken: tuple[Broken, ...]
-    """Files that the set goes on without."""
-    mirror_safe: bool
-    """Whether a mirrored clip still belongs to its class."""
-    fold: int = 1
-    """Which of the official splits this is."""
-    missing: tuple[str, ...] = ()
-    """Paths of files that the split's list names and the disk does not have."""
-    manifest: str = ""
-    """12 hexadecimal digits that stand for everything that was found in the split's files, the
-    broken and the missing ones with them."""
-
-    def part(self, split: Split) -> tuple[Video, ...]:
-        """The videos of one part, always in the same order."""
-        return tuple(video for video in self.videos if video.split == split)
-
-    @property
-    def fingerprint(self) -> str:
-        """12 hexadecimal digits that stand for the list of videos, wherever it lies on disk."""
-        lines = sorted(
-            f"{video.split}\t{self.classes[video.label]}\t{video.path}\t{video.bytes}"
-            for video in self.videos
-        )
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-CandidateFunction = Callable[[Path], Iterable[Candidate]]
-
-
-@dataclass(frozen=True)
-class _Entry:
-    name: str
-    candidates: CandidateFunction
-    clip: ClipSpec
-    mirror_safe: bool | None
-    default_root: str | None
-    generated: bool
-    hint: str
-    folds: int
-    any_folder: bool
-
-
-_registry: dict[str, _Entry] = {}
-
-MIRROR_MARKER = "mirror_safe"
-
-
-def data_set(
-    name: str,
-    *,
-    hint: str,
-    clip: ClipSpec | None = None,
-    mirror_safe: bool | None = None,
-    default_root: str | None = None,
-    generated: bool = False,
-    folds: int = 1,
-    any_folder: bool = False,
-) -> Callable[[CandidateFunction], CandidateFunction]:
-    """Register a function root -> candidates as the data set `name`.
-
-    Args:
-        hint: what to do when the root is missing or empty; ends an error's sentence.
-        clip: how its videos best become clips, `ClipSpec()` if not said.
-        mirror_safe: whether mirrored clips keep their class; None asks the user, who says yes by an
-            empty file named `mirror_safe` in the root.
-        default_root: folder in the cache where the set lies unless the user names another.
-        generated: the function makes the root itself.
-        folds: how many official splits the set has; its function yields a candidate for each file
-            and split.
-        any_folder: the name stands for whatever a user gives: `identity` tells the sets apart.
-    """
-
-    def register(function: CandidateFunction) -> CandidateFunction:
-        if name in _registry:
-            raise ValueError(f"the data set {name!r} is registered twice")
-        _registry[name] = _Entry(
-            name,
-            function,
-            clip or ClipSpec(),
-            mirror_safe,
-            default_root,
-            generated,
-            hint,
-            folds,
-            any_folder,
-        )
-        return function
-
-    return register
-
-
-def set_names() -> tuple[str, ...]:
-    """The names that `open_set` knows."""
-    return tuple(sorted(_registry))
-
-
-def default_clip(name: str) -> ClipSpec:
-    """How the videos of a data set best become clips."""
-    return _entry(name).clip
 
 
 def cache_dir() -> Path:
@@ -204,19 +67,6 @@ def cache_dir() -> Path:
 
     chosen = os.environ.get("REPFLOW_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("repflow_pl")
-
-
-def fold_count(name: str) -> int:
-    """How many official splits a data set has."""
-    return _entry(name).folds
-
-
-def identity(name: str, fingerprint: str) -> str:
-    """What tells a set from all others: its name, with its list of videos where any folder has it.
-
-    No part of a path: two users' folders of one name are two sets, and a moved one is the same.
-    """
-    return f"{name}-{fingerprint}" if _entry(name).any_folder else name
 
 
 def open_set(
@@ -306,7 +156,7 @@ def list_set(
     Errors: UserError for an unknown name, a missing root, a root without videos, and a video that
     is trained on and evaluated as well.
     """
-    entry = _entry(name)
+    entry = entry_of(name)
     root = _root(entry, root)
     _tell_unread(name, root)
     candidates = _candidates(entry, root, listing)
@@ -316,7 +166,7 @@ def list_set(
 
 def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | None:
     """What `open_set` would open without a video being decoded or made; None if one had to be."""
-    entry = _entry(name)
+    entry = entry_of(name)
     root = _root(entry, root)
     manifest = manifest_path(name, root)
     if not manifest.is_file() or not root.is_dir():
@@ -327,7 +177,7 @@ def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | 
 
 
 def _candidates(
-    entry: _Entry, root: Path, listing: CandidateFunction | None = None
+    entry: Entry, root: Path, listing: CandidateFunction | None = None
 ) -> tuple[Candidate, ...]:
     candidates = tuple((listing or entry.candidates)(root))
     if not candidates:
@@ -347,7 +197,7 @@ def _files(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
 
 
 def _listed(
-    entry: _Entry, root: Path, candidates: tuple[Candidate, ...], findings: dict[str, Finding]
+    entry: Entry, root: Path, candidates: tuple[Candidate, ...], findings: dict[str, Finding]
 ) -> Listed:
     name = entry.name
     if all(finding.error == MISSING for finding in findings.values()):
@@ -357,11 +207,6 @@ def _listed(
         mirror_safe = (root / MIRROR_MARKER).is_file()
     manifest = manifest_path(name, root)
     return Listed(name, root, entry.folds, candidates, findings, manifest, mirror_safe)
-
-
-def candidates_of(name: str, root: Path) -> tuple[Candidate, ...]:
-    """What a data set names in a folder, of all its official splits, before anybody looks."""
-    return tuple(_entry(name).candidates(root))
 
 
 def manifest_path(name: str, root: Path) -> Path:
@@ -385,13 +230,7 @@ def _video(candidate: Candidate, label: int, found: Finding) -> Video:
     )
 
 
-def _entry(name: str) -> _Entry:
-    if name not in _registry:
-        raise unknown("data set", name, set_names())
-    return _registry[name]
-
-
-def _root(entry: _Entry, root: Path | None) -> Path:
+def _root(entry: Entry, root: Path | None) -> Path:
     if root is None:
         if entry.default_root is None:
             raise UserError(f"{entry.name}: no folder was given; {entry.hint}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from repflow_pl.data.cache import open_frames
-from repflow_pl.data.fields import open_fields
+from repflow_pl.data.fields.tvl1_fields import open_fields
+from repflow_pl.data.fields.vector_fields import open_vectors
+from repflow_pl.data.frames.cache import open_frames
+from repflow_pl.data.frames.reader import Reader
 from repflow_pl.data.index import VideoSet
-from repflow_pl.data.reader import Reader
-from repflow_pl.data.vector_fields import open_vectors
 from repflow_pl.specs import ClipSpec, DataStream
 
 
@@ -23,7 +23,7 @@ def open_stream(
         case "vectors":
             return open_vectors(video_set, clip, kept=kept)
         case "raft":
-            from repflow_pl.data.raft import open_raft  # and torchvision's networks with it
+            from repflow_pl.data.fields.raft import open_raft  # and torchvision's networks with it
 
             return open_raft(video_set, clip, kept=kept)
         case "tvl1" | "tvl1_twice":

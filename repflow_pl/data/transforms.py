@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from repflow_pl.data.tvl1 import ZERO
+from repflow_pl.data.fields.tvl1 import ZERO
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from repflow_pl.data.cache import DecodedFrames, prepared_shape
+from repflow_pl.data.fields.tvl1 import ZERO
+from repflow_pl.data.frames.cache import DecodedFrames, prepared_shape
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.transforms import centre
-from repflow_pl.data.tvl1 import ZERO
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream
 

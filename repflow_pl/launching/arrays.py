@@ -16,7 +16,7 @@ from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import Ended
 from repflow_pl.launching.slurm import NO_GPU, Slurm
 from repflow_pl.launching.task import Task
-from repflow_pl.training.machine import Machine
+from repflow_pl.training.planning.machine import Machine
 
 if TYPE_CHECKING:
     import submitit

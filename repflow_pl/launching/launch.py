@@ -9,9 +9,9 @@ from contextlib import suppress
 import torch
 
 from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.fields.tvl1 import check_installed
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
-from repflow_pl.data.tvl1 import check_installed
 from repflow_pl.data.views import CHANNELS, FEWER, check_clip
 from repflow_pl.errors import Lacking, UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
@@ -24,9 +24,9 @@ from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import under_torchrun, world
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.ranks import under_torchrun, world
 
 
 def launch(

@@ -11,10 +11,10 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.launching.order import Order, set_of
 from repflow_pl.launching.outcome import BUSY, DONE, FAILED, Ended, error_file, write_failure
-from repflow_pl.training.jobs import is_finished, is_made, run_folder
-from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import is_main_process
+from repflow_pl.training.planning.jobs import is_finished, is_made, run_folder
+from repflow_pl.training.planning.lock import BusyError, held
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.ranks import is_main_process
 from repflow_pl.training.run import run
 
 Begin = Callable[[Order], None]

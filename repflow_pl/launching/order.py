@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from repflow_pl.data.decode import Decoder, choose_decoder, chosen_decoder
+from repflow_pl.data.decoding.decode import Decoder, choose_decoder, chosen_decoder
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.strict import parse
-from repflow_pl.training.jobs import Job, label_of
-from repflow_pl.training.machine import Machine, WandbMode
-from repflow_pl.training.wandb_client import usable
+from repflow_pl.training.following.wandb_client import usable
+from repflow_pl.training.planning.jobs import Job, label_of
+from repflow_pl.training.planning.machine import Machine, WandbMode
 
 
 @dataclass(frozen=True)

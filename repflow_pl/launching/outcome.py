@@ -9,7 +9,7 @@ from pathlib import Path
 from repflow_pl.errors import INTERRUPTED
 from repflow_pl.files import atomic_write
 from repflow_pl.launching.order import Order
-from repflow_pl.training.jobs import Job, run_folder
+from repflow_pl.training.planning.jobs import Job, run_folder
 
 DONE, FAILED, MISTAKE, BUSY = 0, 1, 2, 75
 """Exit status: made; failed, as error.txt says; cannot be made, as the last line says; another

@@ -23,9 +23,9 @@ from repflow_pl.launching.outcome import (
     write_failure,
 )
 from repflow_pl.launching.overview import Overview
-from repflow_pl.training.jobs import Job, is_made, ready
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.wandb_client import hear
+from repflow_pl.training.following.wandb_client import hear
+from repflow_pl.training.planning.jobs import Job, is_made, ready
+from repflow_pl.training.planning.machine import Machine
 
 WAITING = "waiting for runs that another sweep is making"
 

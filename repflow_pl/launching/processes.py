@@ -18,7 +18,7 @@ from repflow_pl.ending import SAVING
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import Ended, how_it_ended
 from repflow_pl.launching.worker import kill, share_of_cores, start
-from repflow_pl.training.ranks import chosen_gpus
+from repflow_pl.training.planning.ranks import chosen_gpus
 
 Slot = dict[str, str]
 """A share of the machine, on which one run is made at a time, as an environment."""

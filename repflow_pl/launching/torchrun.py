@@ -22,8 +22,8 @@ from torch.distributed import PrefixStore, Store, TCPStore
 
 from repflow_pl.launching.order import Order, from_json, to_json, videos_of
 from repflow_pl.launching.outcome import MISTAKE
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import is_main_process, world
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.ranks import is_main_process, world
 from repflow_pl.training.run import run
 
 END = "end"

@@ -79,8 +79,8 @@ def _make(order: Order) -> int:
     from rich.console import Console
 
     from repflow_pl.launching.make import make
-    from repflow_pl.training.machine import Machine
-    from repflow_pl.training.ranks import is_main_process
+    from repflow_pl.training.planning.machine import Machine
+    from repflow_pl.training.planning.ranks import is_main_process
 
     console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
     machine = Machine(

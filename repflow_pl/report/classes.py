@@ -29,7 +29,7 @@ from repflow_pl.report.stats import Answers, Estimate, accuracy
 from repflow_pl.report.summary import ranked
 from repflow_pl.report.wording import grid, percent, signed, with_interval
 from repflow_pl.specs import ModelSpec
-from repflow_pl.training.predictions import Predictions
+from repflow_pl.training.recording.predictions import Predictions
 
 KIND = "classes"
 MOST_NAMES = 30

@@ -15,8 +15,8 @@ from repflow_pl.errors import UserError
 from repflow_pl.report.rows import Row
 from repflow_pl.report.stats import Answers
 from repflow_pl.specs import RunSpec, spec_hash
-from repflow_pl.training.predictions import PREDICTIONS, Predictions, read_predictions
-from repflow_pl.training.result import RunResult, read_result
+from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, read_predictions
+from repflow_pl.training.recording.result import RunResult, read_result
 
 State = Literal["done", "partial", "FAILED", "missing"]
 

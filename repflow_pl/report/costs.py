@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repflow_pl.report.collect import Collected
 from repflow_pl.specs import LateSpec, RunSpec, spec_hash
-from repflow_pl.training.result import read_result
+from repflow_pl.training.recording.result import read_result
 
 
 @dataclass(frozen=True)

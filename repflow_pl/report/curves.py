@@ -28,7 +28,7 @@ from repflow_pl.report.plot_style import (
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.wording import grid, percent
 from repflow_pl.specs import spec_hash
-from repflow_pl.training.curve import CURVE, read_curve
+from repflow_pl.training.recording.curve import CURVE, read_curve
 
 KIND = "curves"
 VALIDATION = {"val_top1": "validation, top-1 %"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.wording import duration, percent
-from repflow_pl.training.result import RunResult
+from repflow_pl.training.recording.result import RunResult
 
 
 def measured(table: Table, context: Context, collected: Sequence[Collected]) -> list[str]:

@@ -11,7 +11,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.rows import Table
 from repflow_pl.specs import spec_hash
-from repflow_pl.training.result import EXTRAS, FILES
+from repflow_pl.training.recording.result import EXTRAS, FILES
 
 State = Literal["new", "renewed", "kept", "the same"]
 

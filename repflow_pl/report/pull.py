@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from repflow_pl.data.facts import DataFacts, facts_path, read_facts
+from repflow_pl.data.upkeep.facts import DataFacts, facts_path, read_facts
 from repflow_pl.errors import UserError
 from repflow_pl.extras import needs
 from repflow_pl.files import atomic_write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
-from repflow_pl.training.lock import BusyError, held
-from repflow_pl.training.result import EXTRAS, FILES, RunResult, read_result
-from repflow_pl.training.tracking import DATA, FACTS, RESULT, result_name
-from repflow_pl.training.wandb_client import api, is_logged_in
+from repflow_pl.training.following.tracking import DATA, FACTS, RESULT, result_name
+from repflow_pl.training.following.wandb_client import api, is_logged_in
+from repflow_pl.training.planning.lock import BusyError, held
+from repflow_pl.training.recording.result import EXTRAS, FILES, RunResult, read_result
 
 PATIENCE = 10.0
 """Seconds that W&B has for each answer."""

@@ -28,7 +28,7 @@ from repflow_pl.report.plot_style import (
     panel_title,
 )
 from repflow_pl.report.wording import grid, percent
-from repflow_pl.training.curve import CURVE, read_curve
+from repflow_pl.training.recording.curve import CURVE, read_curve
 
 ENDINGS: dict[str, PictureKind] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 QUANTITIES = {

@@ -19,8 +19,8 @@ from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.stats import Quartiles, quartiles
 from repflow_pl.report.wording import grid, significant
-from repflow_pl.training.clip_times import ModelTimes
-from repflow_pl.training.result import Versions
+from repflow_pl.training.costs.clip_times import ModelTimes
+from repflow_pl.training.recording.result import Versions
 
 NAME, TITLE = "runtime", "Run time per clip"
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from repflow_pl.data.clips import ClipDataset
-from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.views import view_starts
 from repflow_pl.errors import UserError
 from repflow_pl.showing.one_video import one_video

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.answers import Answer, Scores, ask
 from repflow_pl.showing.fields import FlowSource, LearnedLayer, PixelLayer

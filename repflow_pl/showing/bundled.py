@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from repflow_pl.data.motion_shapes import draw, encode, scene
+from repflow_pl.data.sets.motion_shapes import draw, encode, scene
 from repflow_pl.showing.weights import SUFFIX
 
 FOLDER = Path(__file__).parents[1] / "bundled"

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repflow_pl.data.cache import resize, resized_shape
-from repflow_pl.data.decode_pyav import Frame
+from repflow_pl.data.decoding.decode_pyav import Frame
+from repflow_pl.data.fields.tvl1 import TVL1Options, tvl1
 from repflow_pl.data.floats import to_float
-from repflow_pl.data.tvl1 import TVL1Options, tvl1
+from repflow_pl.data.frames.cache import resize, resized_shape
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration, flow_layers
 from repflow_pl.layers.tvnet import grey

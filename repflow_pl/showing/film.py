@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from repflow_pl.data.decode_pyav import pyav
+from repflow_pl.data.decoding.decode_pyav import pyav
 from repflow_pl.errors import UserError
 from repflow_pl.files import unwritable
 from repflow_pl.showing.wheel import Picture

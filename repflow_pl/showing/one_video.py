@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from repflow_pl.data.decode import DecodeError, probe
-from repflow_pl.data.found import videos_under
+from repflow_pl.data.decoding.decode import DecodeError, probe
+from repflow_pl.data.decoding.isolated import IsolatedProcess, Lost
 from repflow_pl.data.index import Video, VideoSet
-from repflow_pl.data.isolated import IsolatedProcess, Lost
+from repflow_pl.data.listing.found import videos_under
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_name
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import flow_layers

@@ -11,7 +11,7 @@ from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
-from repflow_pl.data.decode_pyav import DecodeError, Frame, OpenVideo, open_video, pyav
+from repflow_pl.data.decoding.decode_pyav import DecodeError, Frame, OpenVideo, open_video, pyav
 from repflow_pl.showing.one_video import check_file, unreadable
 
 USUAL_RATE = Fraction(25)

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from repflow_pl.data.cache import resize
-from repflow_pl.data.decode_pyav import Frame
+from repflow_pl.data.decoding.decode_pyav import Frame
+from repflow_pl.data.frames.cache import resize
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
 from repflow_pl.showing.fields import FlowSource

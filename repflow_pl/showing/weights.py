@@ -17,8 +17,8 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from repflow_pl.data.facts import facts_path, read_facts
 from repflow_pl.data.floats import to_float
+from repflow_pl.data.upkeep.facts import facts_path, read_facts
 from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 from repflow_pl.files import atomic_write

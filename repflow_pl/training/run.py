@@ -40,33 +40,33 @@ from repflow_pl.specs import (
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import AtomicCheckpointIO, damage, usable_checkpoint
-from repflow_pl.training.curve import CURVE, write_curve
-from repflow_pl.training.extraction import extraction_ms
-from repflow_pl.training.jobs import (
+from repflow_pl.training.costs.extraction import extraction_ms
+from repflow_pl.training.costs.measure import count_flops, kept_for_backward, measure_latency
+from repflow_pl.training.following.pictures import FlowPictures
+from repflow_pl.training.following.progress import EpochLines
+from repflow_pl.training.following.tracking import log_result, tracked
+from repflow_pl.training.memory import freed_memory_kept
+from repflow_pl.training.module import VideoClassifier
+from repflow_pl.training.planning.jobs import (
     Job,
     is_finished,
     is_made,
     member_runs,
     run_folder,
 )
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.measure import count_flops, kept_for_backward, measure_latency
-from repflow_pl.training.memory import freed_memory_kept
-from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.pictures import FlowPictures
-from repflow_pl.training.predictions import (
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.ranks import under_torchrun
+from repflow_pl.training.recording.curve import CURVE, write_curve
+from repflow_pl.training.recording.predictions import (
     PREDICTIONS,
     Predictions,
     groups_of,
     write_predictions,
 )
-from repflow_pl.training.progress import EpochLines
-from repflow_pl.training.ranks import under_torchrun
-from repflow_pl.training.result import Latency, RunResult, write_result
+from repflow_pl.training.recording.result import Latency, RunResult, write_result
+from repflow_pl.training.recording.versions import versions
 from repflow_pl.training.stopping import RunCheckpoint
-from repflow_pl.training.tracking import log_result, tracked
 from repflow_pl.training.trained import LAST, network_state
-from repflow_pl.training.versions import versions
 
 EXAMPLES = 4
 """Clips of the test part whose flow is pictured, where it is logged; the first is timed."""
@@ -122,7 +122,9 @@ def _run(
     callbacks.append(RunCheckpoint(folder, None if kept else folder / CURVE))
     loggers: list[Logger] = [] if logger is None else [logger]
     if machine.tensorboard:
-        from repflow_pl.training.tensorboard import event_logger  # needs a package of its own
+        from repflow_pl.training.following.tensorboard import (
+            event_logger,  # needs a package of its own
+        )
 
         loggers.append(event_logger(machine.out, job))
     trainer = _trainer(job.spec, machine, callbacks, loggers)

@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from repflow_pl.errors import Terminated
 from repflow_pl.training.checkpoint import LAST
-from repflow_pl.training.curve import write_curve
 from repflow_pl.training.module import VideoClassifier
+from repflow_pl.training.recording.curve import write_curve
 
 _BEFORE_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 

@@ -29,9 +29,9 @@ class Planted:
 def hasten(patched: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest, which has tests of its own."""
     # A process takes longer to start than these few small files take to read.
-    patched.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+    patched.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
     patched.setattr("repflow_pl.audit.decoders.others", lambda: {})
-    patched.setattr("repflow_pl.data.metadata.TREES", 20)
+    patched.setattr("repflow_pl.data.upkeep.metadata.TREES", 20)
     patched.setattr("repflow_pl.audit.probes.FEATURES", ())
 
 

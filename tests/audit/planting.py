@@ -9,8 +9,8 @@ from types import MappingProxyType
 import av
 import numpy as np
 
-from repflow_pl.data.decode_pyav import Frame, open_video
-from repflow_pl.data.motion_shapes import draw, scene
+from repflow_pl.data.decoding.decode_pyav import Frame, open_video
+from repflow_pl.data.sets.motion_shapes import draw, scene
 
 Change = Callable[[Frame], Frame]
 

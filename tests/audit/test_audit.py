@@ -148,7 +148,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from repflow_pl.audit import thumbs
-from repflow_pl.data import folder
+from repflow_pl.data.sets import folder
 from repflow_pl.data.index import list_set
 take, taken = thumbs.take, []
 def killed_after_five(job):

@@ -9,8 +9,8 @@ import pytest
 
 from repflow_pl.audit import decoders
 from repflow_pl.audit.decoders import Disagreement, Reading, disagreements
-from repflow_pl.data.decode import read_frames
-from repflow_pl.data.decode_pyav import DecodeError, Frame
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.decoding.decode_pyav import DecodeError, Frame
 from repflow_pl.data.index import Video
 from tests.data.odd_videos import write
 

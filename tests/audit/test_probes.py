@@ -51,7 +51,7 @@ def probed(given: VideoSet, bright: bool = False, moves: bool = False) -> dict[s
 @pytest.fixture(autouse=True)
 def length_too(monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
     monkeypatch.setattr(probes, "FEATURES", ("frames", "fps"))
-    monkeypatch.setattr("repflow_pl.data.metadata.TREES", 20)
+    monkeypatch.setattr("repflow_pl.data.upkeep.metadata.TREES", 20)
 
 
 def test_what_gives_the_classes_away_is_told() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from repflow_pl.backbones import build_backbone
 from repflow_pl.backbones.registry import Backbone
-from repflow_pl.training.measure import count_flops
+from repflow_pl.training.costs.measure import count_flops
 
 PLAIN = ("narrow", "resnet18", "resnet34", "resnet50")
 

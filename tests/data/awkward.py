@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from repflow_pl.data.cache import DecodedFrames
-from repflow_pl.data.decode_pyav import DecodeError
+from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.frames.cache import DecodedFrames
+from repflow_pl.data.frames.reader import Frames
 from repflow_pl.data.index import Video
-from repflow_pl.data.manifest import Finding, decode
-from repflow_pl.data.reader import Frames
+from repflow_pl.data.listing.manifest import Finding, decode
 
 
 def awkward(number: int) -> int:

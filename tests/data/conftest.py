@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.data.motion_shapes import CLASSES, Sizes, render
+from repflow_pl.data.sets.motion_shapes import CLASSES, Sizes, render
 
 SMALL = Sizes(train=32, val=16, test=16)
 
@@ -53,7 +53,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REPFLOW_CACHE", str(place))
     # A process takes longer to start than these few small files take to read.
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
-    monkeypatch.setattr("repflow_pl.data.isolated.default_workers", lambda: 0)
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
     return place
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from repflow_pl.data.hmdb51 import COUNTS, FOLDS, Listed, read_lists
+from repflow_pl.data.sets.hmdb51 import COUNTS, FOLDS, Listed, read_lists
 
 from .conftest import write_video
 

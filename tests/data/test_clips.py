@@ -7,9 +7,9 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from repflow_pl.data.clips import ClipDataset, Sample, collate
+from repflow_pl.data.fields.tvl1 import ZERO, to_pixels
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.sampler import EpochSampler
-from repflow_pl.data.tvl1 import ZERO, to_pixels
 from repflow_pl.data.views import check_clip, frame_indices, one_clip, view_starts, window_size
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from repflow_pl.data import index, manifest
-from repflow_pl.data.decode import VARIABLE
+from repflow_pl.data import index
+from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
+from repflow_pl.data.listing import manifest, registry
 from repflow_pl.data.views import check_clip
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
 from .conftest import one_sentence, write_video
-from .test_decode import broken_files
+from .decoding.test_decode import broken_files
 
 
 def make_folder(root: Path, clips: int = 5, classes: tuple[str, ...] = ("jump", "run")) -> Path:
@@ -202,8 +203,8 @@ def test_no_video_is_trained_on_and_evaluated(
 ) -> None:
     root = make_folder(tmp_path / "set", clips=2)
     twice = [Candidate("train/run/0.mp4", "run", part) for part in ("train", split)]
-    entry = dataclasses.replace(index._registry["folder"], candidates=lambda _: twice)
-    monkeypatch.setitem(index._registry, "folder", entry)
+    entry = dataclasses.replace(registry._registry["folder"], candidates=lambda _: twice)
+    monkeypatch.setitem(registry._registry, "folder", entry)
     with pytest.raises(UserError, match=f"0.mp4, are for {split} and for train") as error:
         open_set("folder", root, workers=0)
     one_sentence(error)

@@ -108,7 +108,7 @@ def test_workers_where_frames_are_decoded(shapes: VideoSet, monkeypatch) -> None
 
 
 def open_decoded(video_set: VideoSet, clip: ClipSpec, kept: bool):
-    from repflow_pl.data.cache import open_frames
+    from repflow_pl.data.frames.cache import open_frames
 
     return open_frames(video_set, clip, bound=1)
 

@@ -1,6 +1,7 @@
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
+from repflow_pl.data.fields.tvl1 import ZERO
 from repflow_pl.data.transforms import (
     Window,
     centre,
@@ -10,7 +11,6 @@ from repflow_pl.data.transforms import (
     mirror_frames,
     spread,
 )
-from repflow_pl.data.tvl1 import ZERO
 
 
 def picture(*shape: int) -> torch.Tensor:

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT / "experiments")]
 import bench_data  # noqa: E402
 from bench.loading import Case, Results  # noqa: E402
 
-from repflow_pl.data.decode import VARIABLE  # noqa: E402
+from repflow_pl.data.decoding.decode import VARIABLE  # noqa: E402
 from repflow_pl.report.page import YOURS  # noqa: E402
 
 

@@ -19,7 +19,7 @@ sys.path[:0] = [str(CHECKOUT / "experiments")]
 import publish  # noqa: E402
 from all_tables import builder  # noqa: E402
 
-from repflow_pl.data.facts import DataFacts, facts_path  # noqa: E402
+from repflow_pl.data.upkeep.facts import DataFacts, facts_path  # noqa: E402
 from repflow_pl.files import atomic_write  # noqa: E402
 from repflow_pl.report.join import BEGIN, END  # noqa: E402
 from repflow_pl.report.page import YOURS, write_page  # noqa: E402

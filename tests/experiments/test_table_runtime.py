@@ -73,7 +73,7 @@ def test_the_rows_of_today_are_timed_without_weights(
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
-    monkeypatch.setattr("repflow_pl.data.raft.UPDATES", 1)
+    monkeypatch.setattr("repflow_pl.data.fields.raft.UPDATES", 1)
     arguments = ["--data", "folder", "--data-root", str(video_folder), "--rounds", "2"]
     assert main([*arguments, "--table", "today", "--out", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("tables/yours/folder-*/runtime_today.csv")

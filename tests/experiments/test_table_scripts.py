@@ -19,7 +19,7 @@ from rich.console import Console
 from torchvision.models.optical_flow import raft_small
 
 from repflow_pl.cli import Options, run_tables
-from repflow_pl.data.raft import WEIGHTS
+from repflow_pl.data.fields.raft import WEIGHTS
 from repflow_pl.models.build import build_model
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures

@@ -25,9 +25,9 @@ from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training.jobs import Job, ordered, run_folder
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.result import read_result
+from repflow_pl.training.planning.jobs import Job, ordered, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.result import read_result
 
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]

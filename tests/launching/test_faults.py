@@ -25,8 +25,8 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.machine import Machine
+from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.planning.machine import Machine
 
 CHECKOUT = Path(__file__).parents[2]
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))

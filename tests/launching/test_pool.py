@@ -17,9 +17,9 @@ from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, Ended, Fai
 from repflow_pl.launching.pool import make_all
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
-from repflow_pl.training import wandb_client
-from repflow_pl.training.jobs import Job, run_folder
-from repflow_pl.training.machine import Machine
+from repflow_pl.training.following import wandb_client
+from repflow_pl.training.planning.jobs import Job, run_folder
+from repflow_pl.training.planning.machine import Machine
 
 PROFILE = build_profile("demo", "folder")
 JOBS = [

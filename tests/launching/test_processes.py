@@ -27,8 +27,8 @@ from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
-from repflow_pl.training.jobs import Job, ordered, run_folder
-from repflow_pl.training.machine import Machine
+from repflow_pl.training.planning.jobs import Job, ordered, run_folder
+from repflow_pl.training.planning.machine import Machine
 
 PROFILE = build_profile("demo", "folder")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from repflow_pl.data.decode import VARIABLE
+from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import torchrun
@@ -21,9 +21,9 @@ from repflow_pl.launching.order import order_of, to_json
 from repflow_pl.launching.torchrun import END, follow
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.ranks import is_main_process, world
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.ranks import is_main_process, world
 
 CHECKOUT = Path(__file__).parents[2]
 

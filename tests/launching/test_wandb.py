@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from repflow_pl.training.wandb_client import LEFT_OUT
+from repflow_pl.training.following.wandb_client import LEFT_OUT
 from tests.wandb_server import Failure, serving
 
 CHECKOUT = Path(__file__).parents[2]

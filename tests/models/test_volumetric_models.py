@@ -9,7 +9,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.models.build import build_model
 from repflow_pl.models.placement import ClipClassifier
 from repflow_pl.specs import FlowSpec, ModelSpec
-from repflow_pl.training.measure import count_flops
+from repflow_pl.training.costs.measure import count_flops
 
 NARROW = ("narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow", "nonlocal_narrow")
 

@@ -26,9 +26,9 @@ from repflow_pl.report.page import BESIDE, is_beside
 from repflow_pl.report.table import Context, Row, Table, render
 from repflow_pl.specs import spec_hash
 from repflow_pl.tables import Setting, split_tables
-from repflow_pl.training.curve import CURVE, Epoch, read_curve, write_curve
-from repflow_pl.training.predictions import PREDICTIONS, Predictions, write_predictions
-from repflow_pl.training.result import read_result
+from repflow_pl.training.recording.curve import CURVE, Epoch, read_curve, write_curve
+from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, write_predictions
+from repflow_pl.training.recording.result import read_result
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
 from all_tables import builder, table_names

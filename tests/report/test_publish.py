@@ -8,7 +8,7 @@ from pathlib import Path
 from repflow_pl.report.publish import unite
 from repflow_pl.report.table import Context, Table, render
 from repflow_pl.specs import spec_hash
-from repflow_pl.training.curve import CURVE
+from repflow_pl.training.recording.curve import CURVE
 
 
 def files(folder: Path) -> set[str]:

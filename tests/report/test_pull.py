@@ -15,7 +15,7 @@ import pytest
 from repflow_pl.report import __main__ as command
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.pull import Pulled, pull
-from repflow_pl.training.lock import held
+from repflow_pl.training.planning.lock import held
 
 CHECKOUT = Path(__file__).parents[2]
 PUBLISHED = CHECKOUT / "tables" / "runs"

@@ -21,7 +21,7 @@ from repflow_pl.report.run_curves import (
     read_runs,
 )
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, to_dict
-from repflow_pl.training.curve import CURVE, Epoch, write_curve
+from repflow_pl.training.recording.curve import CURVE, Epoch, write_curve
 
 CLIP = DataSpec("folder", ClipSpec(), "a" * 12)
 

@@ -23,8 +23,8 @@ from repflow_pl.report.runtime import (
     tidy_runtime,
 )
 from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training.clip_times import ClipTime, ModelTimes
-from repflow_pl.training.result import Versions
+from repflow_pl.training.costs.clip_times import ClipTime, ModelTimes
+from repflow_pl.training.recording.result import Versions
 
 SPEC = RunSpec(ModelSpec("narrow"), DataSpec("folder"), RecipeSpec(1, batch=1, lr=1))
 ROWS = [

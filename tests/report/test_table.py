@@ -22,7 +22,7 @@ from repflow_pl.report.stats import Answers, accuracy, difference
 from repflow_pl.report.table import Context, Ordering, Rendered, Row, Table, render
 from repflow_pl.report.wording import points, with_interval
 from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
-from repflow_pl.training.predictions import PREDICTIONS, Predictions, write_predictions
+from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, write_predictions
 
 EXPECTED = Path(__file__).parent / "expected.md"
 SPEC = RunSpec(ModelSpec("narrow"), DataSpec("motion_shapes"), RecipeSpec(epochs=1, batch=1, lr=1))

@@ -15,7 +15,7 @@ from repflow_pl.report.costs import costs_of
 from repflow_pl.report.plot_scatter import Point, front, scatter
 from repflow_pl.report.table import Context, Ordering, Row, Table, render
 from repflow_pl.specs import late, spec_hash
-from repflow_pl.training.result import read_result, write_result
+from repflow_pl.training.recording.result import read_result, write_result
 
 SEEDS = [0, 1, 2]
 

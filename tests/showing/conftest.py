@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from repflow_pl.data.facts import facts_of
 from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.upkeep.facts import facts_of
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.result import Latency
+from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.result import Latency
 
 CLIP = ClipSpec(frames=4, size=64, crop=(48, 48), views=3, crops=2)
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from repflow_pl.__main__ import main
-from repflow_pl.data.decode import probe
+from repflow_pl.data.decoding.decode import probe
 from tests.conftest import PHONE, write_clip
 from tests.showing.conftest import Trained
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.__main__ import main
-from repflow_pl.data.motion_shapes import CLASSES
+from repflow_pl.data.sets.motion_shapes import CLASSES
 from repflow_pl.showing.bundled import FOLDER, SHOWN, bundled, demo_videos
 from repflow_pl.showing.weights import load_weights
 

@@ -15,7 +15,7 @@ from torchvision.utils import flow_to_image
 
 from repflow_pl.__main__ import main
 from repflow_pl.data.clips import ClipDataset
-from repflow_pl.data.decode_pyav import Frame
+from repflow_pl.data.decoding.decode_pyav import Frame
 from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
 from repflow_pl.showing.fields import TVL1, FlowSource, LearnedLayer, PixelLayer
@@ -26,7 +26,7 @@ from repflow_pl.showing.watch import lengths_of, shown_size, watched
 from repflow_pl.showing.weights import Weights, load_weights
 from repflow_pl.showing.wheel import colour_wheel, flow_pictures
 from repflow_pl.specs import ModelSpec
-from repflow_pl.training.pictures import flow_fields
+from repflow_pl.training.following.pictures import flow_fields
 from tests.conftest import write_clip
 from tests.showing.conftest import Trained
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from repflow_pl.__main__ import main
-from repflow_pl.data.isolated import IsolatedProcess
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.showing.answers import ask
 from repflow_pl.showing.weights import load_weights, save_weights
-from repflow_pl.training.predictions import DIGITS, PREDICTIONS, read_predictions
+from repflow_pl.training.recording.predictions import DIGITS, PREDICTIONS, read_predictions
 from tests.conftest import write_clip
 from tests.showing.conftest import Trained
 

@@ -11,7 +11,7 @@ import torch
 from repflow_pl.models.placement import ClipClassifier
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, DataStream
-from repflow_pl.training.clip_times import ClipTime, time_models
+from repflow_pl.training.costs.clip_times import ClipTime, time_models
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
 CPU = torch.device("cpu")

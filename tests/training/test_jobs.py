@@ -10,7 +10,7 @@ import pytest
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, spec_hash
-from repflow_pl.training.jobs import (
+from repflow_pl.training.planning.jobs import (
     Job,
     is_finished,
     is_made,
@@ -21,8 +21,8 @@ from repflow_pl.training.jobs import (
     ready,
     run_folder,
 )
-from repflow_pl.training.lock import held
-from repflow_pl.training.result import read_result, write_result
+from repflow_pl.training.planning.lock import held
+from repflow_pl.training.recording.result import read_result, write_result
 
 RESULT = Path(__file__).parents[1] / "report" / "sweep" / "rgb" / "seed0" / "result.json"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.errors import UserError
-from repflow_pl.training.lock import BusyError, held, is_held
+from repflow_pl.training.planning.lock import BusyError, held, is_held
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from repflow_pl.training.lock import held\n"
+    "import sys, time; from pathlib import Path\n"
+    "from repflow_pl.training.planning.lock import held\n"
     "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 

@@ -11,7 +11,12 @@ from torch import nn
 
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.ops import flow_flops
-from repflow_pl.training.measure import count_flops, in_turns, kept_for_backward, measure_latency
+from repflow_pl.training.costs.measure import (
+    count_flops,
+    in_turns,
+    kept_for_backward,
+    measure_latency,
+)
 
 
 def test_operations_of_a_convolution_by_hand() -> None:

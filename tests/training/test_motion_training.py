@@ -31,11 +31,11 @@ from repflow_pl.specs import (
     streams_of,
     training_streams_of,
 )
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.measure import count_flops, measure_latency
+from repflow_pl.training.costs.measure import count_flops, measure_latency
 from repflow_pl.training.module import VideoClassifier, parameter_groups
-from repflow_pl.training.result import RunResult
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.result import RunResult
 from repflow_pl.training.run import run
 
 FLOWNET = ActionFlowNetSpec(width=8)

@@ -8,7 +8,7 @@ from torchvision.utils import flow_to_image
 
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import FlowSpec, ModelSpec
-from repflow_pl.training.pictures import flow_pictures
+from repflow_pl.training.following.pictures import flow_pictures
 
 
 def test_shows_the_frame_beside_the_flow() -> None:

@@ -18,10 +18,10 @@ from repflow_pl.data.index import open_set
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training.jobs import Job, run_folder
-from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.result import read_result
+from repflow_pl.training.planning.jobs import Job, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.result import read_result
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(1, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from repflow_pl.errors import UserError
 from repflow_pl.training.metrics import VideoAccuracy
-from repflow_pl.training.predictions import (
+from repflow_pl.training.recording.predictions import (
     Predictions,
     numbered,
     read_predictions,

@@ -18,8 +18,8 @@ from repflow_pl.launching.launch import check
 from repflow_pl.profiles import Profile, build_profile
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec
-from repflow_pl.training.jobs import Job
-from repflow_pl.training.ranks import check_machine, chosen_gpus
+from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.planning.ranks import check_machine, chosen_gpus
 
 PAGE = Path(__file__).parents[2] / "docs" / "running.md"
 

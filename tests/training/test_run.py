@@ -20,12 +20,12 @@ from repflow_pl.errors import UserError
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.measure import kept_for_backward
+from repflow_pl.training.costs.measure import kept_for_backward
 from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.predictions import PREDICTIONS, read_predictions
-from repflow_pl.training.result import Latency, RunResult, read_result
+from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.predictions import PREDICTIONS, read_predictions
+from repflow_pl.training.recording.result import Latency, RunResult, read_result
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")

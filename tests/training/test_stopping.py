@@ -26,10 +26,10 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training.curve import CURVE, read_curve
-from repflow_pl.training.jobs import Job, run_folder
-from repflow_pl.training.machine import Machine
 from repflow_pl.training.module import VideoClassifier
+from repflow_pl.training.planning.jobs import Job, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.curve import CURVE, read_curve
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 EPOCHS, BATCHES = 3, 8

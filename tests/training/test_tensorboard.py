@@ -16,12 +16,12 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.launching.launch import launch, prepare
 from repflow_pl.launching.order import from_json, order_of, to_json
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, to_dict
-from repflow_pl.training.curve import CURVE, read_curve
-from repflow_pl.training.jobs import Job, run_folder
-from repflow_pl.training.machine import Machine
+from repflow_pl.training.following.tensorboard import event_folder
 from repflow_pl.training.module import VideoClassifier
-from repflow_pl.training.result import read_result
-from repflow_pl.training.tensorboard import event_folder
+from repflow_pl.training.planning.jobs import Job, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.curve import CURVE, read_curve
+from repflow_pl.training.recording.result import read_result
 
 events = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"

@@ -17,7 +17,7 @@ from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.tables import Setting
-from repflow_pl.training.result import EXTRAS, FILES
+from repflow_pl.training.recording.result import EXTRAS, FILES
 
 SECRET, KEY, MACHINE = "s3cr3t-of-the-environment", "k" * 40, "a-machine-of-the-users"
 

@@ -13,9 +13,9 @@ from rich.console import Console
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.jobs import Job, run_folder
-from repflow_pl.training.machine import Machine
-from repflow_pl.training.result import read_result
+from repflow_pl.training.planning.jobs import Job, run_folder
+from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.recording.result import read_result
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(1, batch=4, lr=1e-3, optimiser="adamw", schedule="one_cycle")

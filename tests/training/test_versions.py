@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from repflow_pl.training.versions import commit_of
+from repflow_pl.training.recording.versions import commit_of
 
 
 def repository(folder: Path, *files: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from repflow_pl.training import wandb_client
-from repflow_pl.training.wandb_client import LEFT_OUT
-from repflow_pl.training.wandb_logger import SparingLogger
+from repflow_pl.training.following import wandb_client
+from repflow_pl.training.following.wandb_client import LEFT_OUT
+from repflow_pl.training.following.wandb_logger import SparingLogger
 from tests.wandb_server import Failure, Server, serving
 
 CHECKOUT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ SCRIPT = """
 import json, os, sys, time
 from pathlib import Path
 
-from repflow_pl.training import tracking, wandb_client
+from repflow_pl.training.following import tracking, wandb_client
 
 wandb_client.FINISH = 3.0
 out, file, took = Path("out"), Path("facts.json"), {}
@@ -61,8 +61,8 @@ from pathlib import Path
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
-from repflow_pl.training import tracking
-from repflow_pl.training.jobs import Job
+from repflow_pl.training.following import tracking
+from repflow_pl.training.planning.jobs import Job
 
 spec = build_profile("demo", "folder").flow_after(DataSpec("folder"), 3, n_iter=2)
 for seed in (0, 1):

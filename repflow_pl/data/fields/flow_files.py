@@ -1,0 +1,280 @@
+"""TV-L1 fields kept in a file for each video: lossless grey video, x above y, with their bound.
+
+    ROOT/.tvl1/stride<k>/<path of the video>.mkv
+
+The two components of a field lie on top of one another, a row of check sum below them, in one FFV1
+frame of 8-bit grey, coded without reference to other frames, in about half of the bytes of the raw
+fields. The file's `tvl1` tag says what a grey value means and how the fields were made. That is
+part of the name of a run that takes them; a file that is missing, older than its video or damaged
+is made again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video, pyav
+from repflow_pl.data.decoding.isolated import isolated_map
+from repflow_pl.data.fields.eight_bit import BOUND, ZERO, to_bytes, to_pixels
+from repflow_pl.data.fields.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, tvl1
+from repflow_pl.data.frames.cache import resized_shape
+from repflow_pl.data.frames.reader import Reader
+from repflow_pl.data.index import Video, VideoSet
+from repflow_pl.data.parallel import console
+from repflow_pl.errors import UserError
+from repflow_pl.files import is_fresh
+from repflow_pl.specs import ClipSpec
+
+Fields = npt.NDArray[np.uint8]
+
+FOLDER = ".tvl1"
+TAG = "tvl1"
+VIDEO_TIMEOUT = 3600.0
+"""Seconds that the fields, or the encoding, of one video may take."""
+
+
+def flow_file(root: Path, video: str, stride: int) -> Path:
+    """Where the fields of a video are kept."""
+    return root / FOLDER / stride_folder(stride) / f"{video}.mkv"
+
+
+def stride_folder(stride: int) -> str:
+    """Name of the folder of the fields at a stride."""
+    return f"stride{stride}"
+
+
+def write_fields(path: Path, fields: Iterable[Fields], made_by: str) -> None:
+    """Write fields [h, w, 2] one after the other; the file is whole or absent."""
+    av = pyav()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
+    try:
+        with av.open(str(part), "w", format="matroska") as container:
+            container.metadata[TAG] = json.dumps(_meaning(made_by))
+            stream = None
+            for field in fields:
+                rows = np.concatenate([field[..., 0], field[..., 1]])
+                grey = np.concatenate([rows, _check_sum(rows)])
+                if stream is None:
+                    stream = container.add_stream("ffv1", rate=25)
+                    stream.height, stream.width = grey.shape
+                    stream.pix_fmt = "gray"
+                    stream.time_base = Fraction(1, 25)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="gray")))
+            if stream is not None:
+                container.mux(stream.encode())
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def settings_of(path: Path) -> str:
+    """How the fields of a file were made. Errors: DecodeError where it does not say so."""
+    with open_video(path) as video:
+        return _settings(path, video)
+
+
+def read_fields(path: Path, indices: Sequence[int], settings: str) -> Fields:
+    """The fields at `indices`, uint8 [n, h, w, 2].
+
+    Errors: DecodeError where there are none, and where they were made with other settings.
+    """
+    wanted = set(indices)
+    kept = {}
+    with open_video(path) as video:
+        if _settings(path, video) != settings:
+            raise DecodeError(f"{path}: made with other settings")
+        # Every frame stands alone, so decoding starts a little before the first that is wanted.
+        first = max(min(wanted) - 1, 0)
+        base = video.stream.time_base
+        video.container.seek(round(first / 25 / base), stream=video.stream)
+        for frame in video.frames():
+            index = round(float(frame.pts * base) * 25)
+            if index in wanted:
+                grey = frame.to_ndarray(format="gray")
+                rows = grey[:-1]
+                if not np.array_equal(grey[-1:], _check_sum(rows)):  # FFV1's decoder conceals it
+                    raise DecodeError(f"{path}: field {index} is damaged")
+                kept[index] = np.stack(np.split(rows, 2), -1)
+            if index >= max(wanted):
+                break
+    if len(kept) < len(wanted):
+        raise DecodeError(f"{path}: no field {min(wanted - set(kept))}")
+    return np.stack([kept[index] for index in indices])
+
+
+def settings_here(stride: int) -> str:
+    """How fields are made on this machine: a GPU's solver rounds in another way."""
+    return f"{'cuda' if cuda_device() else 'cpu'}, {TVL1Options()}, stride {stride}"
+
+
+def make_fields(job: tuple[Path, Path, int]) -> str:
+    """Make the file `target` of the fields of a video at a stride.
+
+    Returns: why it could not be made, in one line, or nothing.
+    """
+    source, target, stride = job
+    one_core()
+    try:
+        write_fields(target, _fields(source, stride), settings_here(stride))
+    except (DecodeError, OSError) as error:
+        return " ".join(str(error).removeprefix(f"{source}: ").split()) or "cannot be read"
+    return ""
+
+
+def is_current(path: Path, video: Path, settings: str) -> bool:
+    """Whether there is nothing to be done for a video's fields, by its first bytes."""
+    try:
+        return is_fresh(path, video) and settings_of(path) == settings
+    except DecodeError:
+        return False
+
+
+def fields_beside(video_set: VideoSet) -> dict[str, str]:
+    """How the fields beside a set's videos were made, by the folder of their stride."""
+    found = {}
+    for folder in sorted((video_set.root / FOLDER).glob("stride*")):
+        for video in video_set.videos:
+            path = folder / f"{video.path}.mkv"
+            try:
+                if path.is_file():
+                    found[folder.name] = settings_of(path)
+                    break
+            except DecodeError:  # the next one may tell
+                continue
+    return found
+
+
+@dataclass(frozen=True)
+class FileFields:
+    """Fields of the videos' own size, from their files, at the size of the clips: see `Source`."""
+
+    root: Path
+    clip: ClipSpec
+
+    def read(self, video: Video, indices: Sequence[int]) -> Fields:
+        """The fields that start at frames `indices`, uint8 [n, H, W, 2], x before y."""
+        last = video.frames - 1  # the last frame goes nowhere, and has no field in the file
+        moving = [index for index in indices if index < last]
+        found = dict(zip(moving, self._moving(video, moving), strict=True)) if moving else {}
+        still = np.full((video.height, video.width, 2), ZERO, np.uint8)
+        return np.stack([found.get(index, still) for index in indices])
+
+    def finish(self, video: Video, frames: Fields) -> Fields:
+        """Them at the size of the clips."""
+        return prepare_fields(frames, self.clip)
+
+    def _moving(self, video: Video, indices: Sequence[int]) -> Fields:
+        path = flow_file(self.root, video.path, self.clip.stride)
+        source = self.root / video.path
+        try:
+            if not is_fresh(path, source):
+                raise DecodeError(f"{path}: missing, or older than its video")
+            return read_fields(path, indices, self.clip.fields)
+        except DecodeError as error:
+            here = settings_here(self.clip.stride)
+            if here != self.clip.fields:
+                raise DecodeError(f"{error}, and would be made otherwise here ({here})") from error
+            console.print(f"{error}; it is made again", markup=False)
+            reason = make_fields((source, path, self.clip.stride))
+            if reason:
+                raise DecodeError(f"{path}: cannot be made again, {reason}") from error
+        return read_fields(path, indices, self.clip.fields)
+
+
+def open_files(video_set: VideoSet, clip: ClipSpec, workers: int | None = None) -> Reader:
+    """The fields beside a set's videos, made with `clip.fields`; what is missing or older than its
+    video is made first.
+
+    Errors: UserError where that is to be done and would be done otherwise on this machine.
+    """
+    root = video_set.root.absolute()
+    files = [(root / v.path, flow_file(root, v.path, clip.stride)) for v in video_set.videos]
+    stale = [(video, path, clip.stride) for video, path in files if not is_fresh(path, video)]
+    if stale and settings_here(clip.stride) != clip.fields:
+        raise UserError(
+            f"{video_set.name}: {len(stale)} of {len(files)} files of TV-L1 fields are missing or "
+            f"older than their video, as {stale[0][1]} is, and were made with {clip.fields}, which "
+            f"would be {settings_here(clip.stride)} here; make them again on such a machine, or "
+            f"move {FOLDER} away."
+        )
+    label = f"TV-L1 of {video_set.name}"
+    for (video, _, _), reason in isolated_map(make_fields, stale, label, workers, VIDEO_TIMEOUT):
+        if reason:
+            console.print(f"{video}: no TV-L1 fields, {reason}", markup=False)
+    return Reader(FileFields(root, clip), timeout=VIDEO_TIMEOUT)
+
+
+def _meaning(made_by: str) -> dict[str, int | float | str]:
+    return {"zero": ZERO, "bound_pixels": BOUND, "rows": "x, y, check sum", "by": made_by}
+
+
+def _check_sum(rows: Fields) -> Fields:
+    """A row [1, w] that tells damage: the CRC-32 of what stands above it, again and again."""
+    crc = np.frombuffer(zlib.crc32(rows.tobytes()).to_bytes(4, "big"), np.uint8)
+    return np.resize(crc, (1, rows.shape[1]))
+
+
+def _settings(path: Path, video: OpenVideo) -> str:
+    tags = {key.lower(): value for key, value in video.container.metadata.items()}
+    try:
+        by = json.loads(tags[TAG])["by"]
+        if json.loads(tags[TAG]) == _meaning(by):
+            return str(by)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DecodeError(f"{path}: it does not say how it was made") from error
+    raise DecodeError(f"{path}: its values mean something else")
+
+
+def _fields(path: Path, stride: int) -> Iterator[Fields]:
+    """The fields from every frame but the last to the one `stride` later, or to the last."""
+    solver = CudaSolver(TVL1Options()) if cuda_device() else None
+    with open_video(path) as video:
+        frames = map(video.pixels, video.frames())
+        window = list(itertools.islice(frames, stride))
+        for frame in frames:
+            window.append(frame)
+            yield to_bytes(tvl1(window[0], frame, solver=solver))
+            window.pop(0)
+        for first in window[:-1]:
+            yield to_bytes(tvl1(first, window[-1], solver=solver))
+
+
+def prepare_fields(fields: Fields, clip: ClipSpec) -> Fields:
+    """`prepare_motion` of fields in eight bits."""
+    return to_bytes(prepare_motion(to_pixels(fields), clip))
+
+
+def prepare_motion(motion: npt.NDArray[np.float32], clip: ClipSpec) -> npt.NDArray[np.float32]:
+    """What `DecodedFrames` does to frames: crop and resize; shown smaller, things move less.
+
+    Shapes: [n, H, W, 2] in pixels of the file -> [n, h, w, 2] in pixels of the clip.
+    """
+    import torch
+    from torchvision.transforms.v2 import functional as transforms
+
+    if clip.source_crop is not None:
+        height, width = clip.source_crop
+        top, left = (motion.shape[1] - height) // 2, (motion.shape[2] - width) // 2
+        motion = motion[:, top : top + height, left : left + width]
+    height, width = motion.shape[1:3]
+    size = resized_shape(height, width, clip)
+    if size == (height, width):
+        return motion
+    pixels = torch.from_numpy(np.ascontiguousarray(motion)).permute(0, 3, 1, 2)
+    resized = transforms.resize(pixels, list(size), antialias=True)
+    factors = torch.tensor([size[1] / width, size[0] / height])[:, None, None]
+    prepared: npt.NDArray[np.float32] = (resized * factors).permute(0, 2, 3, 1).numpy()
+    return prepared

@@ -1,0 +1,139 @@
+"""Frames as clips need them, cropped and resized: memory-mapped, or decoded each time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.frames.flat import FlatArrays
+from repflow_pl.data.frames.reader import Frames, Reader
+from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+MAPPED_BYTES = 4 * 1024**3
+"""Sets whose prepared frames take more than this are decoded on the fly."""
+VERSION = 1
+"""Of the preparation: raise it with every change of the pixels it gives."""
+
+
+@dataclass(frozen=True)
+class DecodedFrames:
+    """Decodes and prepares; frames that are to be enlarged are passed on as they are in the file,
+    so that few bytes are sent and the decoder gets on with the next clip. See `Source`."""
+
+    root: Path
+    clip: ClipSpec
+
+    def read(self, video: Video, indices: Sequence[int]) -> Frames:
+        """The frames cropped, and resized where that leaves fewer pixels."""
+        frames = crop_source(read_frames(self.root / video.path, indices, video.access), self.clip)
+        height, width = prepared_shape(video, self.clip)
+        smaller = height * width < frames.shape[1] * frames.shape[2]
+        return resize(frames, (height, width)) if smaller else frames
+
+    def finish(self, video: Video, frames: Frames) -> Frames:
+        """What `read` gave, at its size."""
+        return resize(frames, prepared_shape(video, self.clip))
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """Both steps in this process."""
+        return self.finish(video, self.read(video, indices))
+
+
+def open_frames(
+    video_set: VideoSet,
+    clip: ClipSpec,
+    bound: int = MAPPED_BYTES,
+    workers: int | None = None,
+    kept: bool = True,
+) -> Reader:
+    """The set's prepared frames, kept in a cache where they fit into `bound` bytes, and are to be.
+
+    What is not in the cache is put there first. It is shared by all runs with the same videos,
+    `source_crop` and `size`.
+    """
+    source = DecodedFrames(video_set.root.absolute(), clip)
+    if not kept:
+        return Reader(source)
+    by_path = sorted(video_set.videos, key=lambda video: video.path)
+    arrays = FlatArrays.at(
+        cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
+        {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in by_path},
+    )
+    if arrays.bytes > bound:
+        return Reader(source)
+    reader = Reader(source, arrays)
+    reader.fill(video_set.videos, f"Decoding {video_set.name}", workers)
+    return reader
+
+
+def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:
+    """Names the prepared frames: the set, its files in whatever part, and what is done to them.
+
+    Splits of the same videos share what was prepared of them.
+    """
+    how = repr((VERSION, clip.source_crop, clip.size))
+    if clip.size == "half":
+        how += repr(clip.crop)  # the least that is left
+    files = repr(sorted({(v.path, v.bytes, v.frames) for v in video_set.videos}))
+    return f"{video_set.name}-{_digest(files)}-{_digest(how)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
+    """(height, width) of a video's frames after source crop and resizing.
+
+    Errors: UserError where the video is smaller than the source crop.
+    """
+    height, width = video.height, video.width
+    if clip.source_crop is not None:
+        if height < clip.source_crop[0] or width < clip.source_crop[1]:
+            raise UserError(
+                f"{video.path} is {height} x {width} pixels (height x width), smaller than the "
+                f"source crop of {clip.source_crop[0]} x {clip.source_crop[1]}; take a smaller one."
+            )
+        height, width = clip.source_crop
+    return resized_shape(height, width, clip)
+
+
+def crop_source(frames: Frames, clip: ClipSpec) -> Frames:
+    """Centre crop in source pixels: [n, H, W, 3] -> [n, h, w, 3]."""
+    if clip.source_crop is None:
+        return frames
+    height, width = clip.source_crop
+    top, left = (frames.shape[1] - height) // 2, (frames.shape[2] - width) // 2
+    return frames[:, top : top + height, left : left + width]
+
+
+def resize(frames: Frames, size: tuple[int, int]) -> Frames:
+    """Anti-aliased: [n, H, W, 3] -> [n, *size, 3]."""
+    if size == frames.shape[1:3]:
+        return frames
+    import torch
+    from torchvision.transforms.v2 import functional as transforms
+
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
+    resized = transforms.resize(pixels, list(size), antialias=True)
+    array: Frames = resized.permute(0, 2, 3, 1).numpy()
+    return array
+
+
+def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+    """(height, width) of frames of that size after resizing."""
+    size = clip.size
+    if size == "half":
+        scale = min(1.0, max(0.5, clip.crop[0] / height, clip.crop[1] / width))
+        return round(height * scale), round(width * scale)
+    if not isinstance(size, int):
+        return size
+    short = min(height, width)
+    return round(height * size / short), round(width * size / short)

@@ -1,0 +1,122 @@
+"""One road to frames and fields: a cache where it holds the video, else a decoding process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.decoding.isolated import TIMEOUT, IsolatedProcess, Lost, isolated_map
+from repflow_pl.data.frames.flat import FlatArrays
+from repflow_pl.data.index import Video
+from repflow_pl.data.parallel import console
+
+Frames = npt.NDArray[np.uint8]
+
+Read = tuple[Video, Sequence[int]]
+"""A clip: a video and its frames' indices."""
+
+CLIP_TIMEOUT = 60.0
+"""Seconds that the frames of one clip may take."""
+
+
+class Source(Protocol):
+    """Makes frames or fields from a video's file, in two steps."""
+
+    def read(self, video: Video, indices: Sequence[int]) -> Frames:
+        """What a process that may hang or die does: uint8 [n, H, W, C].
+
+        Errors: DecodeError where the video cannot be read.
+        """
+        ...
+
+    def finish(self, video: Video, frames: Frames) -> Frames:
+        """What is left to be done, in the process that asked: uint8 [n, h, w, C]."""
+        ...
+
+
+class Reader:
+    """The frames or the fields of a set's videos.
+
+    What the cache holds is read from it. Everything else is made by `source` in a process of its
+    own, which may hang or die without harm to this one; each process that uses a reader, as the
+    workers of a loader do, starts its own.
+
+    Args:
+        cache: None where every clip is made anew.
+        timeout: seconds that one clip may take.
+    """
+
+    def __init__(
+        self, source: Source, cache: FlatArrays | None = None, timeout: float = CLIP_TIMEOUT
+    ) -> None:
+        self.source = source
+        self.cache = cache
+        self.process = IsolatedProcess(timeout)
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """The frames at `indices`, uint8 [n, h, w, C].
+
+        Errors: DecodeError; Lost where the process hung or died twice at this clip.
+        """
+        (frames,) = self.stream([(video, indices)])
+        if isinstance(frames, Exception):
+            raise frames
+        return frames
+
+    def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        """The frames of many clips in order, with a clip's error in the place of its frames: the
+        next is decoded while one is being used."""
+        held = [self.cache is not None and self.cache.holds(video.path) for video, _ in reads]
+        made = self._made([read for read, there in zip(reads, held, strict=True) if not there])
+        for (video, indices), there in zip(reads, held, strict=True):
+            if there and self.cache is not None:
+                yield self.cache.read(video.path, indices)
+            else:
+                yield next(made)
+
+    def fill(
+        self,
+        videos: Sequence[Video],
+        label: str,
+        workers: int | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        """Put into the cache what it does not hold of these videos.
+
+        What cannot be made is named and stays out of it: it is tried again whenever it is asked
+        for, and at the next filling.
+        """
+        assert self.cache is not None
+        jobs = [(self.source, video) for video in videos if not self.cache.holds(video.path)]
+        for (_, video), frames in isolated_map(_whole, jobs, label, workers, timeout):
+            if isinstance(frames, Exception):
+                told = " ".join(str(frames).split())
+                console.print(f"{video.path}: not in the cache, {told}", markup=False)
+            else:
+                self.cache.write(video.path, frames)
+
+    def _made(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        jobs = [(self.source, video, list(indices)) for video, indices in reads]
+        for job, frames in zip(jobs, self.process.stream(_read, jobs), strict=True):
+            if isinstance(frames, Lost):
+                second = IsolatedProcess(self.process.timeout)
+                (frames,) = second.stream(_read, [job])
+                second.stop()
+            yield frames if isinstance(frames, Exception) else self.source.finish(job[1], frames)
+
+
+def _read(job: tuple[Source, Video, list[int]]) -> Frames:
+    source, video, indices = job
+    return source.read(video, indices)
+
+
+def _whole(job: tuple[Source, Video]) -> Frames | DecodeError:
+    source, video = job
+    try:
+        return source.finish(video, source.read(video, range(video.frames)))
+    except DecodeError as error:
+        return error

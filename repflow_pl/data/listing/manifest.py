@@ -1,0 +1,202 @@
+"""What was found in every file of a data set: a CSV in the cache, one line a file.
+
+`verify` and the first training decode the files and write it, and every later opening reads it.
+An interrupted pass has saved what it found, and the next one goes on from there.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field, fields, replace
+from pathlib import Path
+from typing import get_args
+
+from repflow_pl.data.decoding.decode import Access, DecodeError, Decoder, chosen_decoder, probe
+from repflow_pl.data.decoding.isolated import TIMEOUT, Lost, isolated_map
+from repflow_pl.data.parallel import console
+from repflow_pl.files import atomic_write
+
+SAVE_EVERY = 60.0
+"""Seconds between savings of an unfinished manifest: what a killed process loses at most."""
+MISSING = "missing"
+"""The error of a file that a list names and the disk does not have."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a manifest: a file as it was when it was last decoded."""
+
+    path: str
+    """Relative to the root, with forward slashes."""
+    label: str
+    """Name of the class."""
+    bytes: int
+    mtime_ns: int
+    frames: int = 0
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+    access: Access = "read"
+    """How its frames may be reached."""
+    decoder: str = ""
+    """That was chosen then. decord reads no file that it was not tried on."""
+    error: str = field(default="")
+    """Why it cannot be used, in one line; empty for a sound file."""
+
+
+def examine(
+    name: str,
+    root: Path,
+    files: Sequence[tuple[str, str]],
+    manifest: Path,
+    workers: int | None,
+    timeout: float = TIMEOUT,
+) -> dict[str, Finding]:
+    """What is in every one of `files` (path, class), by path.
+
+    A file that has not changed since the manifest was written is not decoded again, unless the
+    other decoder found it broken, or decord is chosen now and was not then. A file at which the
+    decoder dies, or that it is not through with in `timeout` seconds, is named like any other
+    that cannot be decoded.
+    """
+    known = read_manifest(manifest)
+    decoder = chosen_decoder()
+    findings, todo = _compare(root, files, known, decoder)
+    if not todo and findings == known:
+        return findings
+    saved = time.monotonic()
+    try:
+        for job, found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
+            path = job[1]
+            if isinstance(found, Lost):
+                found = replace(_look(*job, decoder), error=f"the decoder was lost: {found}")
+            findings[path] = found
+            if time.monotonic() - saved > SAVE_EVERY:
+                write_manifest(manifest, findings)
+                saved = time.monotonic()
+    finally:  # an interrupted pass goes on where it was
+        write_manifest(manifest, findings)
+    return findings
+
+
+def known_findings(
+    root: Path, files: Sequence[tuple[str, str]], manifest: Path
+) -> dict[str, Finding] | None:
+    """What `examine` would return, if it had nothing to decode; None if it had."""
+    findings, todo = _compare(root, files, read_manifest(manifest), chosen_decoder())
+    return None if todo else findings
+
+
+def decode(job: tuple[Path, str, str]) -> Finding:
+    """Decode one file (root, path, class) from end to end."""
+    root, path, label = job
+    now = _look(root, path, label, chosen_decoder())
+    try:
+        found = probe(root / path)
+    except (DecodeError, OSError) as error:
+        reason = str(error).removeprefix(f"{root / path}: ")
+        return replace(now, error=" ".join(reason.split()))
+    return replace(
+        now,
+        frames=found.frames,
+        fps=found.fps,
+        width=found.width,
+        height=found.height,
+        access=found.access,
+    )
+
+
+def read_manifest(manifest: Path) -> dict[str, Finding]:
+    """The findings by path; a manifest that is damaged or in another shape is as good as none."""
+    if not manifest.is_file():
+        return {}
+    try:
+        text = manifest.read_bytes().decode()
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        if header != [column.name for column in fields(Finding)]:
+            return {}
+        if not text.endswith("\n"):  # what is cut off may look like a whole line
+            raise ValueError("cut off")
+        return {row[0]: _finding(*row) for row in rows}
+    except (ValueError, TypeError, csv.Error):
+        console.print(f"{manifest} is damaged: it is made again.", markup=False)
+        return {}
+
+
+def _finding(
+    path: str,
+    label: str,
+    size: str,
+    mtime: str,
+    frames: str,
+    fps: str,
+    width: str,
+    height: str,
+    access: str,
+    decoder: str,
+    error: str,
+) -> Finding:
+    if access not in get_args(Access):
+        raise ValueError(f"no access {access!r}")
+    return Finding(
+        path,
+        label,
+        int(size),
+        int(mtime),
+        int(frames),
+        float(fps),
+        int(width),
+        int(height),
+        access,  # type: ignore[arg-type]
+        decoder,
+        error,
+    )
+
+
+def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
+    """One line a file, by path; whole or not at all."""
+    with atomic_write(manifest) as stream:
+        writer = csv.writer(stream)  # quotes what is in its end of line: names with "\r" or "\n"
+        writer.writerow(column.name for column in fields(Finding))
+        writer.writerows(astuple(findings[path]) for path in sorted(findings))
+
+
+def digest(lines: Sequence[str]) -> str:
+    """12 hexadecimal digits that stand for a set of lines, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
+
+
+def _compare(
+    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding], decoder: Decoder
+) -> tuple[dict[str, Finding], list[tuple[Path, str, str]]]:
+    """What is known of the files, and those (root, path, class) that have to be decoded."""
+    findings: dict[str, Finding] = {}
+    todo = []
+    for path, label in files:
+        now = _look(root, path, label, decoder)
+        before = known.get(path)
+        if now.error:
+            findings[path] = now
+        elif before is not None and _unchanged(before, now):
+            findings[path] = before
+        else:
+            todo.append((root, path, label))
+    return findings, todo
+
+
+def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
+    try:
+        status = (root / path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return Finding(path, label, 0, 0, error=MISSING)
+    return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
+
+
+def _unchanged(before: Finding, now: Finding) -> bool:
+    if before.decoder != now.decoder and (before.error or now.decoder == "decord"):
+        return False
+    return (before.label, before.bytes, before.mtime_ns) == (now.label, now.bytes, now.mtime_ns)

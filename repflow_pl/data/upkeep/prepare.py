@@ -1,0 +1,219 @@
+"""A data set as it was fetched -> one that trains fast: unpacked, made small, with its flow.
+
+Every file is written beside its place and renamed, so that what has its final name is whole, and a
+call that was interrupted goes on with what is not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.decoding.isolated import Lost, isolated_map
+from repflow_pl.data.fields.flow_files import (
+    VIDEO_TIMEOUT,
+    flow_file,
+    is_current,
+    make_fields,
+    settings_here,
+)
+from repflow_pl.data.index import MIRROR_MARKER, candidates_of
+from repflow_pl.data.upkeep.reencode import Encoding, reencode
+from repflow_pl.data.upkeep.unpack import archives, unpack_all
+from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write, check_name, check_writable, is_fresh
+
+UNPACKED = ".unpacked"
+STAMP = "prepared.json"
+LISTS = ("*.txt", "*.csv", "*.json", MIRROR_MARKER)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `prepare` does."""
+
+    short_side: int | None = None
+    """Re-encode to this short side, in pixels; None keeps the files."""
+    fps: float | None = None
+    """Re-encode to this frame rate; None keeps the videos' own."""
+    flow: bool = False
+    """Compute TV-L1 fields."""
+    stride: int = 1
+    """Frames from the first to the second of a field's pair: the clips' stride."""
+
+    def __post_init__(self) -> None:
+        """Errors: UserError for a size, rate or stride that is none, and a rate without a size."""
+        for option, value, least in (
+            ("--short-side", self.short_side, 2),
+            ("--fps", self.fps, 1e-3),
+            ("--flow-stride", self.stride, 1),
+        ):
+            if value is not None and not value >= least:
+                raise UserError(f"{option} {value} is too small: it must be {least} or more.")
+        if self.short_side is None and self.fps is not None:
+            raise UserError("--fps needs --short-side, as it means to re-encode.")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A video that was left out, and why, in one line."""
+
+    path: str
+    reason: str
+
+
+def prepare(
+    name: str, root: Path, out: Path, options: Options, workers: int | None = None
+) -> tuple[int, list[Failed]]:
+    """Prepare a data set; returns how many videos it has now and which were left out.
+
+    Errors: UserError for what `unpack_all` refuses, a root without videos, two videos that would
+    become one, and an `out` that was prepared in another way or cannot take what is made.
+    """
+    root, out = root.expanduser().absolute(), out.expanduser().absolute()
+    if not root.is_dir():
+        raise UserError(f"{name}: there is no folder {root}; check the path.")
+    packed = bool(archives(root))
+    if not packed and options.short_side is not None and (out == root or root in out.parents):
+        raise UserError(
+            f"{name}: {out} lies in {root}, and what is made there would be taken for what it is "
+            "made of; choose a folder beside it."
+        )
+    if not packed and options.short_side is None:
+        if not options.flow:
+            raise UserError(
+                f"{name}: there is nothing to do: {root} has no archives; say --short-side or "
+                "--flow."
+            )
+        if out != root:
+            raise UserError(
+                f"{name}: the flow of videos is kept beside them; give {root} as OUT as well, or "
+                "say --short-side to re-encode them to another folder."
+            )
+    check_name(str(root))
+    check_name(str(out))
+    check_writable(out)
+    _stamp(out / STAMP, name, options)
+    source = root
+    if packed:
+        source = out / UNPACKED if options.short_side else out
+        unpack_all(root, source)
+    for place in dict.fromkeys((root, source)):
+        if place != out:
+            _copy_lists(place, out)
+    paths = _paths(name, source)
+    failed: list[Failed] = []
+    if options.short_side is not None:
+        encoding = Encoding(options.short_side, options.fps)
+        places = encoded_paths(paths)
+        failed += _reencode_all(name, source, out, places, encoding, workers)
+        paths = [place for place in places if (out / place).is_file()]
+    if options.flow:
+        failed += _flow_all(name, out, paths, options.stride, workers)
+    return len(paths), failed
+
+
+def _stamp(path: Path, name: str, options: Options) -> None:
+    """Refuse to mix two ways of re-encoding in one folder; what was done stands in a file."""
+    encoding = {"set": name, **asdict(options)}
+    for later in ("flow", "stride"):  # may be added to what is there
+        del encoding[later]
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged; remove it if {path.parent} was prepared in this same way, and "
+                "choose another folder if not."
+            ) from error
+        if before != encoding:
+            raise UserError(f"{path.parent} was prepared as {before}; choose another folder.")
+        return
+    with atomic_write(path) as stream:
+        json.dump(encoding, stream)
+        stream.write("\n")
+
+
+def _paths(name: str, root: Path) -> list[str]:
+    """The set's videos that are there."""
+    paths = sorted({candidate.path for candidate in candidates_of(name, root)})
+    there = [path for path in paths if (root / path).is_file()]
+    if not there:
+        raise UserError(f"{name}: there are no videos of its lists under {root}; check the path.")
+    return there
+
+
+def encoded_paths(paths: Sequence[str]) -> dict[str, str]:
+    """What each re-encoded video is made of, by its path: all become mp4.
+
+    Errors: UserError where two videos would become one.
+    """
+    places: dict[str, str] = {}
+    for path in paths:
+        place = PurePosixPath(path).with_suffix(".mp4").as_posix()
+        if place in places:
+            raise UserError(
+                f"{places[place]} and {path} would both become {place}; rename or remove one."
+            )
+        places[place] = path
+    return places
+
+
+def _reencode_all(
+    name: str,
+    source: Path,
+    out: Path,
+    places: Mapping[str, str],
+    encoding: Encoding,
+    workers: int | None,
+) -> list[Failed]:
+    jobs = [
+        (source, path, out / place, encoding)
+        for place, path in places.items()
+        if not is_fresh(out / place, source / path)
+    ]
+    found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, VIDEO_TIMEOUT)
+    return list(_failures(found))
+
+
+def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
+    source, path, target, encoding = job
+    try:
+        reencode(source / path, target, encoding)
+    except (DecodeError, OSError, ValueError) as error:
+        return " ".join(str(error).removeprefix(f"{source / path}: ").split()) or "cannot be read"
+    return ""
+
+
+def _flow_all(
+    name: str, root: Path, paths: Sequence[str], stride: int, workers: int | None
+) -> list[Failed]:
+    settings = settings_here(stride)
+    jobs = [
+        (root / path, flow_file(root, path, stride), stride)
+        for path in paths
+        if not is_current(flow_file(root, path, stride), root / path, settings)
+    ]
+    found = isolated_map(make_fields, jobs, f"TV-L1 of {name}", workers, VIDEO_TIMEOUT)
+    named = ((job[0].relative_to(root).as_posix(), reason) for job, reason in found)
+    return [Failed(path, str(reason)) for path, reason in named if reason]
+
+
+def _failures(found: Iterator[tuple[tuple, str | Lost]]) -> Iterator[Failed]:
+    for job, reason in found:
+        if isinstance(reason, Lost) or reason:
+            yield Failed(job[1], str(reason))
+
+
+def _copy_lists(source: Path, out: Path) -> None:
+    """What lies beside the videos and says how they are used: `out` is a data set by itself."""
+    for path in (path for pattern in LISTS for path in source.rglob(pattern)):
+        if path.name == STAMP or not path.is_file() or out in path.parents:
+            continue
+        target, content = out / path.relative_to(source), path.read_bytes()
+        if not target.is_file() or target.read_bytes() != content:
+            with atomic_write(target, "wb") as stream:
+                stream.write(content)

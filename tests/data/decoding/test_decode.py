@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from repflow_pl.data.decoding.decode import DecodeError, probe, read_frames
+
+from ..conftest import write_video
+
+CODECS = [("libx264", "mp4"), ("libx264", "mkv"), ("libx264", "mov"), ("mpeg4", "avi")]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CODECS)
+def test_same_frames_as_pyav(tmp_path: Path, codec: str, suffix: str) -> None:
+    path = write_video(tmp_path / f"a.{suffix}", frames=30, codec=codec)
+    with av.open(str(path)) as container:
+        expected = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    frames = read_frames(path, range(30))
+    assert frames.dtype == np.uint8
+    # Two builds of FFmpeg may round colours differently by a step.
+    assert np.abs(frames.astype(int) - expected).max() <= 2
+    found = probe(path)
+    assert (found.frames, found.height, found.width, found.fps) == (30, 48, 64, 10.0)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), CODECS)
+def test_an_index_is_a_frame_however_it_is_asked_for(
+    tmp_path: Path, codec: str, suffix: str
+) -> None:
+    path = write_video(tmp_path / f"a.{suffix}", frames=30, codec=codec)
+    everything = read_frames(path, range(30))
+    for indices in ([29], [7], [20, 3, 3, 11], range(5, 25, 4)):
+        np.testing.assert_array_equal(read_frames(path, indices), everything[list(indices)])
+
+
+def test_a_frame_beyond_the_end_is_refused(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=5)
+    with pytest.raises(DecodeError, match=r"a\.mp4: no frame 5"):
+        read_frames(path, [0, 5])
+
+
+def broken_files(folder: Path) -> dict[str, Path]:
+    """One file for each way in which files break."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = write_video(folder / "whole.mp4", frames=40).read_bytes()
+    matroska = write_video(folder / "whole.mkv", frames=40, size=(128, 128)).read_bytes()
+    avi = write_video(folder / "whole.avi", frames=40, codec="mpeg4").read_bytes()
+    noise = np.random.default_rng(0).bytes(len(whole) // 4)
+    at = len(whole) // 3
+    contents = {
+        "empty.mp4": b"",
+        "text.mp4": b"this is no video\n",
+        "cut.mp4": whole[: len(whole) // 2],
+        "cut.mkv": matroska[: len(matroska) // 2],
+        "cut.avi": avi[: len(avi) // 2],
+        "noise.mp4": whole[:at] + noise + whole[at + len(noise) :],
+    }
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in contents}
+
+
+def test_broken_files_are_named(tmp_path: Path) -> None:
+    for name, path in broken_files(tmp_path).items():
+        with pytest.raises(DecodeError, match=name) as error:
+            probe(path)
+        assert "\n" not in str(error.value)

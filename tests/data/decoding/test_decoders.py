@@ -1,0 +1,231 @@
+"""Two decoders, one truth: the same index is the same frame, however it is reached."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from repflow_pl.data.decoding import decode
+from repflow_pl.data.decoding.decode import DecodeError, Decoder, Probe, probe, read_frames
+from repflow_pl.errors import UserError
+
+from .. import odd_videos
+from ..conftest import one_sentence, write_video
+
+DECODERS = get_args(Decoder)
+
+KINDS = {
+    "plain.mp4": {},
+    "b_frames.mp4": {"b_frames": 3},
+    "open_gop.mp4": {"b_frames": 3, "open_gop": True},
+    "open_gop.mkv": {"b_frames": 3, "open_gop": True},
+    "variable.mp4": {"variable": True, "b_frames": 2},
+    "variable.mkv": {"variable": True},
+    "b_frames.avi": {"b_frames": 2, "codec": "mpeg4"},
+}
+ACCESS = {"open_gop.mp4": "read", "open_gop.mkv": "read", "b_frames.avi": "read"}
+
+
+def agree(path: Path, found: Probe, clips: int = 8) -> np.ndarray:
+    """Check that both decoders give the same frames in every way of asking; returns them all."""
+    every = read_frames(path, range(found.frames), decoder="decord")
+    rng = random.Random(0)
+    asked = [range(found.frames), [found.frames - 1], [0]]
+    asked += [sorted(rng.choices(range(found.frames), k=4)) for _ in range(clips)]
+    for indices in asked:
+        for decoder in DECODERS:
+            for access in {"read", found.access}:
+                frames = read_frames(path, indices, access, decoder)
+                np.testing.assert_array_equal(frames, every[list(indices)])
+    return every
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_videos(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")  # what it was tried on, PyAV reads as well
+    path = odd_videos.write(tmp_path / kind, **KINDS[kind])
+    found = probe(path)
+    assert (found.frames, found.height, found.width) == (90, 48, 64)
+    assert found.fps == pytest.approx(18.0 if "variable" in kind else 30.0, rel=0.02)
+    assert found.access == ACCESS.get(kind, "seek")
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == list(range(90))
+
+
+@pytest.mark.parametrize("name", ["sound_longer.mkv", "program_stream.mpg"])
+def test_containers_whose_length_is_not_the_pictures(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole: 40 frames, with silent sound that goes on to 5 s; and in a program stream."""
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = Path(__file__).parents[1] / "cases" / name
+    found = probe(path)
+    assert (found.frames, found.fps, found.height, found.width) == (40, 25, 48, 64)
+    assert len(agree(path, found)) == 40
+
+
+LEFT_OUT = {
+    "in the middle": range(40, 50),
+    "here and there": [5, 6, 31, 58, 59, 60, 88],
+    "at the end": range(80, 90),
+}
+
+
+@pytest.mark.parametrize("places", LEFT_OUT.values(), ids=LEFT_OUT)
+@pytest.mark.parametrize("kind", [{"codec": "mjpeg"}, {"codec": "mpeg4", "gap": 1}])
+def test_a_dropped_frame_shows_the_one_before_it(
+    kind: dict, places: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = odd_videos.drop(odd_videos.write(tmp_path / "gaps.avi", **kind), places)
+    found = probe(path)
+    assert (found.frames, found.fps, found.access) == (90, 30, "read")
+    shown = [max(k for k in range(place + 1) if k not in places) for place in range(90)]
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == shown
+    for decoder in DECODERS:
+        with pytest.raises(DecodeError, match="no frame 90"):
+            read_frames(path, [90], decoder=decoder)
+
+
+def test_before_the_first_picture_that_is_shown(tmp_path: Path) -> None:
+    path = odd_videos.write(tmp_path / "late.avi", frames=20, codec="mjpeg")
+    found = probe(odd_videos.drop(path, range(3)))
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == [
+        *(3, 3, 3),
+        *range(3, 20),
+    ]
+
+
+def test_a_film_with_dropped_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    path = Path(__file__).parents[1] / "cases" / "dropped_frames.avi"
+    found = probe(path)
+    assert (found.frames, found.fps, found.height, found.width) == (40, 25, 48, 64)
+    frames = agree(path, found)
+    same = [place for place in range(1, 40) if (frames[place] == frames[place - 1]).all()]
+    assert same == [10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("share", [0.6, 0.8])
+def test_one_with_sound_that_was_cut_off_is_truncated(share: float, tmp_path: Path) -> None:
+    whole = (Path(__file__).parents[1] / "cases" / "sound_longer.mkv").read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(whole[: round(share * len(whole))])
+    with pytest.raises(DecodeError, match="truncated"):
+        probe(path)
+
+
+def test_rotation_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    upright = write_video(tmp_path / "upright.mp4", frames=20, size=(64, 96))
+    turned = odd_videos.rotate(Path(shutil.copy(upright, tmp_path / "turned.mp4")))
+    found = probe(turned)
+    assert (found.height, found.width) == (96, 64)
+    expected = np.rot90(read_frames(upright, range(20)), -1, axes=(1, 2))
+    np.testing.assert_array_equal(agree(turned, found), expected)
+
+
+def test_a_video_that_decord_lays_out_wrongly_is_refused(tmp_path: Path, monkeypatch) -> None:
+    narrow = odd_videos.rotate(odd_videos.write(tmp_path / "narrow.mp4", frames=20))
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    with pytest.raises(DecodeError, match="48 pixels wide; choose pyav"):
+        probe(narrow)
+    monkeypatch.setenv(decode.VARIABLE, "pyav")
+    assert (probe(narrow).height, probe(narrow).width) == (64, 48)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_truncated_files(tmp_path: Path, decoder: Decoder, monkeypatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, decoder)
+    whole = odd_videos.write(tmp_path / "whole.mkv").read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DecodeError, match=r"cut\.mkv: truncated"):
+        probe(path)
+    # What is left of it is the same for both.
+    frames = read_frames(path, range(20), decoder=decoder)
+    assert [odd_videos.number(frame) for frame in frames] == list(range(20))
+    with pytest.raises(DecodeError, match=r"whole\.mkv: no frame 90"):
+        read_frames(tmp_path / "whole.mkv", [3, 90])
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_real_files(shared_fixtures: Path, decoder: Decoder, monkeypatch) -> None:
+    monkeypatch.setenv(decode.VARIABLE, decoder)
+    sizes = {
+        "demo.mp4": (280, 256, 340),
+        "flipping_a_pancake.mkv": (310, 240, 426),
+        "part_0.mp4": (32, 256, 340),
+        "test.avi": (164, 240, 320),
+        "unordered.mov": (4, 50, 50),
+        "video_0.mov": (3, 320, 568),
+        "video_90.mov": (3, 568, 320),
+    }
+    for name, size in sizes.items():
+        found = probe(shared_fixtures / name)
+        assert (found.frames, found.height, found.width) == size
+        if decoder == "decord":
+            agree(shared_fixtures / name, found, clips=2)
+    with pytest.raises(DecodeError, match=r"corrupted\.mp4: Invalid data"):
+        probe(shared_fixtures / "corrupted.mp4")
+
+
+def test_the_choice_of_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(decode.VARIABLE, raising=False)
+    assert decode.chosen_decoder() == "pyav"
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    assert decode.chosen_decoder() == "decord"
+    monkeypatch.setenv(decode.VARIABLE, "ffmpeg")
+    with pytest.raises(UserError, match="unknown decoder 'ffmpeg'") as error:
+        read_frames(tmp_path / "a.mp4", [0])
+    one_sentence(error)
+
+
+def test_decord_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(decode.VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "decord", None)  # as if it were not installed
+    path = odd_videos.write(tmp_path / "a.mp4", frames=20)
+    assert probe(path).frames == 20
+    assert odd_videos.number(read_frames(path, [13])[0]) == 13
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    with pytest.raises(UserError, match="decord is not installed") as error:
+        read_frames(path, [0])
+    one_sentence(error)
+
+
+RESIDENT = """
+import sys
+from pathlib import Path
+from repflow_pl.data.decoding.decode import read_frames
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages
+
+for k in range(int(sys.argv[2])):
+    read_frames(Path(sys.argv[1]), [3, 5, 40], access="seek")
+    if k == int(sys.argv[2]) // 10:
+        first = resident()
+print(first, resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("opens", [400, pytest.param(5000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow(tmp_path: Path, decoder: Decoder, opens: int) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=48, size=(96, 128))
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT, str(path), str(opens)],
+        env={**os.environ, decode.VARIABLE: decoder},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, last = map(int, done.stdout.split())
+    assert last <= 1.1 * first

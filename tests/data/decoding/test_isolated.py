@@ -1,0 +1,208 @@
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.decoding.isolated import IsolatedProcess, Lost, isolated_map
+from repflow_pl.data.frames.cache import DecodedFrames
+from repflow_pl.data.frames.reader import Frames, Read, Reader
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.listing.manifest import examine, read_manifest
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
+
+from ..awkward import AwkwardFrames, awkward, obey, open_and_decode
+from ..conftest import one_sentence, write_video
+
+
+def test_calls_hang_and_die_alone() -> None:
+    process = IsolatedProcess(timeout=3.0)
+    assert process.call(awkward, 4) == 8
+    began = time.monotonic()
+    with pytest.raises(Lost, match="no answer in 3 seconds"):
+        process.call(awkward, 13)
+    assert time.monotonic() - began < 20
+    assert process.call(awkward, 5) == 10
+    with pytest.raises(Lost, match="SIGSEGV"):
+        process.call(awkward, 14)
+    with pytest.raises(ValueError, match="an odd number"):
+        process.call(awkward, 15)
+    assert process.call(awkward, 6) == 12
+    running = process._process
+    process.stop()
+    assert running is not None and running.poll() is not None
+
+
+def test_a_map_names_what_it_lost() -> None:
+    numbers = [*range(20)]
+    numbers.remove(15)
+    found = list(isolated_map(awkward, numbers, "Working", 2, timeout=4.0))
+    assert [number for number, _ in found] == numbers
+    lost = {number for number, result in found if isinstance(result, Lost)}
+    assert lost == {13, 14}
+    assert all(result == 2 * n for n, result in found if n not in lost)
+    with pytest.raises(ValueError, match="an odd number"):
+        list(isolated_map(awkward, [1, 15, 2], "Working", 2))
+    assert list(isolated_map(awkward, [], "Working")) == []
+    assert list(isolated_map(awkward, [3], "Working", 0)) == [(3, 6)]
+
+
+def hanging_pipe(path: Path) -> Path:
+    """A file whose reader waits for ever, as a stuck network disk makes it."""
+    os.mkfifo(path)
+    return path
+
+
+def test_a_file_that_hangs_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    for name in ("a.mp4", "c.mp4"):
+        write_video(tmp_path / name, frames=6)
+    hanging_pipe(tmp_path / "b.mp4")
+    # A pipe has no size, which alone would call it empty.
+    files = [(name, "run") for name in ("a.mp4", "b.mp4", "c.mp4")]
+    found = {}
+    jobs = [(tmp_path, *file) for file in files]
+    for job, result in isolated_map(open_and_decode, jobs, "Checking", 1, timeout=8.0):
+        found[job[1]] = result
+    assert isinstance(found["b.mp4"], Lost)
+    assert found["a.mp4"].frames == found["c.mp4"].frames == 6
+    findings = examine("t", tmp_path, files, tmp_path / "m.csv", 1, timeout=8.0)
+    assert findings["b.mp4"].error and not findings["c.mp4"].error
+    assert read_manifest(tmp_path / "m.csv") == findings
+
+
+def set_of(tmp_path: Path) -> VideoSet:
+    for i in range(8):
+        part = "train" if i < 6 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", frames=12, seed=i)
+    return open_set("folder", tmp_path / "set", workers=0)
+
+
+class Failing(Reader):
+    """Loses some videos."""
+
+    def __init__(self, source: DecodedFrames, lost: set[str]) -> None:
+        super().__init__(source)
+        self.lost = lost
+
+    def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
+        for video, indices in reads:
+            lost = video.path in self.lost
+            yield Lost("no answer in 60 seconds") if lost else self.source.frames(video, indices)
+
+
+def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
+    opened = set_of(tmp_path)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    for training in (True, False):
+        dataset = ClipDataset(opened, "train", clip, training=training)
+        paths = [video.path for video in dataset.videos]
+        plain = dataset[2, 5]
+        dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), {paths[1]})
+        sample = dataset[1, 5]
+        assert f"{paths[1]}: this clip is left out, no answer" in capsys.readouterr().err
+        if training:
+            assert sample.index == 2 and torch.equal(sample.inputs[0], plain.inputs[0])
+        else:
+            assert sample.index == 1 and sample.inputs[0].shape == plain.inputs[0].shape
+            assert not sample.inputs[0].any()
+        assert sample.unread != training and not plain.unread
+        dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), set(paths))
+        with pytest.raises(UserError, match="could not be read") as error:
+            for _ in range(20):
+                dataset[0, 0]
+        one_sentence(error)
+
+
+def test_frames_of_another_process_are_the_decoded_ones(tmp_path: Path) -> None:
+    opened = set_of(tmp_path)
+    plain = DecodedFrames(opened.root, ClipSpec(size=48))
+    guarded = Reader(plain, timeout=60.0)
+    video = opened.videos[3]
+    expected = plain.frames(video, [1, 5, 5])
+    np.testing.assert_array_equal(guarded.frames(video, [1, 5, 5]), expected)
+    (opened.root / video.path).unlink()
+    hanging_pipe(opened.root / video.path)
+    guarded.process.timeout = 5.0
+    with pytest.raises(Lost, match="no answer"):
+        guarded.frames(video, [0])
+    np.testing.assert_array_equal(
+        guarded.frames(opened.videos[2], [2]), plain.frames(opened.videos[2], [2])
+    )
+
+
+ACTS = st.lists(st.sampled_from([*3 * ["answer"], "error", "death", "hang"]), max_size=5)
+
+
+@settings(max_examples=8, deadline=None)
+@given(outer=ACTS, inner=ACTS, taken=st.integers(0, 6), left=st.integers(0, 6))
+def test_every_answer_is_that_of_its_own_question(
+    outer: list[str], inner: list[str], taken: int, left: int
+) -> None:
+    """A stand-in for a lost clip is read by a second stream while the first has answers due."""
+
+    def check(how: str, number: int, answer: object) -> None:
+        if how == "answer":
+            assert answer == number
+        elif how == "error":
+            assert isinstance(answer, ValueError) and answer.args == (number,)
+        else:
+            assert isinstance(answer, Lost)
+            assert ("no answer in" in str(answer)) == (how == "hang")
+
+    process = IsolatedProcess(0.5)
+    first = process.stream(obey, list(zip(outer, range(6), strict=False)))
+    second = process.stream(obey, list(zip(inner, range(10, 16), strict=False)))
+    asked, beside = iter(enumerate(outer)), iter(enumerate(inner, 10))
+    for _, (number, how) in zip(range(taken), asked, strict=False):
+        check(how, number, next(first))
+    for _, (number, how) in zip(range(left), beside, strict=False):
+        check(how, number, next(second))
+    for number, how in asked:
+        check(how, number, next(first))
+    for number, how in beside:
+        check(how, number, next(second))
+    process.stop()
+
+
+def of_one_shade(path: Path, shade: int) -> None:
+    """A video whose pixels say which video of its part it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height = stream.width = 48
+        stream.pix_fmt = "yuv420p"
+        for _ in range(4):
+            frame = np.full((48, 48, 3), shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_the_pixels_of_a_label_are_its_own(tmp_path: Path) -> None:
+    """Whatever the videos beside it do to the decoding process."""
+    acts = ["answer", "error", "answer", "hang", "answer", "death", "error", "answer"]
+    for part in ("train", "test"):
+        for k, how in enumerate(acts):
+            place = tmp_path / "set" / part / f"class{k // 2}" / f"{k % 2}-{how}.mp4"
+            of_one_shade(place, 20 + 25 * k)
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    clip = ClipSpec(frames=2, size=48, crop=(48, 48), views=2)
+    for training, part in ((True, "train"), (False, "test")):
+        dataset = ClipDataset(opened, part, clip, training=training)
+        dataset.readers["rgb"] = Reader(AwkwardFrames(opened.root, clip), timeout=1.5)
+        batch = dataset.__getitems__([(k, 0) for k in range(len(acts))])
+        assert batch.label.tolist() == [index // 2 for index in batch.index.tolist()]
+        shades = batch.inputs[0].float().mean((1, 2, 3, 4, 5))
+        expected = torch.where(batch.unread, 0, 20 + 25 * batch.index)
+        assert (shades - expected).abs().max() < 6
+        if training:  # the next one that can be read stands in
+            assert batch.index.tolist() == [0, 2, 2, 4, 4, 7, 7, 7] and not batch.unread.any()
+        else:
+            assert batch.unread.tolist() == [how != "answer" for how in acts]

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import repflow_pl.data.fields.tvl1 as tvl1_module
+from repflow_pl.data.fields.tvl1 import (
+    BOUND,
+    STEP,
+    ZERO,
+    TVL1Options,
+    time_tvl1,
+    to_bytes,
+    to_pixels,
+    tvl1,
+)
+from repflow_pl.data.fields.tvl1_fields import open_fields
+from repflow_pl.data.frames.cache import open_frames
+from repflow_pl.data.index import VideoSet
+from repflow_pl.specs import ClipSpec
+
+FAST = TVL1Options(outer=1, inner=3)
+
+
+def picture(dx: int, dy: int) -> np.ndarray:
+    """A smooth texture whose content is moved right by dx and down by dy, [64, 64, 3]."""
+    y, x = np.mgrid[0:64, 0:64]
+    angle = 2 * np.pi / 64
+    value = np.cos(angle * 5 * (x - dx) + 1) + np.cos(angle * 4 * (y - dy) + 2)
+    value += np.cos(angle * (3 * (x - dx) + 4 * (y - dy)))
+    return np.repeat((128 + 40 * value).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(2, 0), (-2, 0), (0, 2), (0, -2), (3, -1)])
+def test_direction_axis_and_size(dx: int, dy: int) -> None:
+    field = tvl1(picture(0, 0), picture(dx, dy))
+    assert field.shape == (64, 64, 2) and field.dtype == np.float32
+    inner = field[8:-8, 8:-8].reshape(-1, 2)
+    np.testing.assert_allclose(np.median(inner, axis=0), (dx, dy), atol=0.15)
+
+
+def test_eight_bits() -> None:
+    field = np.linspace(-BOUND, BOUND, 9999, dtype=np.float32)
+    assert np.abs(to_pixels(to_bytes(field)) - field).max() <= STEP / 2 + 1e-6
+    assert to_bytes(np.zeros(1)) == ZERO and to_pixels(to_bytes(np.zeros(1))) == 0.0
+    assert to_pixels(to_bytes(np.array([99.0, -99.0]))).tolist() == [BOUND, -BOUND]
+    every = np.arange(1, 256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_bytes(to_pixels(every)), every)
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_kept_fields_are_those_between_the_frames(shapes: VideoSet, stride: int) -> None:
+    clip = ClipSpec(stride=stride, size=32)
+    fields = open_fields(shapes, clip, FAST, workers=0)
+    frames = open_frames(shapes, clip, workers=0)
+    video = shapes.videos[7]
+    last = video.frames - 1
+    for i in (0, 4, last - 1):
+        pair = frames.frames(video, [i, min(i + stride, last)])
+        expected = to_bytes(tvl1(pair[0], pair[1], FAST))
+        np.testing.assert_array_equal(fields.frames(video, [i])[0], expected)
+    assert (fields.frames(video, [last]) == ZERO).all()
+
+
+def test_fields_are_computed_once(shapes: VideoSet, cache: Path) -> None:
+    clip = ClipSpec()
+    open_fields(shapes, clip, FAST, workers=2)
+    (file,) = (cache / "tvl1").iterdir()
+    written = file.stat().st_mtime_ns
+    open_fields(shapes, clip, FAST, workers=0)
+    assert file.stat().st_mtime_ns == written
+    open_fields(shapes, ClipSpec(stride=2), FAST, workers=0)
+    assert len(list((cache / "tvl1").iterdir())) == 2
+
+
+def test_fields_of_fields(shapes: VideoSet) -> None:
+    """Each component of the fields is a grey picture of its own."""
+    clip = ClipSpec(size=32)
+    once = open_fields(shapes, clip, FAST, workers=1)
+    twice = open_fields(shapes, clip, FAST, workers=1, twice=True)
+    video = shapes.videos[7]
+    first, second = once.frames(video, [2, 3])
+    (found,) = twice.frames(video, [2])
+    for component in (0, 1):
+        grey = [np.repeat(f[..., component, None], 3, axis=2) for f in (first, second)]
+        expected = to_bytes(tvl1(grey[0], grey[1], FAST))
+        np.testing.assert_array_equal(found[..., 2 * component : 2 * component + 2], expected)
+    assert (twice.frames(video, [video.frames - 2]) == ZERO).all()
+
+
+def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = np.stack([picture(t, 0) for t in range(4)])
+    solved: list[tuple[int, ...]] = []
+
+    def counted(first: np.ndarray, second: np.ndarray, options: TVL1Options | None) -> np.ndarray:
+        solved.append(first.shape)
+        return tvl1(first, second, options)
+
+    monkeypatch.setattr(tvl1_module, "tvl1", counted)
+    assert all(ms > 0 for ms in time_tvl1(frames, 3))
+    assert len(solved) == 3 * 3  # pairs of frames
+    solved.clear()
+    assert len(time_tvl1(frames, 2, twice=True)) == 2
+    assert len(solved) == 2 * (3 + 2 * 2)  # and of fields, twice two components

@@ -1,0 +1,254 @@
+"""Motion vectors against videos made with known motion, and a loop over pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.decoding.decode_pyav import open_video
+from repflow_pl.data.fields.eight_bit import ZERO, to_pixels
+from repflow_pl.data.fields.vector_fields import open_vectors, time_vectors, vector_fields
+from repflow_pl.data.fields.vectors import (
+    Picture,
+    is_reference,
+    motion_between,
+    read_pictures,
+    traced_back,
+    turned,
+)
+from repflow_pl.data.frames.cache import open_frames
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.errors import Lacking
+from repflow_pl.specs import ClipSpec
+from tests.data.conftest import one_sentence
+
+FRAMES = 20
+HEIGHT, WIDTH = 96, 128
+P_ONLY = {"bf": "0", "refs": "1", "g": "7"}
+"""As the videos of Wu et al.: I and P, each predicted from the frame before."""
+FILES = {
+    "defaults.mp4": ("libx264", {}),
+    "pyramid.mkv": ("libx264", {"bf": "3", "x264-params": "b-adapt=0:b-pyramid=normal"}),
+    "start codes.h264": ("libx264", {"bf": "2"}),
+    "p.mp4": ("libx264", P_ONLY),
+    "p.avi": ("mpeg4", {"b:v": "4000000"}),
+}
+STEPS = [(2, 0), (-2, 0), (0, 4), (4, -2)]
+"""(x, y), pixels a frame; even, as chroma has half of them, and whole in each reference."""
+
+
+def texture(seed: int = 0) -> np.ndarray:
+    """Blurred noise that goes on at the other side, [HEIGHT, WIDTH, 3]."""
+    noise = np.random.default_rng(seed).random((HEIGHT, WIDTH, 3))
+    for axis in (0, 1):
+        noise = sum(np.roll(noise, k, axis) for k in range(-2, 3))
+    low, high = noise.min(), noise.max()
+    return (255 * (noise - low) / (high - low)).astype(np.uint8)
+
+
+def write(
+    path: Path,
+    steps: list[tuple[int, int]],
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A texture that moves by each of `steps` in turn, from frame to frame."""
+    places = np.cumsum([(0, 0), *steps], axis=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=12, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        for x, y in places.tolist():
+            frame = np.ascontiguousarray(np.roll(texture(), (y, x), (0, 1)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def inner(motion: np.ndarray) -> np.ndarray:
+    """The vectors that do not come in from beyond an edge, [n, 2]."""
+    return motion[24:-24, 24:-24].reshape(-1, 2)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("stride", [1, 3])
+def test_vectors_are_the_known_motion(
+    name: str, step: tuple[int, int], stride: int, tmp_path: Path
+) -> None:
+    codec, options = FILES[name]
+    path = write(tmp_path / name, [step] * (FRAMES - 1), codec, options)
+    shown = read_pictures(path)
+    assert len(shown) == FRAMES
+    close = []
+    for i, motion in enumerate(motion_between(shown, range(FRAMES), stride)):
+        assert motion.shape == (HEIGHT, WIDTH, 2) and motion.dtype == np.float32
+        moved = (min(i + stride, FRAMES - 1) - i) * np.array(step)
+        assert np.abs(np.median(inner(motion), 0) - moved).max() <= 0.25
+        close.append((np.abs(inner(motion) - moved).max(1) < 0.5).mean())
+    assert np.mean(close) > 0.9
+
+
+def test_these_files_hold_what_they_are_for(tmp_path: Path) -> None:
+    """B-pictures that others are predicted from and others, and I-frames amid P-frames."""
+    kinds = {}
+    for name in ("pyramid.mkv", "p.mp4"):
+        path = write(tmp_path / name, [(2, 0)] * (FRAMES - 1), *FILES[name])
+        shown = read_pictures(path)
+        order = [picture.decoded for picture in shown]
+        early = [p for k, p in enumerate(shown) if p.decoded > min(order[k:])]
+        kinds[name] = (
+            sum(picture.vectors is None for picture in shown),
+            {picture.reference for picture in early},
+        )
+    assert kinds == {"pyramid.mkv": (1, {True, False}), "p.mp4": (3, set())}
+
+
+@pytest.mark.parametrize("name", ["defaults.mp4", "pyramid.mkv", "start codes.h264"])
+def test_references_are_the_pictures_that_the_decoder_cannot_skip(
+    name: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / name, [(2, 0)] * (FRAMES - 1), *FILES[name])
+    with open_video(path) as video:
+        video.stream.codec_context.skip_frame = "NONREF"
+        kept = sum(1 for _ in video.frames())
+    shown = read_pictures(path)
+    assert kept == sum(picture.reference for picture in shown) < FRAMES
+
+
+def test_a_unit_that_is_no_picture_tells_nothing() -> None:
+    assert is_reference(b"\0\0\1\x09\xf0\0\0\1\x41\x9a", None), "access unit, then a P slice"
+    assert not is_reference(b"\0\0\1\x06\x05\0\0\0\1\x01\x9a", None), "SEI, then one of no use"
+    lengths = bytes([1, 66, 0, 30, 0xFF])  # of 4 bytes each
+    assert not is_reference(b"\0\0\0\2\x06\x05\0\0\0\2\x01\x9a", lengths)
+
+
+def test_an_i_frame_moves_as_the_frame_before(tmp_path: Path) -> None:
+    steps = [(2, 0), (2, 0), (0, 2), (0, 2), (0, 2), (-2, 0), (4, 0), (2, 0)]
+    shown = read_pictures(write(tmp_path / "p.mp4", steps, options=P_ONLY))
+    assert [k for k, picture in enumerate(shown) if picture.vectors is None] == [0, 7]
+    fields = list(motion_between(shown, range(8), 1))
+    assert np.median(inner(fields[5]), 0).tolist() == [-2, 0]
+    np.testing.assert_array_equal(fields[6], fields[5])  # to the I-frame
+    assert np.median(inner(fields[7]), 0).tolist() == [2, 0]
+
+
+def test_traced_back_is_equation_1_pixel_by_pixel() -> None:
+    rng = np.random.default_rng(0)
+    steps = [rng.uniform(-3, 3, (6, 7, 2)).astype(np.float32) for _ in range(3)]
+    found = traced_back(steps)
+    for row in range(6):
+        for column in range(7):
+            x, y = float(column), float(row)
+            for step in (steps[2], steps[1], steps[0]):
+                at = (min(max(round(y), 0), 5), min(max(round(x), 0), 6))
+                x, y = x - float(step[at][0]), y - float(step[at][1])
+            np.testing.assert_allclose(found[row, column], (column - x, row - y), atol=1e-5)
+
+
+def picture(decoded: int, reference: bool, *vectors: tuple[int, ...]) -> Picture:
+    """16 x 24 pixels (height x width); vectors as of `Vectors`."""
+    return Picture(decoded, reference, 16, 24, 0, np.array(vectors) if vectors else None)
+
+
+def test_vectors_count_by_the_time_to_what_they_lead_to() -> None:
+    """I B B P as displayed; the first B is predicted from both ends, the second from the first."""
+    shown = [
+        picture(0, True),
+        # 8 x 8 at the left top: 1.5 pixels back to I, 3 ahead to P; beside it ahead alone
+        picture(
+            2,
+            True,
+            (-1, 8, 8, 4, 4, -6, 0, 4),
+            (1, 8, 8, 4, 4, 12, 0, 4),
+            (1, 8, 8, 12, 4, 0, 8, 4),
+        ),
+        picture(3, False, (-1, 16, 16, 8, 8, 0, -4, 4)),
+        picture(1, True, (-1, 16, 16, 8, 8, -24, 0, 4), (-1, 16, 16, 24, 8, -12, 12, 4)),
+    ]
+    first, second, third = motion_between(shown, [0, 1, 2], 1)
+    assert first[3, 3].tolist() == [1.5, 0] and first[3, 12].tolist() == [0, 1]
+    assert first[12, 3].tolist() == [0, 0] == first[3, 20].tolist()
+    assert second[9, 9].tolist() == [0, 1] and not second[:, 16:].any()
+    assert third[0, 0].tolist() == [2, 0] and third[15, 23].tolist() == [1, -1]
+
+
+def test_a_frame_that_is_shown_on_does_not_move() -> None:
+    first, second = picture(0, True), picture(1, True, (-1, 16, 16, 8, 8, -8, 0, 4))
+    held, moved = motion_between([first, first, second], [0, 1], 1)
+    assert not held.any() and moved[0, 0].tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_motion_of_turned_pictures(turns: int) -> None:
+    """A point's places before and after, in pictures that are turned as numpy turns them."""
+    before, after, motion = np.zeros((5, 7)), np.zeros((5, 7)), np.zeros((5, 7, 2), np.float32)
+    before[1, 2], after[4, 3], motion[4, 3] = 1, 1, (1, 3)
+    ends = [np.argwhere(np.rot90(frame, turns))[0] for frame in (before, after)]
+    (y, x), found = ends[1], turned(motion, turns)
+    assert found[y, x].tolist() == (ends[1] - ends[0])[::-1].tolist()
+
+
+def folder(root: Path, **options: str) -> VideoSet:
+    """Two classes of two videos each way, in the parts that training needs."""
+    for part in ("train", "test"):
+        for label, step in (("left", (-4, 0)), ("down", (0, 4))):
+            write(root / part / label / "0.mp4", [step] * (FRAMES - 1), options=options)
+    return open_set("folder", root, workers=0)
+
+
+def test_fields_are_those_of_the_prepared_frames(tmp_path: Path) -> None:
+    """Cropped, half as wide and a quarter as high: things move half and a quarter as far."""
+    videos = folder(tmp_path)
+    clip = ClipSpec(source_crop=(64, 96), size=(16, 48), crop=(16, 48))
+    reader, frames = open_vectors(videos, clip, workers=0), open_frames(videos, clip, workers=0)
+    for video in videos.part("test"):
+        fields = reader.frames(video, range(FRAMES))
+        assert fields.shape == (*frames.frames(video, range(FRAMES)).shape[:3], 2)
+        expected = (-2, 0) if "left" in video.path else (0, 1)
+        assert np.median(to_pixels(fields[:-1, 4:-4, 8:-8]).reshape(-1, 2), 0).tolist() == list(
+            expected
+        )
+        assert (fields[-1] == ZERO).all(), "the last frame goes nowhere"
+
+
+def test_they_are_made_once_for_each_stride(tmp_path: Path, cache: Path) -> None:
+    videos = folder(tmp_path)
+    clip = ClipSpec(frames=4, stride=2, size=32, crop=(32, 32))
+    sample = ClipDataset(videos, "train", clip, ("rgb", "vectors"))[0]
+    assert [tuple(s.shape) for s in sample.inputs] == [(2, 3, 4, 32, 32), (2, 2, 3, 32, 32)]
+    (file,) = (cache / "vectors").iterdir()
+    written = file.stat().st_mtime_ns
+    open_vectors(videos, clip, workers=0)
+    assert file.stat().st_mtime_ns == written
+    once = open_vectors(videos, ClipSpec(size=32), workers=0)
+    fresh = open_vectors(videos, ClipSpec(size=32), workers=0, kept=False)
+    assert len(list((cache / "vectors").iterdir())) == 2
+    video = videos.part("train")[0]
+    twice = open_vectors(videos, clip, workers=0)
+    fields = [to_pixels(reader.frames(video, [6])[0, 8:-8, 8:-8]) for reader in (once, twice)]
+    moved = [np.median(field, (0, 1)) for field in fields]
+    np.testing.assert_allclose(moved[1], 2 * moved[0], atol=0.2)
+    np.testing.assert_array_equal(fresh.frames(video, [6, 2]), once.frames(video, [6, 2]))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_without_vectors_is_refused_by_name(tmp_path: Path, workers: int) -> None:
+    videos = folder(tmp_path / "videos", g="1")
+    with pytest.raises(Lacking, match=r"\.mp4 holds no motion vectors: its frames") as error:
+        open_vectors(videos, ClipSpec(), workers=workers)
+    one_sentence(error)
+    with pytest.raises(Lacking, match=r"all\.avi holds no motion vectors"):
+        read_pictures(write(tmp_path / "all.avi", [(2, 0)] * 3, "mjpeg", {"strict": "-1"}))
+
+
+def test_timing(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.mp4", [(2, 0)] * (FRAMES - 1))
+    clip = ClipSpec()
+    assert vector_fields(read_pictures(path), range(3), clip).shape == (3, 64, 85, 2)
+    times = time_vectors(path, range(3), clip, repeats=4)
+    assert len(times) == 4 and all(ms > 0 for ms in times)

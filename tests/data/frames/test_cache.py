@@ -1,0 +1,183 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as transforms
+
+import repflow_pl.data.frames.reader as reader_module
+from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.frames.cache import (
+    DecodedFrames,
+    crop_source,
+    open_frames,
+    prepared_shape,
+    resize,
+    resized_shape,
+)
+from repflow_pl.data.frames.flat import FlatArrays
+from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
+from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec, DataStream, low_res
+
+from .. import layouts
+from ..conftest import one_sentence, write_video
+
+CLIPS = [
+    ClipSpec(),
+    ClipSpec(size=32),
+    ClipSpec(size=80),
+    ClipSpec(size=(20, 40)),
+    ClipSpec(source_crop=(48, 40), size=(24, 20)),
+]
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=str)
+def test_mapped_frames_are_the_decoded_ones(shapes: VideoSet, clip: ClipSpec) -> None:
+    mapped = open_frames(shapes, clip, workers=0)
+    decoded = open_frames(shapes, clip, bound=1000)
+    assert mapped.cache is not None and decoded.cache is None
+    for video in (shapes.videos[0], shapes.videos[-1]):
+        indices = [3, 0, video.frames - 1, 3]
+        frames = mapped.frames(video, indices)
+        assert frames.shape == (4, *prepared_shape(video, clip), 3) and frames.dtype == np.uint8
+        np.testing.assert_array_equal(frames, decoded.frames(video, indices))
+
+
+def test_untouched_frames_are_the_files_own(shapes: VideoSet) -> None:
+    video = shapes.videos[5]
+    expected = read_frames(shapes.root / video.path, [1, 2])
+    np.testing.assert_array_equal(open_frames(shapes, ClipSpec()).frames(video, [1, 2]), expected)
+
+
+def test_the_preparation_is_torchvisions() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, 60, 80, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    cropped = transforms.center_crop(pixels, [40, 50])
+    expected = transforms.resize(cropped, [20, 25], antialias=True).permute(0, 2, 3, 1)
+    clip = ClipSpec(source_crop=(40, 50), size=20)
+    found = resize(crop_source(frames, clip), resized_shape(40, 50, clip))
+    np.testing.assert_array_equal(found, expected.numpy())
+
+
+def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None:
+    open_frames(shapes, ClipSpec(frames=8), workers=0)
+    (file,) = (cache / "frames").iterdir()
+    written = file.stat().st_mtime_ns
+    open_frames(shapes, ClipSpec(frames=4, crop=(8, 8)), workers=0)
+    assert file.stat().st_mtime_ns == written
+    open_frames(shapes, ClipSpec(size=32), workers=0)
+    assert len(list((cache / "frames").iterdir())) == 2
+
+
+def test_splits_of_the_same_videos_share_it(tmp_path: Path, cache: Path) -> None:
+    layouts.ucf101_files(tmp_path / "set", ("YoYo", "Archery"), (1, 8, 15))
+    sets = [open_set("ucf101", tmp_path / "set", workers=0, fold=k) for k in (1, 2, 3)]
+    readers = [open_frames(each, ClipSpec(size=32), workers=0) for each in sets]
+    assert len(list((cache / "frames").iterdir())) == 1
+    for opened, reader in zip(sets, readers, strict=True):
+        for video in opened.videos:
+            alone = DecodedFrames(opened.root, ClipSpec(size=32)).frames(video, [2])
+            np.testing.assert_array_equal(reader.frames(video, [2]), alone)
+
+
+def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
+    for i in range(4):
+        part = "train" if i < 3 else "test"
+        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    frames = open_frames(opened, ClipSpec(size=24), workers=0)
+    for video in opened.videos:
+        assert frames.frames(video, [0]).shape == (1, 24, video.width // 2, 3)
+
+
+def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
+    arrays = FlatArrays.at(tmp_path / "a.u8", {"a": (2, 3), "b": (4,)})
+    with pytest.raises(ValueError, match="expected uint8"):
+        arrays.write("a", np.zeros((2, 4), np.uint8))
+    assert not arrays.holds("a") and list(tmp_path.iterdir()) == []
+    arrays.write("b", np.full(4, 9, np.uint8))
+    assert arrays.holds("b") and not arrays.holds("a")
+    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert arrays.holds("a") and arrays.holds("b")
+    assert arrays.read("a", [1]).tolist() == [[3, 4, 5]]
+    assert arrays.read("b", [0, 3]).tolist() == [9, 9]
+    for cut in (b"short", bytes(arrays.bytes)):  # the second as an earlier version left it
+        arrays.path.write_bytes(cut)
+        assert not arrays.holds("a") and not arrays.holds("b")
+        arrays.write("b", np.full(4, 7, np.uint8))
+        assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
+
+
+@pytest.mark.parametrize("stream", ["rgb", "tvl1"])
+@pytest.mark.parametrize("why", ["lost", "damaged"])
+def test_what_was_lost_while_the_cache_was_filled_is_read_again(
+    tmp_path: Path, stream: DataStream, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        for part in ("train", "test"):
+            write_video(tmp_path / "set" / part / "run" / f"{n}.mp4", frames=6, seed=n)
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    expected = ClipDataset(opened, "test", clip, (stream,))[1].inputs[0]
+    shutil.rmtree(cache_dir() / ("frames" if stream == "rgb" else "tvl1"))
+    path = opened.root / opened.part("test")[1].path
+    whole = path.read_bytes()
+    if why == "damaged":
+        path.write_bytes(b"nothing")
+    else:
+        plain = reader_module.isolated_map
+        monkeypatch.setattr(
+            reader_module,
+            "isolated_map",
+            lambda function, jobs, *more: (
+                (job, Lost("no memory") if opened.root / job[1].path == path else found)
+                for job, found in plain(function, jobs, *more)
+            ),
+        )
+    first = ClipDataset(opened, "test", clip, (stream,))
+    monkeypatch.undo()
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
+    if why == "damaged":
+        sample = first[1]
+        assert sample.unread and len(sample.inputs[0].unique()) == 1
+        assert not first[0].unread
+        path.write_bytes(whole)
+    cache = first.readers[stream].cache
+    assert cache is not None
+    held = {video.path: cache.holds(video.path) for video in opened.videos}
+    assert [path for path, there in held.items() if not there] == [opened.part("test")[1].path]
+    # It is decoded where the cache does not have it, and is in it from the next opening on.
+    assert torch.equal(first[1].inputs[0], expected) and not first[1].unread
+    again = ClipDataset(opened, "test", clip, (stream,))
+    assert all(cache.holds(video.path) for video in opened.videos)
+    assert torch.equal(again[1].inputs[0], expected) and not again[1].unread
+
+
+def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
+    video = Video("run/1.mp4", 0, "train", 10, 10.0, width=64, height=48, bytes=1)
+    with pytest.raises(UserError, match=r"run/1\.mp4 is 48 x 64") as error:
+        prepared_shape(video, ClipSpec(source_crop=(50, 50)))
+    one_sentence(error)
+
+
+def test_half_of_the_files_frames() -> None:
+    def shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
+        return prepared_shape(Video("a.avi", 0, "train", 9, 30.0, width, height, 1), clip)
+
+    clip = low_res(ClipSpec())
+    assert shape(240, 320, clip) == (120, 160)
+    # Half of a narrow film is less than the crop, which the frames then just hold.
+    assert shape(240, 176, clip) == (153, 112)
+    assert shape(120, 112, clip) == (120, 112)
+    # One that is smaller than the crop stays as it is, for `check_clip` to refuse.
+    assert shape(64, 80, clip) == (64, 80)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    expected = transforms.resize(pixels, [120, 160], antialias=True).permute(0, 2, 3, 1)
+    np.testing.assert_array_equal(resize(frames, shape(240, 320, clip)), expected.numpy())

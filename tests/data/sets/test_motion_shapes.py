@@ -1,0 +1,172 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+from sklearn.ensemble import RandomForestClassifier
+
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.sets.motion_shapes import (
+    CLASSES,
+    DIRECTIONS,
+    SHAPES,
+    SIDE,
+    STAMP,
+    Scene,
+    Sizes,
+    _distance,
+    draw,
+    render,
+    scene,
+)
+from repflow_pl.errors import UserError
+
+from ..conftest import SMALL, one_sentence
+
+
+def content(root: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*.mp4"))}
+
+
+def frame(scene: Scene, t: int) -> np.ndarray:
+    """One frame of a scene, [64, 64, 3], without the others."""
+    at = dataclasses.replace(scene, frames=1, start=scene.start + t * scene.velocity)
+    return draw(at)[0]
+
+
+def test_the_parts_are_balanced(shapes: VideoSet) -> None:
+    for split in ("train", "val", "test"):
+        counts = Counter(video.label for video in shapes.part(split))
+        assert set(counts.values()) == {getattr(SMALL, split) // len(CLASSES)}
+    assert not shapes.mirror_safe
+    assert len({video.frames for video in shapes.videos}) > 5
+
+
+def test_a_recipe_is_chosen_on_the_validation_part(shapes: VideoSet) -> None:
+    chosen = open_set("motion_shapes_validation", shapes.root, workers=0)
+    held_out = [video.path for video in shapes.part("val")]
+    assert [video.path for video in chosen.part("val")] == held_out
+    assert [video.path for video in chosen.part("test")] == held_out
+    assert chosen.part("train") == shapes.part("train")
+
+
+def test_rendering_is_a_function_of_the_seed(tmp_path: Path, shapes: VideoSet) -> None:
+    sizes = dataclasses.replace(SMALL, train=16)
+    render(tmp_path / "same", sizes, workers=2)
+    render(tmp_path / "other", sizes, seed=1, workers=1)
+    same, other, first = (content(r) for r in (tmp_path / "same", tmp_path / "other", shapes.root))
+    assert same == {path: first[path] for path in same}
+    assert other.keys() == same.keys()
+    assert all(other[path] != same[path] for path in same)
+
+
+def test_a_killed_rendering_goes_on(tmp_path: Path, shapes: VideoSet) -> None:
+    root = tmp_path / "root"
+    code = (
+        "from pathlib import Path; from repflow_pl.data.sets.motion_shapes import *; "
+        f"render(Path({str(root)!r}), Sizes(32, 16, 16), workers=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    while len(content(root)) < 5:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    half = content(root)
+    expected = content(shapes.root)
+    assert 5 <= len(half) < len(expected)
+    assert half == {path: expected[path] for path in half}
+    times = {path: (root / path).stat().st_mtime_ns for path in half}
+    assert render(root) == SMALL  # the sizes that were asked for first
+    assert content(root) == expected
+    assert times == {path: (root / path).stat().st_mtime_ns for path in half}
+
+
+def test_files_show_what_was_drawn(shapes: VideoSet) -> None:
+    for index in range(4):
+        what = scene(0, "train", index)
+        frames = read_frames(
+            shapes.root / f"train/{what.label}/{index:05d}.mp4", range(what.frames)
+        )
+        # Colour is coded at half the resolution; brightness is nearly kept.
+        difference = frames.mean(-1) - draw(what).mean(-1)
+        assert np.abs(difference).mean() < 3
+
+
+def test_shapes_have_the_same_area() -> None:
+    axis = np.arange(-32, 32, 0.25)
+    for shape in SHAPES:
+        inside = _distance(shape, axis[None, :], axis[:, None], 400.0, 0.2) < 0
+        assert inside.sum() / 16 == pytest.approx(400, rel=0.02), shape
+
+
+def test_the_object_moves_as_its_class_says() -> None:
+    for index, label in enumerate(CLASSES):
+        what = scene(0, "train", index)
+        assert what.label == label
+        speed = what.velocity @ np.array(DIRECTIONS[label.split("-")[1]])
+        assert 1.5 <= speed <= 3
+        # After one step the object's own pixels are the same, but moved.
+        still = dataclasses.replace(what, start=np.array([32.0, 32.0]), pan=np.zeros(2))
+        step = np.array(DIRECTIONS[label.split("-")[1]]) * 2
+        first, second = draw(dataclasses.replace(still, frames=2, velocity=step))
+        moved = np.roll(first, step.astype(int)[::-1], axis=(0, 1))
+        x, y = np.arange(SIDE) - 32 - step[0], np.arange(SIDE) - 32 - step[1]
+        shape = label.split("-")[0]
+        inside = _distance(shape, x[None, :], y[:, None], still.area, still.turn) < -1
+        assert inside.sum() > 100
+        np.testing.assert_allclose(second[inside], moved[inside], atol=1)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("t", [0, 10, 19])
+def test_the_place_is_uniform_at_every_time(direction: str, t: int) -> None:
+    scenes = [scene(0, "train", i) for i in range(1600)]
+    places = np.array(
+        [(s.start + t * s.velocity) % SIDE for s in scenes if s.label.endswith(f"-{direction}")]
+    )
+    for axis in (0, 1):
+        assert kstest(places[:, axis] / SIDE, "uniform").pvalue > 1e-3
+
+
+def test_one_frame_says_nothing_of_the_motion() -> None:
+    scenes = [scene(0, "train", i) for i in range(1600)]
+    pixels = np.array([frame(s, 8)[::4, ::4].ravel() for s in scenes])
+    motion = np.array([s.label.split("-")[1] for s in scenes])
+    forest = RandomForestClassifier(100, random_state=0).fit(pixels[:800], motion[:800])
+    accuracy = (forest.predict(pixels[800:]) == motion[800:]).mean()
+    assert abs(accuracy - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
+
+
+def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds other things") as error:
+        render(tmp_path / "used", SMALL)
+    one_sentence(error)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / STAMP).write_text('{"version": 0, "seed": 0, "sizes": {}}')
+    with pytest.raises(UserError, match="version 0") as error:
+        render(tmp_path / "old", SMALL)
+    one_sentence(error)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        Sizes(train=10)
+
+
+def test_a_first_run_makes_its_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a new machine nothing is there, not even the folder that holds the cache."""
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "no" / "such" / "folder"))
+    monkeypatch.setattr("repflow_pl.data.sets.motion_shapes.Sizes", lambda: SMALL)
+    opened = open_set("motion_shapes", workers=0)
+    assert len(opened.videos) == 64 and opened.root.is_relative_to(tmp_path / "no")
+    assert "not read" not in capsys.readouterr().err
