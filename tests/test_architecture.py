@@ -21,6 +21,7 @@ ORDER: Order = (
     ("layers",),
     ("backbones",),
     ("models",),
+    ("released",),
     ("data",),
     ("training",),
     ("launching",),

@@ -121,7 +121,7 @@ def said(tmp_path: Path, hidden: set[str], *arguments: str) -> tuple[int, str]:
         (["-m", "repflow_pl.report"], "train"),
         (["-m", "repflow_pl", "--help"], "video"),
         (["-m", "repflow_pl.data", "--help"], "video"),
-        (["-m", "repflow_pl.models.released", "--help"], "video"),
+        (["-m", "repflow_pl.released", "--help"], "video"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[-2 if "-" in value[-1] else -1],
 )
@@ -178,7 +178,7 @@ for name in ("SIGALRM", "SIGHUP", "SIGKILL", "SIGCHLD", "setitimer", "alarm"):
 sys.modules.update(dict.fromkeys(("fcntl", "grp", "pwd", "resource", "termios")))
 from repflow_pl import FlowStack, RepFlow
 from repflow_pl.models.build import build_model
-from repflow_pl.models.released import load_released
+from repflow_pl.released.load import load_released
 from repflow_pl.specs import FlowSpec, ModelSpec
 clip = torch.randn(1, 8, 4, 10, 12)
 print(*RepFlow(8, n_iter=2)(clip).shape, *FlowStack(8, n_iter=2)(clip).shape)

@@ -41,7 +41,7 @@ COMMANDS = [
     ("repflow_pl.report",),
     ("repflow_pl.report", "html"),
     ("repflow_pl.report", "wandb"),
-    ("repflow_pl.models.released",),
+    ("repflow_pl.released",),
 ]
 
 

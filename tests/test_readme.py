@@ -29,8 +29,8 @@ from repflow_pl.training.planning.ranks import check_machine
 from tests.data.layouts import hmdb51_files, ucf101_files
 from tests.data.sets.test_ut_interaction import make_archive
 from tests.installed import extras_of
-from tests.models.test_released import DESCRIBED, hollow, saved
 from tests.programs import CHECKOUT, EXPERIMENTS, run
+from tests.released.test_released import DESCRIBED, hollow, saved
 from tests.showing.test_weights import small
 
 sys.path.insert(0, str(EXPERIMENTS))
@@ -252,7 +252,7 @@ RULES = (
     Rule(r"repflow table .*", listed_by_name),
     Rule(r"repflow export .* --to (onnx|torch)", understood),
     Rule(r"repflow (?!table |export .* --to )\w+ .*", for_real),
-    Rule(r"python -m repflow_pl\.models\.released .*", for_real),
+    Rule(r"python -m repflow_pl\.released .*", for_real),
 )
 
 

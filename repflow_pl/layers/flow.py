@@ -160,7 +160,7 @@ class RepFlow(nn.Module):
             stem, whose input is signed.
 
     RepFlow(kernels="dense", normalise="batch", fuse="add") is the layer of the repository head,
-    whose weights :mod:`repflow_pl.models.released` loads.
+    whose weights :mod:`repflow_pl.released.load` loads.
 
     Shapes: [B, C, T, H, W] -> [B, C, T - 1, H, W], with T, H, W >= 2.
     Errors: UserError for an unknown name, counts that are too small, and clips that do not fit.

@@ -23,9 +23,9 @@ from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
-from repflow_pl.models.released import load_released
-from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
 from repflow_pl.models.streams import LateFusion
+from repflow_pl.released.load import load_released
+from repflow_pl.released.networks import ReleasedNetwork, ReleasedSpec
 from repflow_pl.specs import (
     ClipSpec,
     DataStream,

@@ -31,7 +31,7 @@ def network(spec: ModelSpec) -> nn.Module:
 
 def released() -> nn.Module:
     pytest.importorskip("torchvision")
-    from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
+    from repflow_pl.released.networks import ReleasedNetwork, ReleasedSpec
 
     return ReleasedNetwork(ReleasedSpec("fcf", 18, 2, n_iter=1))
 

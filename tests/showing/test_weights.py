@@ -17,7 +17,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.models.build import build_model
 from repflow_pl.showing.weights import KEY, Described, Weights, load_weights, save_weights
 from repflow_pl.specs import ClipSpec, FlowSpec, LateSpec, ModelSpec, to_dict
-from tests.models.test_released import DESCRIBED, hollow, saved
+from tests.released.test_released import DESCRIBED, hollow, saved
 from tests.showing.conftest import CLIP, Trained
 
 MODEL = ModelSpec("narrow", flow=FlowSpec(2, n_iter=3, bottleneck=4), pretrained=True)

@@ -1,16 +1,13 @@
 """The authors' released weights as our networks.
 
-    python -m repflow_pl.models.released SOURCE.pt TARGET.pt
-
-converts a state dict of github.com/piergiaj/representation-flow-cvpr19 to a file of ours, which
-says how to build its network; :func:`load_released` reads either.
+A state dict of github.com/piergiaj/representation-flow-cvpr19 becomes a file of ours, which says
+how to build its network; :func:`load_released` reads either.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,16 +16,15 @@ import torch
 from torch import Tensor
 
 from repflow_pl.errors import UserError
-from repflow_pl.extras import needs
 from repflow_pl.files import atomic_write
-from repflow_pl.models.released_names import (
+from repflow_pl.released.names import (
     State,
     matched,
     own_names,
     recognise,
     released_names,
 )
-from repflow_pl.models.released_networks import ReleasedNetwork, ReleasedSpec
+from repflow_pl.released.networks import ReleasedNetwork, ReleasedSpec
 
 FORMAT = "repflow_pl.released"
 """The key that marks a file of ours; its value is the version of what stands beside it."""
@@ -149,33 +145,3 @@ def _filled(net: ReleasedNetwork, tensors: State) -> ReleasedNetwork:
     state.update({name: tensor.reshape(state[name].shape) for name, tensor in tensors.items()})
     net.load_state_dict(state)
     return net.eval()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; a mistake is one sentence and exit status 2."""
-    with needs("video", program=True):  # the network itself needs no command line
-        from repflow_pl.options import call
-
-    try:
-        call(_convert, arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-def _convert(source: Path, target: Path, iterations: int | None = None) -> None:
-    """Write released weights as a file of repflow_pl.
-
-    Args:
-        source: state dict of the authors' code, as they publish it or as their training saves it.
-        target: file to write, for repflow_pl.models.released.load_released.
-        iterations: of the flow layers, by default 10 or what a file of ours tells; needed for
-            flow_2p1d_resnets, whose files do not tell them.
-    """
-    spec = convert(source, target, iterations).spec
-    print(f"wrote {target}: {spec.name}, {spec.classes} classes, {spec.n_iter} iterations")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

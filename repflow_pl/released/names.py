@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
-from repflow_pl.models.released_networks import (
+from repflow_pl.released.networks import (
     BASIC,
     DEPTHS,
     Family,

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
-from repflow_pl.models.released import FORMAT, convert, load_released, main
-from repflow_pl.models.released_names import released_names
-from repflow_pl.models.released_networks import PadSame, ReleasedNetwork, ReleasedSpec
+from repflow_pl.released.__main__ import main
+from repflow_pl.released.load import FORMAT, convert, load_released
+from repflow_pl.released.names import released_names
+from repflow_pl.released.networks import PadSame, ReleasedNetwork, ReleasedSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 DESCRIBED = json.loads((GOLDEN / "networks.json").read_text(encoding="utf-8"))
@@ -302,7 +303,7 @@ def test_the_command_as_a_module(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["released", "none.pt", "ours.pt"])
-    monkeypatch.delitem(sys.modules, "repflow_pl.models.released")
+    monkeypatch.delitem(sys.modules, "repflow_pl.released.__main__")
     with pytest.raises(SystemExit, match="2"):
-        runpy.run_module("repflow_pl.models.released", run_name="__main__")
+        runpy.run_module("repflow_pl.released", run_name="__main__")
     assert capsys.readouterr().err == "cannot read none.pt: No such file or directory.\n"
