@@ -2,17 +2,15 @@
 
 from repflow_pl.ops.flow import (
     BACKENDS,
-    FlowKernels,
     available_backends,
-    central_kernels,
     chosen_backend,
     flow_flops,
     is_transformed,
     joined_flow,
     representation_flow,
-    sobel_kernels,
 )
 from repflow_pl.ops.flow_dense import DenseKernels, dense_flow, dense_kernels
+from repflow_pl.ops.flow_inputs import FlowKernels, central_kernels, sobel_kernels
 
 __all__ = [
     "BACKENDS",

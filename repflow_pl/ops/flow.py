@@ -9,7 +9,7 @@ layer (github.com/piergiaj/representation-flow-cvpr19, commit 787564a), and a co
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,57 +18,10 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from repflow_pl.ops import flow_cpu, flow_cuda
+from repflow_pl.ops.flow_inputs import FlowKernels, check, full_kernels
 
 #: Added to |grad F2|^2, to rho and under the square root (released code).
 EPS = 1e-12
-
-
-class FlowKernels(NamedTuple):
-    """The six kernels of Alg. 1, one per channel, all as cross-correlations.
-
-    ``[a, b, c]`` of an image kernel weighs the pixels before, at and after the output's, along its
-    own axis; a full ``[C, 3, 3]`` weighs its neighbourhood, row by row. ``[a, b]`` of a flow kernel
-    weighs the pixels at and after the output's, of a divergence kernel those before it and at it.
-    """
-
-    image_x: Tensor  # [C, 3] or [C, 3, 3], horizontal derivative of frame 2
-    image_y: Tensor  # [C, 3] or [C, 3, 3], vertical
-    flow_x: Tensor  # [C, 2], horizontal derivative of the flow
-    flow_y: Tensor  # [C, 2], vertical
-    div_x: Tensor  # [C, 2], horizontal part of the divergence of p
-    div_y: Tensor  # [C, 2], vertical
-
-
-def central_kernels(
-    channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-) -> FlowKernels:
-    """The released initial values: central image differences, forward flow differences.
-
-    Every field owns its memory, so each may become a parameter.
-    """
-
-    central = torch.tensor([-0.5, 0.0, 0.5], dtype=dtype, device=device)
-    forward = torch.tensor([-1.0, 1.0], dtype=dtype, device=device)
-    return FlowKernels(
-        *[central.repeat(channels, 1) for _ in range(2)],
-        *[forward.repeat(channels, 1) for _ in range(4)],
-    )
-
-
-def sobel_kernels(
-    channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-) -> FlowKernels:
-    """The initial values of the paper's text: Sobel image gradients (Eq. 8), not divided by 8.
-
-    They give 8 times the derivative, and so, where the data term is not clamped, flow in eighths
-    of a pixel. All else is as in :func:`central_kernels`.
-    """
-    across = torch.tensor([-1.0, 0.0, 1.0], dtype=dtype, device=device)
-    along = torch.tensor([1.0, 2.0, 1.0], dtype=dtype, device=device)
-    sobel = torch.outer(along, across)
-    return central_kernels(channels, dtype, device)._replace(
-        image_x=sobel.repeat(channels, 1, 1), image_y=sobel.T.repeat(channels, 1, 1)
-    )
 
 
 def representation_flow(
@@ -130,7 +83,7 @@ def joined_flow(
 
     This is what a backend writes: nothing is copied for a convolution that takes both.
     """
-    _check(frame1, frame2, kernels, theta, lam, tau, n_iter)
+    check(frame1, frame2, kernels, theta, lam, tau, n_iter)
     chosen = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)]
     dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
     frames = (frame1, frame2) if chosen.reads_half else (frame1.to(dtype), frame2.to(dtype))
@@ -143,16 +96,6 @@ def joined_flow(
         n_iter,
     )
     return flow.to(frame1.dtype)
-
-
-def full_kernels(kernels: FlowKernels) -> FlowKernels:
-    """The same kernels with image kernels [C, 3, 3], which is what the backends take."""
-    image_x, image_y = kernels.image_x, kernels.image_y
-    if image_x.ndim == 2:
-        image_x = F.pad(image_x[:, None, :], (0, 0, 1, 1))
-    if image_y.ndim == 2:
-        image_y = F.pad(image_y[:, :, None], (1, 1))
-    return kernels._replace(image_x=image_x, image_y=image_y)
 
 
 def available_backends(frame: Tensor) -> tuple[str, ...]:
@@ -324,7 +267,7 @@ def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
     return kernel[:, :, None, None].unbind(1)
 
 
-# --- checks and the choice of backend ------------------------------------------------------------
+# --- the choice of backend -----------------------------------------------------------------------
 
 
 class _Backend(NamedTuple):
@@ -366,61 +309,3 @@ def _resolve(backend: str, frame: Tensor, *others: Tensor) -> str:
     if reason is not None:
         raise ValueError(f"The flow backend {backend!r} cannot run here: {reason}.")
     return backend
-
-
-def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
-    """Errors: ValueError, one sentence, where no flow can be computed between the two."""
-    if frame1.ndim < 4 or frame1.shape != frame2.shape:
-        raise ValueError(
-            "Both frames must be [N, C, H, W] of one shape; they are "
-            f"{list(frame1.shape)} and {list(frame2.shape)}."
-        )
-    height, width = frame1.shape[-2:]
-    if height < 2 or width < 2:
-        raise ValueError(
-            "Frames must be at least 2 pixels high and wide to have a gradient; they are "
-            f"{height} x {width}."
-        )
-    if frame1.dtype != frame2.dtype or not frame1.is_floating_point():
-        raise ValueError(
-            "Both frames must have one floating-point dtype; they are "
-            f"{frame1.dtype} and {frame2.dtype}."
-        )
-    if n_iter < 0:
-        raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
-
-
-def check_scalars_and_devices(
-    frame: Tensor, others: Iterable[Tensor], theta: Tensor, lam: Tensor, tau: Tensor
-) -> None:
-    """Errors: ValueError, one sentence, where scalars have no single element or devices differ."""
-    for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
-        if scalar.numel() != 1:
-            raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
-    for tensor in (*others, theta, lam, tau):
-        if tensor.device != frame.device:
-            raise ValueError(
-                "Frames, kernels and scalars must be on one device; they are on "
-                f"{frame.device} and {tensor.device}."
-            )
-
-
-def _check(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: FlowKernels,
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
-) -> None:
-    check_frames(frame1, frame2, n_iter)
-    channels = frame1.shape[-3]
-    for name, kernel in zip(FlowKernels._fields, kernels, strict=True):
-        shapes = [(channels, 3), (channels, 3, 3)] if "image" in name else [(channels, 2)]
-        if tuple(kernel.shape) not in shapes:
-            raise ValueError(
-                f"The kernel {name} must be {' or '.join(str([*shape]) for shape in shapes)}, one "
-                f"for each channel of the frames; it is {list(kernel.shape)}."
-            )
-    check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)

@@ -15,12 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repflow_pl.ops.flow import (
-    check_frames,
-    check_scalars_and_devices,
     iterate,
     with_all_gradients,
     with_released_borders,
 )
+from repflow_pl.ops.flow_inputs import check_frames, check_scalars_and_devices
 
 
 class DenseKernels(NamedTuple):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops import FlowKernels, central_kernels, representation_flow, sobel_kernels
-from repflow_pl.ops.flow import full_kernels
+from repflow_pl.ops.flow_inputs import full_kernels
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layer_depthwise.npz"
 KERNEL_NAMES = ("img_grad", "img_grad2", "f_grad", "f_grad2", "div", "div2")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops import FlowKernels, central_kernels, representation_flow, sobel_kernels
-from repflow_pl.ops.flow import full_kernels
+from repflow_pl.ops.flow_inputs import full_kernels
 
 from .flow_cases import (
     RESULTS,
