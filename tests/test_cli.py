@@ -29,7 +29,7 @@ from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec
 from repflow_pl.tables import Setting, TableBuilder, average_of
-from repflow_pl.training.result import EXTRAS, FILES
+from repflow_pl.training.recording.result import EXTRAS, FILES
 from tests.conftest import write_clip
 
 CHECKOUT = Path(__file__).parents[1]

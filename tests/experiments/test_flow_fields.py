@@ -18,7 +18,7 @@ import flow_fields  # noqa: E402
 from repflow_pl import tables  # noqa: E402
 from repflow_pl.profiles import Profile, build_profile  # noqa: E402
 from repflow_pl.training import run  # noqa: E402
-from repflow_pl.training.measure import measure_latency  # noqa: E402
+from repflow_pl.training.costs.measure import measure_latency  # noqa: E402
 
 PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
 

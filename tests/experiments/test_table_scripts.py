@@ -27,7 +27,7 @@ from repflow_pl.report.table import Table
 from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec, spec_hash
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 from repflow_pl.training import run
-from repflow_pl.training.measure import measure_latency
+from repflow_pl.training.costs.measure import measure_latency
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
