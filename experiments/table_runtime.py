@@ -73,6 +73,7 @@ def show(files: Rendered) -> None:
 
 def measure(options: Options) -> Rendered:
     """Time the rows of a table, write the three files and the page of all tables."""
+    # Half of its lines are the facts that the page states, each beside the value it is taken from.
     out = options.out / YOURS
     check_writable(out)
     setting = options.setting.plain()

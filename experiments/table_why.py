@@ -27,6 +27,7 @@ RGB, ON_RGB, BLOCK_1, BLOCK_3 = (
 
 def why(profile: Profile, data: DataSpec) -> Table:
     """The rows, by what they change; those of other tables are trained once."""
+    # One list, read from top to bottom; it is long because the table is.
     order, resolution, features, appearance = (
         "Order of the frames",
         "Resolution",

@@ -113,21 +113,56 @@ def _run(
     if damaged:
         machine.console.print(f"{label} · {damaged}", markup=False)
     timer = Timer(verbose=False)
-    callbacks: list[L.Callback] = [EpochLines(machine.console, label, runs_after), timer]
+    callbacks = [EpochLines(machine.console, label, runs_after), timer]
+    callbacks += _callbacks(job, machine, folder, examples)
+    trainer = _trainer(job.spec, machine, callbacks, _loggers(job, machine, logger))
+    test_seconds = _train_and_test(trainer, module, data, job, machine, checkpoint)
+    train_seconds = timer.time_elapsed("train")  # validation included
+    times = round(train_seconds, 2), round(test_seconds, 2)
+    result = _result(job, video_set, module, trainer, examples, times)
+    # A finished run that was made again is one whose weights were gone: its result stays.
+    if trainer.is_global_zero and not is_finished(machine.out, job):
+        if module.curve:
+            write_curve(folder / CURVE, module.curve)
+        write_predictions(folder / PREDICTIONS, _predictions(module, video_set))
+        write_result(folder / "result.json", result)  # last: with it the run is finished
+    if logger is not None:
+        log_result(logger, folder, result.spec, result.seed)
+    return result
+
+
+def _callbacks(
+    job: Job, machine: Machine, folder: Path, examples: tuple[Tensor, ...]
+) -> list[L.Callback]:
+    """Pictures of the flow, where somebody sees them, and checkpoints."""
+    callbacks: list[L.Callback] = []
     has_flow = isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
     if has_flow and (machine.tensorboard or machine.wandb != "disabled"):
         every = max(1, job.spec.recipe.epochs // 6)
         callbacks.append(FlowPictures(to_float(examples[0]), every))
     kept = is_finished(machine.out, job)
     callbacks.append(RunCheckpoint(folder, None if kept else folder / CURVE))
+    return callbacks
+
+
+def _loggers(job: Job, machine: Machine, logger: WandbLogger | None) -> list[Logger]:
     loggers: list[Logger] = [] if logger is None else [logger]
-    if machine.tensorboard:
-        from repflow_pl.training.following.tensorboard import (
-            event_logger,  # needs a package of its own
-        )
+    if machine.tensorboard:  # needs a package of its own
+        from repflow_pl.training.following.tensorboard import event_logger
 
         loggers.append(event_logger(machine.out, job))
-    trainer = _trainer(job.spec, machine, callbacks, loggers)
+    return loggers
+
+
+def _train_and_test(
+    trainer: L.Trainer,
+    module: VideoClassifier,
+    data: ClipModule,
+    job: Job,
+    machine: Machine,
+    checkpoint: Path | None,
+) -> float:
+    """Seconds of the test. A run of several streams takes the weights of finished ones."""
     try:
         if isinstance(job.spec.model, LateSpec):
             _load_members(module, job, machine.out)
@@ -140,10 +175,21 @@ def _run(
             )
         start = time.monotonic()
         trainer.test(module, datamodule=data, verbose=False)
-        test_seconds = time.monotonic() - start
+        return time.monotonic() - start
     except SystemExit as stopped:  # how Lightning goes on with a Ctrl-C or a SIGTERM
         cause = stopped.__context__
         raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
+
+
+def _result(
+    job: Job,
+    video_set: VideoSet,
+    module: VideoClassifier,
+    trainer: L.Trainer,
+    examples: tuple[Tensor, ...],
+    times: tuple[float, float],
+) -> RunResult:
+    """What the tested network is and costs; `times` are the seconds of training and test."""
     accuracies = module.test_result
     assert accuracies is not None
     if accuracies.videos != len(video_set.part("test")):
@@ -153,7 +199,7 @@ def _run(
     # Lightning has moved the network back to the CPU.
     device = trainer.strategy.root_device
     module.to(device)
-    result = RunResult(
+    return RunResult(
         spec=spec_hash(job.spec),
         seed=job.seed,
         top1=accuracies.top1,
@@ -171,8 +217,8 @@ def _run(
         parameters_trained=sum(p.numel() for p in module.model.parameters() if p.requires_grad),
         flops=count_flops(module.model, _one_clip(examples, device)),
         latency=_latency(job.spec, module, video_set, examples),
-        train_seconds=round(timer.time_elapsed("train"), 2),  # validation included
-        test_seconds=round(test_seconds, 2),
+        train_seconds=times[0],
+        test_seconds=times[1],
         device=_device_name(device),
         versions=versions(),
         videos_missing=len(video_set.missing),
@@ -181,15 +227,6 @@ def _run(
         ranks=trainer.world_size,
         kept_bytes=None if isinstance(job.spec.model, LateSpec) else _kept_bytes(module, examples),
     )
-    # A finished run that was made again is one whose weights were gone: its result stays.
-    if trainer.is_global_zero and not is_finished(machine.out, job):
-        if module.curve:
-            write_curve(folder / CURVE, module.curve)
-        write_predictions(folder / PREDICTIONS, _predictions(module, video_set))
-        write_result(folder / "result.json", result)  # last: with it the run is finished
-    if logger is not None:
-        log_result(logger, folder, result.spec, result.seed)
-    return result
 
 
 def _trainer(
