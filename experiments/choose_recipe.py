@@ -20,7 +20,7 @@ from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec
 
 BLOCK = 3
-SHORT = ((10, 3e-3), (10, 1e-2), (20, 3e-3), (20, 1e-2), (40, 1e-2))
+SHORT = ((10, 1e-3), (10, 3e-3), (10, 1e-2), (20, 3e-3))
 LONG = ((40, 1e-3), (40, 3e-3), (40, 1e-2), (20, 3e-3), (80, 3e-3))
 """Epochs and learning rates: of motion_shapes, whose epochs have more steps, and of UCF101."""
 
