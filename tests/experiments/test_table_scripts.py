@@ -147,7 +147,13 @@ def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> N
     assert frame["top1"].between(0, 100).all() and (frame["videos_test"] == 2).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Rows of the volumetric table learn in test_table_volumetric.py.
+QUICK = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "volumetric" else name for name in NAMES
+]
+
+
+@pytest.mark.parametrize("name", QUICK)
 def test_every_row_runs(
     name: str,
     few_videos: Path,
