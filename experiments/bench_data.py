@@ -16,11 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
-from bench.command import folder_of, shown_command, status_of, write_files
-from bench.loading import Plan, Results, decoding_by, run
-from bench.loading_page import Context, csv_of, markdown_of, picture_of
+from bench.command import folder_of, say, status_of
+from bench.loading import Plan, decoding_by, run
+from bench.loading_page import page_of
+from bench.page import publish
 
 from repflow_pl.data.decoding.decode import Decoder
 from repflow_pl.data.index import default_clip, open_set
@@ -61,24 +62,14 @@ def main(arguments: Sequence[str]) -> int:
     return status_of(lambda: bench(parse(Options, arguments)))
 
 
-def bench(options: Options) -> Results:
+def bench(options: Options) -> None:
     """Measure, then write the three files."""
     plan = plan_of(options)
-    folder = folder_of(options.out, options.quick)
+    folder_of(options.out, options.quick)
     with decoding_by("decord"):  # what decord was tried on, PyAV reads as well
         video_set = open_set(options.data, options.data_root)
-    results = run(video_set, plan, lambda text: print(text, flush=True))
-    command = shown_command("bench_data.py", options)
-    context = Context(options.data, plan, command, options.quick)
-    stem = folder / f"data_{options.data}"
-    write_files(
-        options.out,
-        stem,
-        markdown_of(results, context),
-        csv_of(results),
-        picture_of(results, context),
-    )
-    return results
+    results = run(video_set, plan, say)
+    publish(page_of(results, plan, options.data), "bench_data.py", options)
 
 
 def plan_of(options: Options) -> Plan:
@@ -99,11 +90,9 @@ def plan_of(options: Options) -> Plan:
 
 
 def _decoder(name: str) -> Decoder:
-    known: tuple[Decoder, ...] = get_args(Decoder)
-    for decoder in known:
-        if decoder == name:
-            return decoder
-    raise unknown("decoder", name, known)
+    if name not in get_args(Decoder):
+        raise unknown("decoder", name, get_args(Decoder))
+    return cast(Decoder, name)
 
 
 def _counts(option: str, text: str) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, shown_command, status_of, write_files
-from bench.page import Context, csv_of, markdown_of
-from bench.picture import picture_of
+from bench.command import chosen_device, folder_of, say, status_of
+from bench.flow_page import page_of
+from bench.page import publish
 from bench.plan import build_plan
 from bench.run import run
 
@@ -58,21 +58,10 @@ def main(arguments: Sequence[str]) -> int:
 def bench(options: Options) -> None:
     """Measure, then write the three files."""
     device = chosen_device(options.device)
-    folder = folder_of(options.out, options.quick)
-    results = run(
-        build_plan(device, options.quick),
-        device,
-        options.threads,
-        options.minutes,
-        options.patience,
-        lambda text: print(text, flush=True),
-    )
-    command = shown_command("bench_flow.py", options)
-    context = Context(device, options.threads, command, options.quick)
-    page, csv = markdown_of(results, context), csv_of(results)
-    write_files(
-        options.out, folder / f"flow_{device.type}", page, csv, picture_of(results, context)
-    )
+    folder_of(options.out, options.quick)
+    plan = build_plan(device, options.quick)
+    results = run(plan, device, options.threads, options.minutes, options.patience, say)
+    publish(page_of(results, device, options.threads), "bench_flow.py", options)
 
 
 if __name__ == "__main__":

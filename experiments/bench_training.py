@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, shown_command, status_of, write_files
+from bench.command import chosen_device, folder_of, say, status_of
+from bench.page import publish
 from bench.training import Results, Setting, run
-from bench.training_page import Context, csv_of, markdown_of, picture_of
+from bench.training_page import page_of
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
@@ -61,14 +62,10 @@ def main(arguments: Sequence[str]) -> int:
 def bench(options: Options, video_set: VideoSet) -> Results:
     """Measure, then write the three files."""
     setting = setting_of(options)
-    folder = folder_of(options.out, options.quick)
+    folder_of(options.out, options.quick)
     minutes = options.minutes / 20 if options.quick else options.minutes
-    results = run(setting, video_set, minutes, lambda text: print(text, flush=True))
-    command = shown_command("bench_training.py", options)
-    context = Context(setting, results.workers, command, options.quick)
-    page, csv = markdown_of(results, context), csv_of(results)
-    stem = folder / f"training_{setting.device.type}"
-    write_files(options.out, stem, page, csv, picture_of(results, context))
+    results = run(setting, video_set, minutes, say)
+    publish(page_of(results, setting), "bench_training.py", options)
     return results
 
 

@@ -16,7 +16,7 @@ Order = tuple[tuple[str, ...], ...]
 # A module may import what stands before it, and its own line.
 ORDER: Order = (
     ("errors", "extras", "specs", "strict"),
-    ("ending", "files", "options", "templates", "weights"),
+    ("ending", "files", "options", "quartiles", "templates", "weights"),
     ("ops",),
     ("layers",),
     ("backbones",),

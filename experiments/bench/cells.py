@@ -44,11 +44,18 @@ class Cell:
     def elements(self) -> int:
         return self.pairs * self.channels * self.side**2
 
+    @property
+    def columns(self) -> dict[str, int]:
+        """Of a record."""
+        sides = {"height": self.side, "width": self.side}
+        return {"pairs": self.pairs, "channels": self.channels, **sides, "n_iter": self.n_iter}
+
     def __str__(self) -> str:
         return f"[{self.pairs}, {self.channels}, {self.side}, {self.side}]"
 
 
-Flow = Callable[[Tensor, Tensor, FlowKernels, Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+Flow = Callable[..., tuple[Tensor, Tensor]]
+"""Of two frames, the kernels, theta, lambda, tau and the number of iterations."""
 
 
 def side_after(block: int, size: int) -> int:
@@ -60,12 +67,10 @@ def where(cell: Cell, sizes: tuple[int, ...] = (112, 224)) -> str:
     """Which features have a cell's size: 'block 3 at 224; blocks 1, 2 at 112'."""
     parts = []
     for size in sizes:
-        if cell.channels == 3:
-            if cell.side == size:
-                parts.append(f"RGB at {size}")
-            continue
         blocks = [str(b) for b in range(1, len(STRIDES)) if side_after(b, size) == cell.side]
-        if blocks:
+        if cell.channels == 3 and cell.side == size:
+            parts.append(f"RGB at {size}")
+        elif cell.channels != 3 and blocks:
             parts.append(f"block{'s' * (len(blocks) > 1)} {', '.join(blocks)} at {size}")
     return "; ".join(parts)
 
@@ -75,28 +80,17 @@ def flow_of(backend: str, device: torch.device) -> Flow:
     if backend == "baseline":
         return baseline_flow
     if backend == "compile":
-        return torch.compile(_with("eager"), dynamic=False)
+        return torch.compile(_by("eager"), dynamic=False)
     if backend == "fused":
-        name = chosen_backend(torch.empty(1, 1, 2, 2, device=device))
-        if name == "eager":
+        backend = chosen_backend(torch.empty(1, 1, 2, 2, device=device))
+        if backend == "eager":
             raise ValueError(f"there is no fused backend for {device.type} here")
-        return _with(name)
-    return _with(backend)
+    return _by(backend)
 
 
-def _with(name: str) -> Flow:
-    def flow(
-        frame1: Tensor,
-        frame2: Tensor,
-        kernels: FlowKernels,
-        theta: Tensor,
-        lam: Tensor,
-        tau: Tensor,
-        n_iter: int,
-    ) -> tuple[Tensor, Tensor]:
-        return representation_flow(frame1, frame2, kernels, theta, lam, tau, n_iter, name)
-
-    return flow
+def _by(backend: str) -> Flow:
+    compute: Flow = representation_flow
+    return lambda *given: compute(*given, backend)
 
 
 def frames_of(cell: Cell, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the benchmarks' commands share: a status, a device chosen, three files written."""
+"""What the benchmarks' commands share: a status, a device chosen, a folder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ with needs("train", program=True, signals=True):
     from repflow_pl.errors import INTERRUPTED, UserError
     from repflow_pl.files import check_writable
     from repflow_pl.options import arguments_of
-    from repflow_pl.report.join import join_yours
-    from repflow_pl.report.page import YOURS, write_page
+    from repflow_pl.report.page import YOURS
 
 if TYPE_CHECKING:
     import torch
@@ -61,9 +60,6 @@ def folder_of(out: Path, quick: bool) -> Path:
     return folder
 
 
-def write_files(out: Path, stem: Path, page: str, csv: str, png: bytes) -> None:
-    """Write stem.md, .csv and .png, show the page and join it to the others below OUT."""
-    files = write_page(stem, page, csv, png)
-    print(page)
-    print(files.said)
-    print(f"wrote {join_yours(out)}")
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, flush=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from bench.cells import Cell, Pass, synchronise
+from bench.timing import seconds_of
 from repflow_pl.ops import flow_flops
 
 BYTES = 4  # of a float32
@@ -41,12 +42,11 @@ def measure_peaks(device: torch.device, quick: bool = False) -> Peaks:
     side = 256 if quick else 2048 if device.type == "cpu" else 8192
     source, target = torch.ones(size, device=device), torch.empty(size, device=device)
     matrix = torch.ones(side, side, device=device)
-    product = torch.empty_like(matrix)
-    copying, multiplying = [], []
-    for _ in range(3 if quick else 6):
-        copying.append(_seconds(lambda: target.copy_(source), device))
-        multiplying.append(_seconds(lambda: torch.mm(matrix, matrix, out=product), device))
-    return Peaks(2 * BYTES * size / min(copying), 2 * side**3 / min(multiplying))
+    result = torch.empty_like(matrix)
+    wait, tries = partial(synchronise, device), range(3 if quick else 6)
+    copying = min(seconds_of(lambda: target.copy_(source), wait) for _ in tries)
+    product = min(seconds_of(lambda: torch.mm(matrix, matrix, out=result), wait) for _ in tries)
+    return Peaks(2 * BYTES * size / copying, 2 * side**3 / product)
 
 
 def floor_of(cell: Cell, which: Pass, peaks: Peaks) -> Floor:
@@ -61,12 +61,3 @@ def floor_of(cell: Cell, which: Pass, peaks: Peaks) -> Floor:
     return Floor(
         tensors * BYTES * cell.elements / peaks.bytes_per_second, flops / peaks.flops_per_second
     )
-
-
-def _seconds(call: object, device: torch.device) -> float:
-    assert callable(call)
-    synchronise(device)
-    begin = time.perf_counter()
-    call()
-    synchronise(device)
-    return time.perf_counter() - begin

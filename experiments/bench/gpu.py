@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def run_times(out: Path) -> int:
     """Milliseconds of both sets of kernels in turns, medians and quartiles."""
     from bench.kernels import measured_kernels
 
-    text = measured_kernels(lambda line: print(line, flush=True))
+    text = measured_kernels(partial(print, flush=True))
     path = out / "tables" / "yours" / "bench" / "kernels_cuda.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from unittest import mock
 
 import torch
 
 from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
-from bench.timing import in_turns, quartiles
+from bench.timing import columns, csv_of, in_turns
 from repflow_pl.ops import flow_cuda
+from repflow_pl.quartiles import quartiles, quartiles_over
 
 #: At the paper's bottleneck and on RGB frames; the last is one pair, as in live video.
 CELLS = (
@@ -28,28 +28,22 @@ CELLS = (
 #: Seconds for a pass of a cell.
 BUDGET = 0.8
 
-COLUMNS = (
-    "pairs", "channels", "height", "width", "n_iter", "pass", "kernels",
-    "ms_median", "ms_q25", "ms_q75", "n", "times_as_fast_as_triton",
-)  # fmt: skip
-
 
 def measured_kernels(
     say: Callable[[str], None], cells: tuple[Cell, ...] = CELLS, device: str = "cuda"
 ) -> str:
-    """A csv of COLUMNS; every row is also said as soon as it is known."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    say(",".join(COLUMNS))
+    """A csv; every row is also said as soon as it is known."""
+    rows: list[dict[str, object]] = []
     switch = _Switch(flow_cuda._machine)
     with mock.patch.object(flow_cuda, "_machine", switch.machine):
         for cell in cells:
             for which in PASSES:
                 for row in _rows(cell, which, switch, device):
-                    writer.writerow(row)
-                    say(",".join(map(str, row)))
-    return text.getvalue()
+                    if not rows:
+                        say(",".join(row))
+                    rows.append(row)
+                    say(",".join(map(str, row.values())))
+    return csv_of(rows)
 
 
 class _Switch:
@@ -70,14 +64,18 @@ class _Switch:
         return found if self._kernels == "flow.cu" else dataclasses.replace(found, launch=None)
 
 
-def _rows(cell: Cell, which: Pass, switch: _Switch, device: str) -> Iterator[tuple[object, ...]]:
+def _rows(cell: Cell, which: Pass, switch: _Switch, device: str) -> Iterator[dict[str, object]]:
     where = torch.device(device)
     call = call_of(flow_of("fused", where), cell, which, where)
     calls = {kernels: switch.by(kernels, call) for kernels in ("flow.cu", "triton")}
-    seconds = in_turns(calls, BUDGET, lambda: synchronise(where))
+    seconds = in_turns(calls, BUDGET, partial(synchronise, where))
     for kernels, turns in seconds.items():
         found = quartiles([1000 * turn for turn in turns])
-        ratios = [slow / fast for slow, fast in zip(seconds["triton"], turns, strict=True)]
-        times = (found.median, found.low, found.high, found.n, quartiles(ratios).median)
-        shape = (cell.pairs, cell.channels, cell.side, cell.side, cell.n_iter)
-        yield (*shape, which, kernels, *(f"{time:.4g}" for time in times))
+        yield {
+            **cell.columns,
+            "pass": which,
+            "kernels": kernels,
+            **columns("ms_", found, digits=4),
+            "n": found.n,
+            "times_as_fast_as_triton": f"{quartiles_over(seconds['triton'], turns).median:.4g}",
+        }

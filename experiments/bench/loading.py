@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from torch.utils.data import DataLoader
 
-from bench.timing import Quartiles, quartiles
 from repflow_pl.data.clips import Batch, ClipDataset, collate
 from repflow_pl.data.decoding.decode import VARIABLE, Decoder, Read, time_reads
 from repflow_pl.data.decoding.isolated import IsolatedProcess
@@ -22,6 +21,7 @@ from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.frames.reader import Read as Asked
 from repflow_pl.data.index import VideoSet, default_clip
 from repflow_pl.data.sampler import Draw
+from repflow_pl.quartiles import Quartiles, quartiles_over
 from repflow_pl.specs import ClipSpec
 
 PREFETCH = 2
@@ -67,13 +67,11 @@ class Results:
 
     def of_floor(self, case: Case) -> Quartiles:
         """The loader over decord alone, turn by turn."""
-        alone = self.decord[case.frames, case.workers]
-        return quartiles([a / b for a, b in zip(self.loader[case], alone, strict=True)])
+        return quartiles_over(self.loader[case], self.decord[case.frames, case.workers])
 
     def speedup(self) -> Quartiles | None:
         """The cache over decoding, turn by turn."""
-        pairs = zip(self.cached, self.decoded, strict=True)
-        return quartiles([a / b for a, b in pairs]) if self.cached else None
+        return quartiles_over(self.cached, self.decoded) if self.cached else None
 
 
 def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results:

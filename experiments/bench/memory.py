@@ -18,17 +18,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 import torch
 
 from bench.cells import PASSES, Cell, Pass, call_of, flow_of, synchronise
+from bench.timing import seconds_of
 from repflow_pl.ending import die_with_parent
 
 #: Of the processes: malloc as said above, and waiting threads that leave the core to the others.
@@ -103,12 +104,7 @@ def measure(jobs: Sequence[Job], device: torch.device, threads: int) -> dict[str
 
 
 def _start(job: Job, device: torch.device, threads: int) -> subprocess.Popen[str]:
-    wanted = {
-        "backend": job.backend,
-        "cells": [dataclasses.asdict(cell) for cell in job.cells],
-        "device": device.type,
-        "threads": threads,
-    }
+    wanted = {**dataclasses.asdict(job), "device": device.type, "threads": threads}
     here = Path(__file__).parents[1]
     paths = [str(here), str(here.parent), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
@@ -160,9 +156,10 @@ def main(job: str) -> None:
     except ValueError as error:
         sys.exit(str(error))
     why = untrusted(device)
+    wait = partial(synchronise, device)
     compiles = wanted["backend"] == "compile"
     first = (
-        {} if compiles else {p: _first(call_of(flow, _SMALL, p, device), device) for p in PASSES}
+        {} if compiles else {p: seconds_of(call_of(flow, _SMALL, p, device), wait) for p in PASSES}
     )
     for fields in wanted["cells"]:
         cell = Cell(**fields)
@@ -171,7 +168,7 @@ def main(job: str) -> None:
             try:
                 # Code compiled for one shape must be there before that shape is measured; the
                 # others do with a small call.
-                seconds = _first(call, device) if compiles else first[which]
+                seconds = seconds_of(call, wait) if compiles else first[which]
                 extra = None if why else extra_bytes(call, device)
             except Exception as error:
                 sys.exit(_sentence(error))
@@ -225,13 +222,6 @@ def _status(name: str) -> int:
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])
     raise ValueError(f"{_STATUS} has no {name}")
-
-
-def _first(call: Callable[[], None], device: torch.device) -> float:
-    begin = time.perf_counter()
-    call()
-    synchronise(device)
-    return time.perf_counter() - begin
 
 
 def _sentence(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,20 +20,13 @@ from repflow_pl.training.module import build_optimiser
 RGB, FLOW, FCF = "RGB", "RGB + flow after block 3", "Flow-Conv-Flow after block 3"
 BLOCK = 3
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The calls of one network, on a batch that lies on the device."""
-
-    train: Call
-    """Forward, loss, backward and the optimiser's step."""
-    evaluate: Call
-    layer_forward: Call | None
-    """Of the flow layer alone, in training; None of a network without."""
-    layer_both: Call | None
-    """Forward and backward."""
+Part = Literal["train", "evaluate", "layer_forward", "layer_both"]
+"""Of a network's cost: a whole step of training, with the optimiser's, and an evaluation; of the
+flow layer alone, in training, its forward pass without and with the backward."""
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def specs_of(profile: Profile, clip: ClipSpec) -> dict[str, RunSpec]:
@@ -46,8 +39,9 @@ def specs_of(profile: Profile, clip: ClipSpec) -> dict[str, RunSpec]:
     }
 
 
-def parts_of(spec: RunSpec, classes: int, batch: int, device: torch.device) -> Parts:
-    """Build a network with a batch of noise for it: its cost is that of any clips."""
+def parts_of(spec: RunSpec, classes: int, batch: int, device: torch.device) -> dict[Part, Call]:
+    """Build a network with a batch of noise for it, that lies on the device: its cost is that of
+    any clips. A network without a flow layer has the first two parts alone."""
     torch.manual_seed(0)
     model = build_model(spec.model, classes).to(device)
     optimiser = build_optimiser(model, spec.recipe)
@@ -67,9 +61,10 @@ def parts_of(spec: RunSpec, classes: int, batch: int, device: torch.device) -> P
         with torch.no_grad():
             model(to_float(clips))
 
+    parts: dict[Part, Call] = {"train": train, "evaluate": evaluate}
     layer = next((m for m in model.modules() if isinstance(m, RepFlow | FlowStack)), None)
     if layer is None:
-        return Parts(train, evaluate, None, None)
+        return parts
     features = _input_of(layer, evaluate).requires_grad_()
     leaves = [features, *(p for p in layer.parameters() if p.requires_grad)]
 
@@ -78,13 +73,10 @@ def parts_of(spec: RunSpec, classes: int, batch: int, device: torch.device) -> P
         out: Tensor = layer(features)
         return out
 
-    def layer_forward() -> None:
-        forward()
-
-    def layer_both() -> None:
+    def both() -> None:
         torch.autograd.grad(forward().sum(), leaves, allow_unused=True)
 
-    return Parts(train, evaluate, layer_forward, layer_both)
+    return parts | {"layer_forward": forward, "layer_both": both}
 
 
 def _input_of(layer: nn.Module, call: Call) -> Tensor:

@@ -8,17 +8,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 
 from bench.cells import BACKENDS, PASSES, Cell, Flow, Pass, call_of, flow_of, synchronise
-from bench.floor import Peaks, floor_of, measure_peaks
+from bench.floor import Floor, Peaks, floor_of, measure_peaks
 from bench.memory import Job, Measured, Outcome, measure
 from bench.opencv import SETTINGS, opencv_calls
 from bench.plan import Plan
-from bench.timing import FEWEST_TURNS, Quartiles, in_turns, quartiles
+from bench.timing import FEWEST_TURNS, in_turns
+from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
 
 Say = Callable[[str], None]
 
@@ -43,8 +45,8 @@ class Timed:
         if backend not in self.seconds:
             return None
         calls = self.cell.pairs if backend in SETTINGS else 1
-        pairs = zip(self.seconds["baseline"], self.seconds[backend], strict=True)
-        return quartiles([ours / (calls * theirs) for ours, theirs in pairs])
+        theirs = [calls * seconds for seconds in self.seconds[backend]]
+        return quartiles_over(self.seconds["baseline"], theirs)
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,25 @@ class Results:
 
     def measured(self, backend: str, cell: Cell, which: Pass) -> Measured | None:
         """What a backend's own process measured."""
-        for measured in self.memory[backend].measured:
-            if (measured.cell, measured.which) == (cell, which):
-                return measured
-        return None
+        found = self.memory[backend].measured if backend in self.memory else ()
+        return next((m for m in found if (m.cell, m.which) == (cell, which)), None)
+
+    def share(self, cell: Cell, which: Pass) -> float | None:
+        """The fused backend's memory over the baseline's."""
+        fused, baseline = (self.measured(backend, cell, which) for backend in ("fused", "baseline"))
+        if not fused or not baseline or not fused.extra_bytes or not baseline.extra_bytes:
+            return None
+        return fused.extra_bytes / baseline.extra_bytes
+
+    def floor(self, timed: Timed) -> Floor:
+        """What no implementation of a pass can beat."""
+        return floor_of(timed.cell, timed.which, self.peaks)
 
     def floor_ratio(self, timed: Timed) -> float | None:
         """The fused backend's median time over the floor."""
         if "fused" not in timed.seconds:
             return None
-        floor = floor_of(timed.cell, timed.which, self.peaks)
-        return quartiles(timed.seconds["fused"]).median / floor.seconds
+        return quartiles(timed.seconds["fused"]).median / self.floor(timed).seconds
 
 
 def run(
@@ -110,7 +120,7 @@ def run(
             for which in PASSES:
                 budget = PASS_SHARE * total * (HEADLINE if cell == plan.headline else 1)
                 calls, why = _calls(plan, cell, which, device, threads, flows, memory["compile"])
-                seconds = in_turns(calls, budget, lambda: synchronise(device))
+                seconds = in_turns(calls, budget, partial(synchronise, device))
                 timed.append(Timed(cell, which, seconds, {**missing, **why}))
                 del calls
     return Results(plan, peaks, tuple(timed), memory, time.perf_counter() - begin)
@@ -127,6 +137,7 @@ def _with_place(compiled: Outcome, cells: tuple[Cell, ...]) -> Outcome:
 
 
 def _flows(device: torch.device) -> tuple[dict[str, Flow], dict[str, str]]:
+    """The backends that there are, and why others are not."""
     flows, missing = {}, {}
     for backend in BACKENDS:
         try:
@@ -147,14 +158,12 @@ def _calls(
 ) -> tuple[dict[str, Callable[[], None]], dict[str, str]]:
     """The calls that can be made for a pass of a cell, and why others cannot."""
     calls, why = {}, {}
+    done = [(measured.cell, measured.which) for measured in compiled.measured]
     for backend, flow in flows.items():
-        if backend == "compile" and (cell, which) not in [
-            (m.cell, m.which) for m in compiled.measured
-        ]:
-            tried = cell in plan.compiled
-            why[backend] = (compiled.why if tried else "") or NOT_TRIED
-            continue
-        calls[backend] = call_of(flow, cell, which, device)
+        if backend == "compile" and (cell, which) not in done:
+            why[backend] = (compiled.why if cell in plan.compiled else "") or NOT_TRIED
+        else:
+            calls[backend] = call_of(flow, cell, which, device)
     if cell.channels == 3 and which == "forward":
         try:
             calls.update(opencv_calls(cell, threads))

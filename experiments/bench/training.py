@@ -5,24 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader
 
 from bench.cells import synchronise
 from bench.memory import extra_bytes, untrusted
-from bench.networks import FLOW, RGB, Call, Parts, parts_of, specs_of
-from bench.timing import Quartiles, in_turns, quartiles
+from bench.networks import FLOW, RGB, Call, Part, parts_of, specs_of
+from bench.timing import in_turns
 from repflow_pl.data.clips import Sample
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.profiles import Profile
+from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
 from repflow_pl.specs import ClipSpec
 from repflow_pl.training.memory import freed_memory_kept
-
-Part = Literal["train", "evaluate", "layer_forward", "layer_both"]
-PARTS: tuple[Part, ...] = ("train", "evaluate", "layer_forward", "layer_both")
 
 #: Of a run's time: the networks, and the loader.
 TIMING_SHARE, LOADING_SHARE = 0.7, 0.15
@@ -59,25 +57,26 @@ class Results:
 
     def ratio(self, network: str, part: Part) -> Quartiles:
         """The time of a part over that of RGB, turn by turn."""
-        pairs = zip(self.seconds[network, part], self.seconds[RGB, part], strict=True)
-        return quartiles([mine / theirs for mine, theirs in pairs])
+        return quartiles_over(self.seconds[network, part], self.seconds[RGB, part])
 
     def shares(self, network: str) -> tuple[Quartiles, Quartiles] | None:
         """The flow layer's forward and backward, of a training step; None without a layer."""
         if (network, "layer_both") not in self.seconds:
             return None
-        parts: tuple[Part, ...] = ("train", "layer_forward", "layer_both")
-        turns = list(zip(*(self.seconds[network, part] for part in parts), strict=True))
-        return (
-            quartiles([forward / step for step, forward, _ in turns]),
-            quartiles([max(both - forward, 0.0) / step for step, forward, both in turns]),
-        )
+        steps, forward = self.seconds[network, "train"], self.seconds[network, "layer_forward"]
+        both = zip(self.seconds[network, "layer_both"], forward, strict=True)
+        backward = [max(all_of_it - first, 0.0) for all_of_it, first in both]
+        return quartiles_over(forward, steps), quartiles_over(backward, steps)
 
     @property
     def added(self) -> Quartiles:
         """What the flow layer adds to a training step of RGB, as a part of it."""
         over = self.ratio(FLOW, "train")
-        return Quartiles(over.median - 1, over.low - 1, over.high - 1, over.n)
+        return Quartiles(over.low - 1, over.median - 1, over.high - 1, over.n)
+
+    @property
+    def networks(self) -> list[str]:
+        return list(dict.fromkeys(network for network, _ in self.seconds))
 
 
 def run(
@@ -97,32 +96,20 @@ def run(
     no_peaks = untrusted(setting.device)
     peaks = {}
     for name, parts in networks.items():
-        parts.train()  # gradients and the optimiser's state are there from the first step on
+        parts["train"]()  # gradients and the optimiser's state are there from the first step on
         if not no_peaks:
             say(f"memory: {name}")
-            peaks[name] = extra_bytes(parts.train, setting.device)
+            peaks[name] = extra_bytes(parts["train"], setting.device)
     with freed_memory_kept():
         say("time, in turns")
-        seconds = _time(networks, setting.device, 60 * minutes * TIMING_SHARE)
+        calls = {(name, part): call for name in networks for part, call in networks[name].items()}
+        wait = partial(synchronise, setting.device)
+        seconds = in_turns(calls, 60 * minutes * TIMING_SHARE, wait)
         say("the wait for data")
         loader = data.train_dataloader()
-        waits = _waits(loader, networks[RGB].train, setting.device, 60 * minutes * LOADING_SHARE)
+        step, share = networks[RGB]["train"], 60 * minutes * LOADING_SHARE
+        waits = _waits(loader, step, setting.device, share)
     return Results(seconds, peaks, no_peaks, waits, loader.num_workers, time.perf_counter() - begin)
-
-
-def _time(
-    networks: Mapping[str, Parts], device: torch.device, budget: float
-) -> dict[tuple[str, Part], list[float]]:
-    calls: dict[str, Call] = {}
-    places: dict[str, tuple[str, Part]] = {}
-    for name, parts in networks.items():
-        for part in PARTS:
-            call = getattr(parts, part)
-            if call is not None:
-                calls[f"{name}: {part}"] = call
-                places[f"{name}: {part}"] = (name, part)
-    times = in_turns(calls, budget, lambda: synchronise(device))
-    return {places[label]: values for label, values in times.items()}
 
 
 def _waits(

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from repflow_pl.quartiles import Quartiles, quartiles
+from repflow_pl.report.page import page_text
 from repflow_pl.report.plot_style import FAINT, WIDTH_INCHES, drawn, write_title
-from repflow_pl.report.stats import Estimate, Quartiles, mean_interval, quartiles
+from repflow_pl.report.stats import Estimate, mean_interval
 from repflow_pl.report.wording import grid
 
 NAME = "fields"
@@ -92,15 +94,8 @@ def fields_markdown(title: str, seen: Sequence[Seen], measured: Sequence[str]) -
         "ones. Direction is hue and length saturation, scaled to each field's longest vector. All "
         f"figures: [{NAME}.csv]({NAME}.csv)."
     )
-    parts = [
-        f"# {title}",
-        f"![Fields of the same clips at each place]({NAME}.png)",
-        grid(header, lines, left=2),
-        legend,
-        "## How it was measured",
-        "\n".join(f"- {sentence}" for sentence in measured),
-    ]
-    return "\n\n".join(parts) + "\n"
+    shows = "Fields of the same clips at each place"
+    return page_text(title, shows, NAME, [grid(header, lines, left=2), legend], measured)
 
 
 def fields_csv(seen: Sequence[Seen]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from csv import DictReader
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,16 @@ class Rendered:
         if published.is_file() and published != self.markdown.resolve():
             text += f"\npublished, to compare with: {os.path.relpath(published)}"
         return text
+
+
+def page_text(
+    title: str, shows: str, stem: str, parts: Sequence[str], measured: Iterable[str]
+) -> str:
+    """A whole page of Markdown: the picture, what it `shows` for who cannot see it, the parts, and
+    sentences on how it was measured. What stands before its first `##` can be shown alone."""
+    how = "\n".join(f"- {sentence}" for sentence in measured)
+    picture = f"![{shows}]({stem}.png)"
+    return "\n\n".join((f"# {title}", picture, *parts, "## How it was measured", how)) + "\n"
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from repflow_pl.errors import unknown
+from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
 from repflow_pl.report.markdown import PROFILES
-from repflow_pl.report.page import Rendered, write_page
+from repflow_pl.report.page import Rendered, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
-from repflow_pl.report.stats import Quartiles, quartiles
-from repflow_pl.report.wording import grid, significant
+from repflow_pl.report.wording import bracketed, grid, significant
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.recording.result import Versions
 
@@ -87,17 +87,17 @@ def runtime_rows(
     found = []
     for row, model in zip(rows, timed, strict=True):
         times = model.times
-        in_rounds = zip(times, base, strict=True)
+        totals = [t.total_ms for t in times]
         paper_ms = _of_the_paper(paper, row.paper or row.name, "runtime_ms")
         found.append(
             RuntimeRow(
                 name=row.name,
                 group=row.group,
                 rounds=len(times),
-                total_ms=quartiles([t.total_ms for t in times]),
+                total_ms=quartiles(totals),
                 tvl1_ms=quartiles([t.tvl1_ms for t in times]),
                 tvl1_share=quartiles([t.tvl1_ms / t.total_ms for t in times]).median,
-                ratio=quartiles([t.total_ms / b.total_ms for t, b in in_rounds]),
+                ratio=quartiles_over(totals, [t.total_ms for t in base]),
                 parameters=model.parameters,
                 paper_ms=paper_ms,
                 paper_sd=_of_the_paper(paper, row.paper or row.name, "runtime_sd"),
@@ -128,8 +128,6 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
     if context.changes:
         profile += f"; but with {context.changes}"
     parts = [
-        f"# {context.title}: {context.data} ({profile})",
-        f"![Time of each row over that of the RGB row, with quartiles]({context.name}.png)",
         *_agreement(rows),
         _main_table(rows, context.fields),
         *_unverified(rows),
@@ -143,10 +141,10 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
             else ""
         )
         + f"All figures: [{context.name}.csv]({context.name}.csv).",
-        "## How it was measured",
-        "\n".join(f"- {sentence}" for sentence in _measured(rows, context)),
     ]
-    return "\n\n".join(parts) + "\n"
+    title = f"{context.title}: {context.data} ({profile})"
+    shows = "Time of each row over that of the RGB row, with quartiles"
+    return page_text(title, shows, context.name, parts, _measured(rows, context))
 
 
 def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.DataFrame:
@@ -214,9 +212,9 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
         sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
         cells = [
             row.name,
-            _bracketed(row.total_ms),
+            bracketed(row.total_ms),
             f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
-            _bracketed(row.ratio),
+            bracketed(row.ratio),
             f"{significant(row.parameters / 1e6)} M",
             f"{row.paper_ms}{sd}",
             NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
@@ -229,11 +227,6 @@ def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:
     if not any(row.paper_ms.unverified or row.paper_sd.unverified for row in rows):
         return []
     return [f"{UNVERIFIED_MARK} unverified: not checked against the paper's table."]
-
-
-def _bracketed(spread: Quartiles) -> str:
-    low, high = significant(spread.low), significant(spread.high)
-    return f"{significant(spread.median)} ({low}–{high})"
 
 
 def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from repflow_pl.quartiles import Quartiles
 from repflow_pl.report.paper import PaperFigure
-from repflow_pl.report.stats import Quartiles
 
 
 @dataclass(frozen=True)

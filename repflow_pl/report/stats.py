@@ -13,7 +13,6 @@ three seeds it falls short of it by a half or a third and knows nothing of its o
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -62,15 +61,6 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Quartiles:
-    """A median and what half of the values lie between."""
-
-    low: float
-    median: float
-    high: float
-
-
-@dataclass(frozen=True)
 class _Spread:
     """A mean's variance: what seeds contribute, and what groups of videos do beyond it."""
 
@@ -108,15 +98,6 @@ class _Spread:
         if beyond(0.0) <= 0:  # a mean of 0: SciPy before 1.16 takes a half's quantile for 1e-17
             return 1.0
         return math.exp(float(brentq(beyond, LEAST_LOG_P, 0.0)))
-
-
-def quartiles(values: Sequence[float]) -> Quartiles:
-    """The three quartiles of two values or more.
-
-    >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
-    Quartiles(low=2.0, median=3.0, high=4.0)
-    """
-    return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def accuracy(parts: Sequence[Answers]) -> Estimate:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from repflow_pl.quartiles import Quartiles
 from repflow_pl.report.stats import Estimate
 
 
@@ -41,6 +42,11 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
+def bracketed(spread: Quartiles, show: Callable[[float], str] = significant) -> str:
+    """A median with the quartiles behind it: 77.1 (74.9–81.8)."""
+    return f"{show(spread.median)} ({show(spread.low)}–{show(spread.high)})"
+
+
 def duration(seconds: float) -> str:
     """45 s, 12 min, 3.4 h."""
     if seconds < 90:
@@ -52,6 +58,11 @@ def grid(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -
     """A Markdown table: the first `left` columns flush left, the others flush right."""
     rule = [":--" if index < left else "--:" for index in range(len(header))]
     return "\n".join(_line(cells) for cells in (header, rule, *lines))
+
+
+def grid_of(lines: Sequence[Mapping[str, str]], left: int = 1) -> str:
+    """The same of one line or more with their headings."""
+    return grid(list(lines[0]), [list(line.values()) for line in lines], left)
 
 
 def _line(cells: Sequence[str]) -> str:

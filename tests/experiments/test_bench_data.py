@@ -55,21 +55,3 @@ def test_every_case_has_a_line(
         ("epoch, cached", ""),
     ]
     assert all(float(line["median"]) > 0 and line["n"] == "2" for line in lines)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--frames", "16,"], "--frames takes counts of 1 or more"),
-        (["--workers", "0"], "--workers takes counts of 1 or more"),
-        (["--decoders", "ffmpeg"], "ffmpeg"),
-        (["--turns", "0"], "counts of 1 or more"),
-        (["--data", "hmdb52"], "hmdb52"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench_data.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error

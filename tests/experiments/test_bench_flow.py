@@ -279,23 +279,6 @@ def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
     assert "- not measured: fused: the run's 0.01 minutes were over" in page
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--threads", "0"], "--threads is a count of 1 or more."),
-        (["--minutes", "0"], "--minutes and --patience must be more than 0."),
-        (["--device", "tpu"], "tpu"),
-        (["--treads", "2"], "--treads"),
-    ],
-)
-def test_mistakes_are_one_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench_flow.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error
-
-
 def test_a_gpu_that_is_not_there(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,5 @@
-"""The benchmarks' pages and records, to the last letter: of measurements made up, and published."""
+"""What the benchmarks have in common: mistakes, and pages and records to the last letter, those of
+measurements made up and those published."""
 
 from __future__ import annotations
 
@@ -20,20 +21,54 @@ GOLDEN = ROOT / "tests" / "golden" / "bench"
 PUBLISHED = ROOT / "tables" / "bench"
 sys.path[:0] = [str(ROOT / "experiments")]
 
-from bench import loading, loading_page, page, picture, run, training, training_page  # noqa: E402
+import bench_data  # noqa: E402
+import bench_flow  # noqa: E402
+import bench_training  # noqa: E402
+from bench import flow_page, loading, loading_page, run, training, training_page  # noqa: E402
 from bench.cells import BACKENDS, PASSES  # noqa: E402
 from bench.floor import Peaks, floor_of  # noqa: E402
 from bench.memory import Measured, Outcome  # noqa: E402
-from bench.networks import FCF, FLOW, RGB  # noqa: E402
+from bench.networks import FCF, FLOW, PARTS, RGB  # noqa: E402
 from bench.opencv import SETTINGS  # noqa: E402
+from bench.page import NOT_MEASURED, Page, markdown_of  # noqa: E402
 from bench.plan import Plan, build_plan  # noqa: E402
-from bench.timing import Quartiles  # noqa: E402
+from bench.timing import csv_of  # noqa: E402
 
 from repflow_pl.data.index import default_clip  # noqa: E402
 from repflow_pl.profiles import build_profile  # noqa: E402
+from repflow_pl.quartiles import Quartiles  # noqa: E402
 
+MISTAKES = {
+    bench_flow: {
+        "--threads 0": "--threads is a count of 1 or more.",
+        "--minutes 0": "--minutes and --patience must be more than 0.",
+        "--device tpu": "tpu",
+        "--treads 2": "--treads",
+    },
+    bench_training: {"--minutes 0": "--minutes must be more than 0.", "--device tpu": "tpu"},
+    bench_data: {
+        "--frames 16,": "--frames takes counts of 1 or more",
+        "--workers 0": "--workers takes counts of 1 or more",
+        "--decoders ffmpeg": "ffmpeg",
+        "--turns 0": "counts of 1 or more",
+        "--data hmdb52": "hmdb52",
+    },
+}
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 PNG = b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("bench", "given"), [(bench, given) for bench in MISTAKES for given in MISTAKES[bench]]
+)
+def test_mistakes_are_one_sentence(
+    bench: Any, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench.main(given.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert MISTAKES[bench][given] in error
+
 
 # --- made up
 
@@ -79,7 +114,7 @@ def flow_results(plan: Plan) -> run.Results:
     return run.Results(plan, Peaks(2e10, 1.5e11), tuple(timed), memory, 171.0)
 
 
-def loading_results(cached: bool) -> tuple[loading.Results, loading_page.Context]:
+def loading_results(cached: bool) -> Page:
     clip = default_clip("motion_shapes")
     plan = loading.Plan(clip, (16, 32), (1, 2), ("pyav", "decord"), 200, 8, 5)
     rates = {
@@ -90,17 +125,14 @@ def loading_results(cached: bool) -> tuple[loading.Results, loading_page.Context
     }
     alone = {(f, w): turns(f"{f} {w}", 330, 5) for f in plan.frames for w in plan.workers}
     epochs = (turns("decoded", 400, 5), turns("cached", 2300, 5)) if cached else ([], [])
-    context = loading_page.Context("motion_shapes", plan, "python it", quick=not cached)
-    return loading.Results(rates, alone, *epochs, 95.0), context
+    return loading_page.page_of(loading.Results(rates, alone, *epochs, 95.0), plan, "motion_shapes")
 
 
-def training_results(
-    device: torch.device, memory: bool
-) -> tuple[training.Results, training_page.Context]:
+def training_results(device: torch.device, memory: bool) -> Page:
     profile = build_profile("demo", "motion_shapes")
     seconds: dict[Any, list[float]] = {}
     for k, network in enumerate((RGB, FLOW, FCF), 1):
-        for part, middle in zip(training.PARTS, (0.2, 0.05, 0.01, 0.03), strict=True):
+        for part, middle in zip(PARTS, (0.2, 0.05, 0.01, 0.03), strict=True):
             if network != RGB or not part.startswith("layer"):
                 seconds[network, part] = turns(f"{network} {part}", middle * (1 + 0.2 * k), 15)
     peaks = {network: (k + 1) * 10**8 for k, network in enumerate((RGB, FLOW, FCF))}
@@ -110,7 +142,7 @@ def training_results(
         seconds, peaks if memory else {}, no_peaks, waits, 0 if memory else 3, 59.0
     )
     setting = training.Setting(profile, profile.clip, 16, device, 2)
-    return results, training_page.Context(setting, results.workers, "python it", not memory)
+    return training_page.page_of(results, setting)
 
 
 def settled(text: str) -> str:
@@ -121,11 +153,15 @@ def settled(text: str) -> str:
     return text
 
 
-def same(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if "RENEW_GOLDEN" in os.environ:
-        path.write_text(text, "utf-8")
-    assert text == path.read_text("utf-8")
+def same(name: str, made: Page, quick: bool = False) -> None:
+    """The page and the record are what was kept, which RENEW_GOLDEN in the environment renews."""
+    texts = {"md": settled(markdown_of(made, "python it", quick)), "csv": csv_of(made.record)}
+    for ending, text in texts.items():
+        path = GOLDEN / f"{name}.{ending}"
+        if "RENEW_GOLDEN" in os.environ:
+            path.write_text(text, "utf-8")
+        assert text == path.read_text("utf-8")
+    assert made.picture("").startswith(PNG)
 
 
 @pytest.fixture(autouse=True)
@@ -135,29 +171,12 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
-def test_flow(device: torch.device) -> None:
+def test_made_up_pages(device: torch.device) -> None:
     results = flow_results(build_plan(device, quick=False))
-    context = page.Context(device, 2, "python it", quick=False)
-    same(f"flow_{device}.md", settled(page.markdown_of(results, context)))
-    same(f"flow_{device}.csv", page.csv_of(results))
-    assert picture.picture_of(results, context).startswith(PNG)
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_loading(cached: bool) -> None:
-    results, context = loading_results(cached)
-    name = "data" if cached else "data_without"
-    same(f"{name}.md", settled(loading_page.markdown_of(results, context)))
-    same(f"{name}.csv", loading_page.csv_of(results))
-    assert loading_page.picture_of(results, context).startswith(PNG)
-
-
-@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
-def test_training(device: torch.device) -> None:
-    results, context = training_results(device, memory=device == CPU)
-    same(f"training_{device}.md", settled(training_page.markdown_of(results, context)))
-    same(f"training_{device}.csv", training_page.csv_of(results))
-    assert training_page.picture_of(results, context).startswith(PNG)
+    same(f"flow_{device}", flow_page.page_of(results, device, 2))
+    on_cpu = device == CPU  # where all is measured: no cache and no memory elsewhere
+    same("data" if on_cpu else "data_without", loading_results(cached=on_cpu), quick=not on_cpu)
+    same(f"training_{device}", training_results(device, memory=on_cpu), quick=not on_cpu)
 
 
 # --- published
@@ -179,13 +198,14 @@ def published(stem: str) -> tuple[str, str, list[list[str]]]:
 
 def spread(line: dict[str, str], name: str) -> Quartiles:
     return Quartiles(
-        *(float(line[name + kind]) for kind in ("median", "q25", "q75")), int(line["n"])
+        *(float(line[name + kind]) for kind in ("q25", "median", "q75")), int(line["n"])
     )
 
 
 def read(cell: str, n: int = 5) -> Quartiles:
     """Of what a page shows as 0.938 (0.932–0.976)."""
-    return Quartiles(*(float(x) for x in re.findall(r"[\d.]+", cell)[:3]), n)
+    median, low, high = (float(x) for x in re.findall(r"[\d.]+", cell)[:3])
+    return Quartiles(low, median, high, n)
 
 
 def such(found: Quartiles) -> list[float]:
@@ -245,8 +265,8 @@ def test_published_flow(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda self, timed: over[str(timed.cell), str(timed.cell.n_iter), timed.which],
     )
     results = run.Results(plan, peaks, passes, memory, took(text))
-    context = page.Context(CPU, 2, command, quick=False)
-    assert settled(page.markdown_of(results, context)) == settled(text)
+    made = flow_page.page_of(results, CPU, 2)
+    assert settled(markdown_of(made, command, quick=False)) == settled(text)
 
 
 @pytest.mark.parametrize(("data", "clips"), [("motion_shapes", 800), ("ut_interaction", 200)])
@@ -275,9 +295,8 @@ def test_published_loading(data: str, clips: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(loading.Results, "speedup", lambda self: read(speedup[1]))
     plan = loading.Plan(default_clip(data), (16,), (1, 2), ("pyav", "decord"), clips, 8, 5)
     plan = dataclasses.replace(plan, clip=dataclasses.replace(plan.clip, crop=(112, 112)))
-    context = loading_page.Context(data, plan, command, quick=False)
-    results = loading.Results(rates, alone, *epochs, took(text))
-    assert settled(loading_page.markdown_of(results, context)) == settled(text)
+    made = loading_page.page_of(loading.Results(rates, alone, *epochs, took(text)), plan, data)
+    assert settled(markdown_of(made, command, quick=False)) == settled(text)
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
@@ -297,9 +316,9 @@ def test_published_training(device: torch.device, monkeypatch: pytest.MonkeyPatc
             peaks[line["network"]] = int(line["peak_bytes"])
 
     def shares(_: object, network: str) -> tuple[Quartiles, ...] | None:
-        found = [read(cell) for cell in shown[network][4:6] if cell != page.NOT_MEASURED]
+        found = [read(cell) for cell in shown[network][4:6] if cell != NOT_MEASURED]
         return (
-            tuple(Quartiles(s.median / 100, s.low / 100, s.high / 100, s.n) for s in found) or None
+            tuple(Quartiles(s.low / 100, s.median / 100, s.high / 100, s.n) for s in found) or None
         )
 
     more = re.search(r"adds (.*) to a training", text)
@@ -308,7 +327,7 @@ def test_published_training(device: torch.device, monkeypatch: pytest.MonkeyPatc
     for name, value in (
         ("shares", shares),
         ("ratio", lambda _, network, part: read(shown[network][2])),
-        ("added", property(lambda _: Quartiles(added[0], added[1], added[2], 15))),
+        ("added", property(lambda _: Quartiles(added[1], added[0], added[2], 15))),
         (
             "clips_per_second",
             lambda _, network, part, batch: read(shown[network][1 if part == "train" else 3]),
@@ -320,7 +339,6 @@ def test_published_training(device: torch.device, monkeypatch: pytest.MonkeyPatc
         profile, profile.clip, profile.recipe.batch, device, 2 if device == CPU else 8
     )
     results = training.Results(seconds, peaks, "", waits, 0, took(text))
-    context = training_page.Context(setting, 0, command, quick=False)
-    rendered = settled(training_page.markdown_of(results, context))
+    rendered = settled(markdown_of(training_page.page_of(results, setting), command, quick=False))
     # What was added to a page by hand is its last sentence.
     assert re.sub("(?m)^- Commit: .*\n", "", settled(text)) == rendered

@@ -85,15 +85,3 @@ def test_quick_run(
         shares = results.shares(network)
         assert shares is not None and 0 < sum(share.median for share in shares) < 1
     assert results.no_peaks or all(peak > 0 for peak in results.peak_bytes.values())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [(["--minutes", "0"], "--minutes must be more than 0."), (["--device", "tpu"], "tpu")],
-)
-def test_mistakes_are_one_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench_training.main(arguments) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error
