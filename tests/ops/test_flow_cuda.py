@@ -47,7 +47,7 @@ def test_interpreted() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_interpreted_on_all_golden_cases() -> None:
+def test_what_takes_minutes_interpreted() -> None:
     _interpreted("-m", "slow")
 
 

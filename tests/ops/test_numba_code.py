@@ -190,6 +190,7 @@ def test_of_processes_that_start_at_once_one_compiles(tmp_path: Path) -> None:
     assert sum("it is kept in" in each for each in said) == 1
 
 
+@pytest.mark.slow
 def test_code_of_another_processor_is_neither_used_nor_lost(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(MODULE, encoding="utf-8")
     other = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}

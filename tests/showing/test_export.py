@@ -47,6 +47,7 @@ def test_a_pt2_runs_where_this_package_is_not(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", ELSEWHERE, *files], check=True, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_says_what_it_is_and_takes_longer_clips(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
