@@ -71,9 +71,16 @@ def ndimage() -> ModuleType:
     return pytest.importorskip("scipy.ndimage")
 
 
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """A browser of a phone's width; a page that plays a video does not go on after its test."""
+    yield chromium
+    chromium.get("about:blank")
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window, of a phone's width, driven by selenium."""
+def chromium() -> Iterator[Any]:
+    """Chromium without a window, driven by selenium."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(filter(None, map(shutil.which, names)), None)

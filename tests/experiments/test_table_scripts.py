@@ -153,10 +153,10 @@ def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> N
     assert frame["top1"].between(0, 100).all() and (frame["videos_test"] == 2).all()
 
 
-# Rows of the volumetric table learn in test_table_volumetric.py.
-QUICK = [
-    pytest.param(name, marks=pytest.mark.slow) if name == "volumetric" else name for name in NAMES
-]
+# Rows of the volumetric table learn in test_table_volumetric.py; those of iterations differ in one
+# number, and two of them are other tables' too.
+SLOW = ("volumetric", "iterations")
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
 
 
 @pytest.mark.parametrize("name", QUICK)

@@ -34,7 +34,7 @@ def test_rows_are_the_papers() -> None:
     assert rows == paper
 
 
-@pytest.mark.parametrize("profile", ["demo", "paper"])
+@pytest.mark.parametrize("profile", ["demo", pytest.param("paper", marks=pytest.mark.slow)])
 def test_every_row_is_another_run_and_learns_from_a_clip(profile: ProfileName) -> None:
     rows = volumetric(profile).rows
     assert len({spec_hash(row.spec) for row in rows}) == len(rows)
