@@ -248,6 +248,11 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
             "Shuffled frames still show the line along which a shape moves, but not which way: "
             f"they allow at most {2 * ceiling:.0%}.",
         )
+        if setting.profile == "demo":
+            notes += (
+                "The demo recipe stops before a flow layer has converged: "
+                "[recipes tried on the validation part](../motion_shapes_validation/recipe.md).",
+            )
     if facts.name == "ucf101" and setting.profile == "demo":
         notes += (
             "Clips, epochs and learning rate of the demo recipe were chosen on groups 22 to 25, "
