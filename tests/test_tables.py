@@ -199,7 +199,9 @@ def test_two_folders_of_videos_have_tables_of_their_own() -> None:
 def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:
     facts = DataFacts("motion_shapes", "0123", 1 / 16, 0.06, 0.01)
     context = context_of(facts, Setting(), "")
-    assert (context.ceiling, len(context.notes)) == (0.25, 1)
+    assert (context.ceiling, len(context.notes)) == (0.25, 2)
+    assert "before a flow layer has converged" in context.notes[1]
+    assert len(context_of(facts, Setting(profile="paper"), "").notes) == 1, "of the demo recipe"
     other = context_of(dataclasses.replace(facts, name="folder"), Setting("folder"), "")
     assert (other.ceiling, other.notes, other.chance) == (None, (), 1 / 16)
     assert other.metadata is not None and other.metadata.accuracy == 0.06
