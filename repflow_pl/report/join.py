@@ -17,7 +17,8 @@ from repflow_pl.report.paper import in_papers_order
 from repflow_pl.report.plot_claims import plot_claims
 
 BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
-README_TABLE = ("motion_shapes", "placement")
+README_TABLE = ("ucf101", "placement")
+"""Real video opens the results."""
 
 WHY = ("why", "fields")
 """The pages that look into why claims hold or fail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from repflow_pl.errors import UserError
 from repflow_pl.report.__main__ import main
 from repflow_pl.report.claims_page import PAGE
-from repflow_pl.report.join import BEGIN, END, join
+from repflow_pl.report.join import BEGIN, END, README_TABLE, join
 from repflow_pl.report.table import Context, Table, render
 
 
@@ -72,26 +73,33 @@ def test_links_lead_to_files(tables: Path) -> None:
     assert found > 6
 
 
-def test_joining_again_changes_nothing(tables: Path) -> None:
-    readme = tables.parent / "README.md"
+@pytest.fixture
+def shown(tables: Path) -> Path:
+    """With the table that a README shows."""
+    shutil.copytree(tables / "motion_shapes", tables / README_TABLE[0])
+    return tables
+
+
+def test_joining_again_changes_nothing(shown: Path) -> None:
+    readme = shown.parent / "README.md"
     readme.write_text(f"a\n{BEGIN}\n{END}\nb\n")
-    assert join(tables, readme) == (tables / "README.md", tables / PAGE, readme)
-    before = [path.read_bytes() for path in (tables / "README.md", readme)]
-    assert join(tables, readme) == (tables / "README.md", tables / PAGE)
-    assert [path.read_bytes() for path in (tables / "README.md", readme)] == before
+    assert join(shown, readme) == (shown / "README.md", shown / PAGE, readme)
+    before = [path.read_bytes() for path in (shown / "README.md", readme)]
+    assert join(shown, readme) == (shown / "README.md", shown / PAGE)
+    assert [path.read_bytes() for path in (shown / "README.md", readme)] == before
 
 
-def test_readme_block(tables: Path) -> None:
-    readme = tables.parent / "docs" / "README.md"
+def test_readme_block(shown: Path) -> None:
+    readme = shown.parent / "docs" / "README.md"
     readme.parent.mkdir()
     before, after = "# Title\n\nText †.\n", "\n\nMore ![x](y.png)\n"
     readme.write_text(f"{before}{BEGIN}old{END}{after}", encoding="utf-8")
-    join(tables, readme)
+    join(shown, readme)
     text = readme.read_text(encoding="utf-8")
     assert text.startswith(before + BEGIN) and text.endswith(END + after)
     block = text[len(before) : -len(after)]
     assert "old" not in block
-    assert "(../tables/motion_shapes/placement.png)" in block
+    assert "(../tables/ucf101/placement.png)" in block
     assert "| **After block 3** | 62.5 (56.3–68.7) |" in block
     assert "† unverified" in block
     assert "\n#" not in block
@@ -106,11 +114,11 @@ def test_readme_without_markers_is_left_alone(tables: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_markers_that_are_no_pair(tables: Path, text: str) -> None:
-    readme = tables.parent / "README.md"
+def test_markers_that_are_no_pair(shown: Path, text: str) -> None:
+    readme = shown.parent / "README.md"
     readme.write_text(text)
     with pytest.raises(UserError, match=r"README\.md needs one"):
-        join(tables, readme)
+        join(shown, readme)
     assert readme.read_text() == text
 
 
