@@ -7,7 +7,7 @@ from typing import get_args
 
 from repflow_pl.report.claims import Claim
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK
-from repflow_pl.report.stats import SEED_FREEDOM, Estimate, Verdict
+from repflow_pl.report.stats import EVEN, SEED_FREEDOM, Estimate, Verdict
 from repflow_pl.report.wording import grid, points
 
 PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
@@ -19,13 +19,13 @@ ClaimsBySet = Mapping[str, Sequence[Claim]]
 
 
 def counted(claims: ClaimsBySet) -> str:
-    """One sentence a data set: how many hold, fail and are undecided."""
+    """One sentence a data set: how many hold, fail, are even and are undecided."""
     sentences = []
     for data, found in claims.items():
         counts = {kind: sum(c.verdict == kind for c in found) for kind in get_args(Verdict)}
         sentences.append(
-            f"On {data}, of {len(found)} claims **{counts['holds']} hold, {counts['fails']} fail** "
-            f"and {counts['undecided']} are undecided."
+            f"On {data}, of {len(found)} claims **{counts['holds']} hold, {counts['fails']} fail, "
+            f"{counts['even']} are even** and {counts['undecided']} are undecided."
         )
     return " ".join(sentences)
 
@@ -43,7 +43,9 @@ def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
         "and seed by seed, with the 95 % interval over seeds and groups of alike videos. A claim "
         "holds where the better row is ahead and p is below 0.05, fails where it is behind and p "
         "is below 0.05; p is corrected by Holm's method for the number of claims of its table on "
-        f"its data set. A verdict needs {SEED_FREEDOM + 1} seeds, or 2 on each of several splits; "
+        f"its data set. Two rows are even where a difference of {100 * EVEN:g} points is ruled "
+        "out, at the same level and by the same correction. "
+        f"A verdict needs {SEED_FREEDOM + 1} seeds, or 2 on each of several splits; "
         "what an undecided claim needs is an estimate from the spread so far. "
         f"{UNVERIFIED_MARK} unverified: the paper's figure was written down from memory, and no "
         "verdict rests on it. Made from result files by `python -m repflow_pl.report`.",

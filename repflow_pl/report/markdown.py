@@ -16,7 +16,7 @@ from repflow_pl.report.paper import (
 )
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
-from repflow_pl.report.stats import SEED_FREEDOM
+from repflow_pl.report.stats import EVEN, SEED_FREEDOM
 from repflow_pl.report.summary import (
     PAPER_COLUMN,
     check_orderings,
@@ -60,8 +60,9 @@ _COSTS = ("training", "MB a clip in training")
 VERDICTS = (
     "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
     "holds, or fails, where p is below 0.05 after Holm's correction for the number of claims here, "
-    f"from {SEED_FREEDOM + 1} seeds on, or from 2 seeds on each of several splits; otherwise it is "
-    "undecided."
+    f"from {SEED_FREEDOM + 1} seeds on, or from 2 seeds on each of several splits. Two rows are "
+    f"even where, with the same correction, a difference of {100 * EVEN:g} points is ruled out; "
+    "otherwise a claim is undecided."
 )
 """What a verdict needs."""
 
@@ -345,6 +346,7 @@ def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
         told = {
             "holds": f"{ordering.better} beats {ordering.worse}",
             "fails": f"{ordering.better} falls behind {ordering.worse}",
+            "even": f"{pair} are even",
             "undecided": f"{pair} are not told apart",
         }[checked.verdict]
         ratio = significant(better.median_ms / worse.median_ms, 2)

@@ -22,8 +22,14 @@ from repflow_pl.report.plot_style import (
 )
 from repflow_pl.report.stats import Verdict
 
-COLOURS: dict[Verdict, str] = {"holds": "#3d8b57", "fails": "#c4512d", "undecided": "#a9b4bc"}
-_LINE, _HEAD, _FOOT, _LETTER = 0.235, 1.0, 0.55, 0.066
+COLOURS: dict[Verdict, str] = {
+    "holds": "#3d8b57",
+    "fails": "#c4512d",
+    "even": "#3f78b5",
+    "undecided": "#a9b4bc",
+}
+COUNTED: dict[Verdict, str] = {"holds": "hold", "fails": "fail"}
+_LINE, _HEAD, _FOOT, _LETTER = 0.235, 1.15, 0.55, 0.066
 _LONGEST = 52
 
 
@@ -90,10 +96,10 @@ def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
     panel_title(axis, [data])
     for k, (kind, colour) in enumerate(COLOURS.items()):
         axis.annotate(
-            f"{counts[kind]} {'hold' if kind == 'holds' else 'fail' if kind == 'fails' else kind}",
+            f"{counts[kind]} {COUNTED.get(kind, kind)}",
             (0.0, 1.0),
             xycoords="axes fraction",
-            xytext=(48 * k, 22),
+            xytext=(48 * (k % 2), 34 - 12 * (k // 2)),
             textcoords="offset points",
             size=9,
             weight="bold",

@@ -27,7 +27,11 @@ SEED_FREEDOM = 2
 """A verdict rests on so many degrees of freedom over seeds or more: three seeds, or two on two
 splits. The intervals of fewer cover the truth less often than they say."""
 
-Verdict = Literal["holds", "fails", "undecided"]
+EVEN = 0.02
+"""Two rows are even where a difference as large as this is ruled out: 2 points, less than most of
+those that the paper prints."""
+
+Verdict = Literal["holds", "fails", "even", "undecided"]
 MOST_SEEDS = 100
 NO_VARIANCE = 1e-18
 """Less is rounding."""
@@ -48,6 +52,8 @@ class Estimate:
     """Of a mean as far from 0, or farther, where the truth is 0 (two-sided)."""
     freedom: int = 0
     """Degrees of freedom over seeds: of all splits together."""
+    p_even: float | None = None
+    """Of a mean as near to 0, or nearer, where the truth is EVEN away from it or more."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,24 @@ class _Spread:
 
     @property
     def p(self) -> float | None:
-        """At which the interval just ends at 0. None where nothing spreads, which is chance:
-        accuracies are whole numbers of videos; it proves nothing."""
+        """At which the interval just ends at 0."""
+        return self._p_of(abs(self.mean))
+
+    @property
+    def p_even(self) -> float | None:
+        """At which the interval just ends at EVEN: two one-sided tests (Schuirmann, J.
+        Pharmacokinet. Biopharm. 1987), each at half of the level, as the printed interval is."""
+        return self._p_of(EVEN - abs(self.mean))
+
+    def _p_of(self, half: float) -> float | None:
+        """At which the interval is of this half width; 1 where that is not above 0. None where
+        nothing spreads, which is chance: accuracies are whole numbers of videos; it proves
+        nothing."""
         if max(self.seeds, self.groups) <= NO_VARIANCE:
             return None
 
         def beyond(log_p: float) -> float:
-            return abs(self.mean) - self.half_width(math.exp(log_p))
+            return half - self.half_width(math.exp(log_p))
 
         if beyond(LEAST_LOG_P) >= 0:
             return math.exp(LEAST_LOG_P)
@@ -134,8 +151,8 @@ def seeds_needed(a: Sequence[Answers], b: Sequence[Answers], comparisons: int) -
     for more in range(n + 1, MOST_SEEDS + 1):
         freedom = len(a) * (more - 1)
         then = replace(spread, seeds=spread.seeds * n / more, seed_freedom=freedom)
-        half = then.half_width((1 - LEVEL) / comparisons)
-        if freedom >= SEED_FREEDOM and half < abs(spread.mean):
+        half, apart = then.half_width((1 - LEVEL) / comparisons), abs(spread.mean)
+        if freedom >= SEED_FREEDOM and half < max(apart, EVEN - apart):
             return more
     return None
 
@@ -183,17 +200,23 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def verdict(estimate: Estimate | None, corrected: float | None) -> Verdict:
-    """Whether "the first is better" is shown, contradicted, or left open by a difference.
+def verdict(
+    estimate: Estimate | None, corrected: float | None, corrected_even: float | None = None
+) -> Verdict:
+    """Whether "the first is better" is shown, contradicted, makes no difference worth the name, or
+    is left open by a difference.
 
     Args:
         corrected: the difference's p-value, corrected for the number of comparisons.
+        corrected_even: its `p_even`, likewise.
     """
-    if estimate is None or corrected is None or estimate.freedom < SEED_FREEDOM:
+    if estimate is None or estimate.freedom < SEED_FREEDOM:
         return "undecided"
-    if corrected >= 1 - LEVEL:
-        return "undecided"
-    return "holds" if estimate.mean > 0 else "fails"
+    if corrected is not None and corrected < 1 - LEVEL:
+        return "holds" if estimate.mean > 0 else "fails"
+    if corrected_even is not None and corrected_even < 1 - LEVEL:
+        return "even"
+    return "undecided"
 
 
 def _pairs(a: Sequence[Answers], b: Sequence[Answers]) -> list[Answers]:
@@ -243,7 +266,7 @@ def _symmetric(spread: _Spread, n: int, least: float) -> Estimate:
         return Estimate(spread.mean, None, None, n)
     half = spread.half_width(1 - LEVEL)
     low, high = max(least, spread.mean - half), min(1.0, spread.mean + half)
-    return Estimate(spread.mean, low, high, n, spread.p, spread.seed_freedom)
+    return Estimate(spread.mean, low, high, n, spread.p, spread.seed_freedom, spread.p_even)
 
 
 def _quantile(freedom: int) -> float:

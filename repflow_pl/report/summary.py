@@ -105,10 +105,13 @@ def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Check
     rows = {entry.row.name: entry for entry in collected}
     differences = [top1_difference(rows[o.better], rows[o.worse]) for o in table.orderings]
     corrected = holm([each.p if each else None for each in differences])
+    even = holm([each.p_even if each else None for each in differences])
     checked = []
-    for ordering, found, p in zip(table.orderings, differences, corrected, strict=True):
+    for ordering, found, p, p_even in zip(
+        table.orderings, differences, corrected, even, strict=True
+    ):
         better, worse = rows[ordering.better], rows[ordering.worse]
-        decided = verdict(found, p)
+        decided = verdict(found, p, p_even)
         needed = "" if decided != "undecided" else _needed(better, worse, len(differences))
         videos = better.videos_test
         checked.append(Checked(ordering.claim, found, p, decided, videos, needed))

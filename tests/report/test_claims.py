@@ -65,8 +65,8 @@ def test_the_page_has_every_claim_on_every_set_and_counts_them(tmp_path: Path) -
     only = dataclasses.replace(CLAIM, claim="two beats three", verdict="undecided", p=0.3)
     claims = {"motion_shapes": [CLAIM, only], "ucf101": [other]}
     page = claims_page(claims)
-    assert "On motion_shapes, of 2 claims **1 hold, 0 fail** and 1 are undecided." in page
-    assert "On ucf101, of 1 claims **0 hold, 1 fail** and 0 are undecided." in counted(claims)
+    assert "of 2 claims **1 hold, 0 fail, 0 are even** and 1 are undecided." in page
+    assert "On ucf101, of 1 claims **0 hold, 1 fail, 0 are even** and 0" in counted(claims)
     assert "| **holds** | +25.0 (+12.5 to +37.5) | < 0.001 | 3 | 80 |" in page
     assert "|  |  | ucf101 | **fails** | −25.0 (−37.5 to −12.5) | < 0.001 |" in page
     assert page.count("one beats two") == 1
@@ -80,7 +80,7 @@ def test_joining_writes_page_picture_and_the_readmes_block(tables: Path) -> None
     assert tables / PAGE in written and readme in written
     assert (tables / PICTURE).read_bytes().startswith(b"\x89PNG")
     text = readme.read_text(encoding="utf-8")
-    assert "of 4 claims **1 hold, 0 fail** and 3 are undecided" in text
+    assert "of 4 claims **1 hold, 0 fail, 0 are even** and 3 are undecided" in text
     for target in re.findall(r"\]\(([^)]+)\)", text):
         assert (tables.parent / target).is_file()
     before = (tables / PICTURE).read_bytes(), (tables / PAGE).read_bytes()

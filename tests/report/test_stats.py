@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from repflow_pl.report.stats import (
+    EVEN,
     Answers,
     Estimate,
     accuracy,
@@ -89,6 +90,39 @@ def test_at_most_one_table_in_twenty_has_a_false_verdict(sizes: Sizes) -> None:
             verdict(each, p) != "undecided" for each, p in zip(found, corrected, strict=True)
         )
     assert wrong / tables <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("sizes", "top1"), [((1, 3, 320, 1), 0.995), ((1, 5, 4000, 1), 0.6)], ids=["high", "many"]
+)
+def test_at_most_one_table_in_twenty_calls_two_points_even(sizes: Sizes, top1: float) -> None:
+    """Three claims of one row against three others that are all just EVEN worse, where intervals
+    are narrow enough to call anything even: of rows near 100 %, and of many videos."""
+    rng = np.random.default_rng(8)
+    deviation = float(np.sqrt(0.7**2 + 0.5**2 + 0.35**2 + 0.8**2 + 0.05**2))
+    means = [deviation * float(stats.norm.ppf(p)) for p in (top1, *[top1 - EVEN] * 3)]
+    tables, wrong = 300, 0
+    for _ in range(tables):
+        hard = videos(rng, sizes)
+        first, *others = (net(rng, sizes, 0.05, hard, mean) for mean in means)
+        found = [difference(first, other) for other in others]
+        even = holm([each.p_even for each in found])
+        wrong += any(verdict(each, 1.0, p) == "even" for each, p in zip(found, even, strict=True))
+    assert wrong / tables <= 0.05
+
+
+def test_networks_that_hardly_differ_are_even() -> None:
+    rng = np.random.default_rng(9)
+    y = (rng.random(640) < 0.97).astype(float)
+    one, other = (
+        [Answers(np.where(rng.random((3, 640)) < 0.01, 1 - y, y), np.arange(640))] for _ in range(2)
+    )
+    found = difference(one, other)
+    assert verdict(found, found.p, holm([found.p_even] * 6)[0]) == "even"
+    assert found.low is not None and found.high is not None
+    assert -EVEN < found.low <= 0 <= found.high < EVEN
+    few = difference(*([Answers(a[0].values[:, :40], np.arange(40))] for a in (one, other)))
+    assert verdict(few, few.p, few.p_even) == "undecided"
 
 
 def test_a_true_difference_of_ten_points_is_found() -> None:
