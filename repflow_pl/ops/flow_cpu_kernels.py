@@ -11,7 +11,8 @@ Inner loops read views that start at the run's first pixel, because an index tha
 non-negative keeps a loop scalar. They write to other arrays than they read, or to the very element
 they read. "fast" mathematics is limited to what leaves NaN and infinity alone.
 
-docs/adjoint.md derives what is computed, in the paper's symbols.
+docs/adjoint.md derives what is computed, in the paper's symbols. All is in one file, because Numba
+keeps code with the date of the kernel's own file: a change in another would go unseen.
 
 Imported by :mod:`repflow_pl.ops.flow_cpu` on first use; nothing else needs numba.
 """

@@ -5,7 +5,7 @@ thread's pixels have to stay in its registers while their edges go to its neighb
 whose threads cannot be told apart, moves a whole plane through memory for every shift by a pixel
 and pads it to powers of two. Compiler and launcher are NVIDIA's own bindings, which torch for CUDA
 installs. What those kernels do not take (float64, planes that no tiling fits, GPUs before 2020) is
-done by Triton's (:mod:`repflow_pl.ops.flow_cuda_kernels`), whose state lies in the GPU's memory.
+done by Triton's (:mod:`repflow_pl.ops.flow_triton`), whose state lies in the GPU's memory.
 
 Every plane is computed on its own and gradients of shared parameters are summed over planes in a
 fixed order, without atomics.
@@ -67,7 +67,7 @@ def _import_error() -> str | None:
 
 @functools.cache
 def _kernels() -> ModuleType:
-    return importlib.import_module("repflow_pl.ops.flow_cuda_kernels")
+    return importlib.import_module("repflow_pl.ops.flow_triton")
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from torch import Tensor
 if os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("runs under TRITON_INTERPRET=1", allow_module_level=True)
 
-from repflow_pl.ops import flow_cuda, flow_cuda_kernels
+from repflow_pl.ops import flow_cuda, flow_triton
 from repflow_pl.ops.flow_cuda_tiling import Gpu
 
 from .flow_cases import RESULTS, Case, operator_inputs, relative
@@ -78,8 +78,8 @@ def test_all_weights_of_the_image_kernels(shape: tuple[int, int, int, int]) -> N
 def test_planes_of_several_tiles(
     shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow_cuda_kernels, "TILE", 16)
-    assert flow_cuda_kernels._tile_of(*shape[2:]).rows < shape[2]
+    monkeypatch.setattr(flow_triton, "TILE", 16)
+    assert flow_triton._tile_of(*shape[2:]).rows < shape[2]
     agree(spatial_case(shape, 2), 1e-11)
 
 
@@ -87,7 +87,7 @@ def test_planes_of_several_tiles(
 def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch) -> None:
     case = spatial_case((1, 1, 3, 4), n_iter)
     stored = results_of(fused, case)
-    monkeypatch.setattr(flow_cuda_kernels, "CACHE_BYTES", 0)
+    monkeypatch.setattr(flow_triton, "CACHE_BYTES", 0)
     assert same(results_of(fused, case), stored)
     agree(case, 1e-11)
 
@@ -96,7 +96,7 @@ def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch)
 def test_number_of_programs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     case = spatial_case((2, 2, 3, 4), 1)
     many = results_of(fused, case)
-    monkeypatch.setattr(flow_cuda_kernels, "SCRATCH_BYTES", 0)  # one program for all planes
+    monkeypatch.setattr(flow_triton, "SCRATCH_BYTES", 0)  # one program for all planes
     assert same(results_of(fused, case), many)
 
 

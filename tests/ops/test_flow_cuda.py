@@ -116,7 +116,7 @@ def _check_code(code: triton_code.TritonCode) -> None:
 
 def test_memory_of_the_backward() -> None:
     """At the paper's size: beside the gradients, 1/20 of what autograd keeps, or less."""
-    kernels = pytest.importorskip("repflow_pl.ops.flow_cuda_kernels", exc_type=ImportError)
+    kernels = pytest.importorskip("repflow_pl.ops.flow_triton", exc_type=ImportError)
     sizes: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def test_memory_of_the_backward() -> None:
 
 
 def test_scratch_is_bounded() -> None:
-    kernels = pytest.importorskip("repflow_pl.ops.flow_cuda_kernels", exc_type=ImportError)
+    kernels = pytest.importorskip("repflow_pl.ops.flow_triton", exc_type=ImportError)
     frame = torch.empty(120, 32, 256, 256, dtype=torch.float64, device="meta")
     tile = kernels._tile_of(256, 256)
     scratch, segment = kernels._backward_scratch(
@@ -178,7 +178,7 @@ def test_any_tensor_on_a_gpu_asks_for_its_backends(
 WITHOUT_TRITON = """
 import sys, torch
 from repflow_pl.ops import available_backends, flow_cuda
-assert "repflow_pl.ops.flow_cuda_kernels" not in sys.modules
+assert "repflow_pl.ops.flow_triton" not in sys.modules
 sys.modules["triton"] = None  # an import of it fails
 print(flow_cuda._import_error())
 """

@@ -30,10 +30,10 @@ def compiled(
     import triton
     from triton.backends.compiler import GPUTarget
 
-    from repflow_pl.ops import flow_cuda_kernels
+    from repflow_pl.ops import flow_triton
 
-    function = getattr(flow_cuda_kernels, f"{kernel}_kernel")
-    tile = flow_cuda_kernels._tile_of(*size)
+    function = getattr(flow_triton, f"{kernel}_kernel")
+    tile = flow_triton._tile_of(*size)
     height, width = size
     constants = {"HEIGHT": height, "WIDTH": width, "ROWS": tile.rows, "COLUMNS": tile.columns}
     if kernel == "backward":
@@ -59,7 +59,7 @@ def compiled(
         spilt=found.spilt,
         converts_layouts="ttg.convert_layout" in str(asm["ttgir"]),
         threads=32 * tile.warps,
-        wanted_warps=getattr(flow_cuda_kernels, f"{kernel.upper()}_WARPS"),
+        wanted_warps=getattr(flow_triton, f"{kernel.upper()}_WARPS"),
     )
 
 
