@@ -57,7 +57,7 @@ def add_options(
     reads the options from a file as well, and prints such a file.
     """
     if isinstance(parser, ArgumentParser) and CONFIG not in parser._option_string_actions:
-        _add_config(parser)
+        add_config(parser)
     types = get_type_hints(options)
     documented = docstring_parser.parse_from_object(options).params
     helps = {each.arg_name: " ".join((each.description or "").split()) for each in documented}
@@ -113,6 +113,7 @@ def call(function: Callable[..., T], arguments: Sequence[str] | None) -> T:
     """
     documented = docstring_parser.parse_from_object(function)
     parser = new_parser(documented.short_description)
+    add_config(parser)
     parser.add_function_arguments(function, as_group=False, as_positional=True)
     return function(**read(parser, arguments).as_dict())
 
@@ -134,7 +135,8 @@ def arguments_of(options: Any, prefix: str = "") -> list[str]:
     return parts
 
 
-def _add_config(parser: ArgumentParser) -> None:
+def add_config(parser: ArgumentParser) -> None:
+    """Let a parser of `new_parser` read options from a file, and print such a file."""
     parser.add_argument(
         CONFIG,
         action=ActionConfigFile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from repflow_pl import cli
 from repflow_pl.__main__ import PROGRAMS
+from repflow_pl.data.__main__ import main as data
 from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of, parse
+from repflow_pl.released.__main__ import main as released
+from repflow_pl.report.__main__ import main as report
 from tests.programs import CHECKOUT, EXPERIMENTS, run
 
 sys.path.insert(0, str(EXPERIMENTS))
@@ -112,6 +116,34 @@ def test_options_are_printed_as_the_file_that_is_read(
     file.write_text("sedes: 3\n", encoding="utf-8")
     with pytest.raises(UserError, match="sedes"):
         cli.parse(["--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    ("program", "given", "option"),
+    [
+        (data, ["verify", "hmdb51", "videos"], "workers: 3"),
+        (data, ["prepare", "hmdb51", "videos", "out"], "short_side: 64"),
+        (data, ["import", "ut_interaction", "archive.zip"], "data_root: elsewhere"),
+        (report, [], "readme: other.md"),
+        (report, ["wandb", "entity/project"], "runs: elsewhere"),
+        (report, ["html"], "out: elsewhere"),
+        (released, ["source.pt", "target.pt"], "iterations: 20"),
+    ],
+    ids=lambda it: it.__module__.split(".")[1] if callable(it) else None,
+)
+def test_every_program_reads_the_file_that_it_prints(
+    program: Callable[[list[str]], int],
+    given: list[str],
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(option, encoding="utf-8")
+    named = given[:1] if given[:1] and given[0].isalpha() else []
+    with pytest.raises(SystemExit, match="0"):
+        program([*named, "--config", str(file), *given[len(named) :], "--print-config"])
+    assert option in capsys.readouterr().out.splitlines()
 
 
 BENCHES = (bench_data.Options, bench_flow.Options, bench_training.Options)

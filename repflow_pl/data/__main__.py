@@ -14,14 +14,16 @@ from repflow_pl.data.upkeep.prepare import Options, prepare
 from repflow_pl.data.upkeep.verify import lines, verify
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError, unknown
-from repflow_pl.options import new_parser
+from repflow_pl.options import add_config, new_parser
 
 IMPORTERS = {NAME: import_archive}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 for a mistake or an incomplete set."""
-    parser = _parser("Look after data sets.", prog="python -m repflow_pl.data")
+    parser = new_parser(
+        "Look after data sets.", exit_on_error=True, prog="python -m repflow_pl.data"
+    )
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("import", _import_parser())
     commands.add_subcommand("verify", _verify_parser())
@@ -40,8 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser(description: str, **more: str) -> ArgumentParser:
-    return new_parser(description, exit_on_error=True, **more)
+def _parser(description: str) -> ArgumentParser:
+    parser = new_parser(description, exit_on_error=True)
+    add_config(parser)
+    return parser
 
 
 def _import_parser() -> ArgumentParser:
