@@ -154,8 +154,9 @@ def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> N
 
 
 # Rows of the volumetric table learn in test_table_volumetric.py; those of iterations differ in one
-# number, and two of them are other tables' too.
-SLOW = ("volumetric", "iterations")
+# number, and two of them are other tables' too; today's and the state of the art's have parts that
+# each have tests of their own.
+SLOW = ("volumetric", "iterations", "today", "sota")
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
 
 

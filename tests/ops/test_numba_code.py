@@ -213,6 +213,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 def test_the_flow_is_ready_in_a_moment_the_second_time(tmp_path: Path) -> None:
     first, said = _done(_start(FLOW, tmp_path))
     assert said.count("Numba compiles the flow layer for this processor, about 15 s") == 1

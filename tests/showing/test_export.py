@@ -33,6 +33,7 @@ assert not any(name.startswith("repflow_pl") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_pt2_runs_where_this_package_is_not(tmp_path: Path) -> None:
     """In another process, on clips of other lengths and batches than it was made with."""
     weights = small()
