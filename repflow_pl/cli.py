@@ -39,7 +39,12 @@ with needs("train", program=True, signals=True):
         write_table,
     )
     from repflow_pl.training.planning.jobs import Job, left_to_do, ordered
-    from repflow_pl.training.planning.ranks import check_machine, is_main_process, under_torchrun
+    from repflow_pl.training.planning.ranks import (
+        all_devices,
+        check_machine,
+        is_main_process,
+        under_torchrun,
+    )
 
 OWN_RUNS = Path("OUT/runs")
 """Stands for the folder of results that --from-results means without a name."""
@@ -59,9 +64,10 @@ class Options:
     pyav."""
     data_root: Path | None = None
     """Folder of the data set; by default its place in the user's cache."""
-    devices: int | None = None
-    """GPUs, or CPU processes where there is no GPU: as many runs are made side by side. By default
-    one run at a time; with --launcher slurm as many as the cluster can."""
+    devices: int | Literal["auto"] | None = None
+    """GPUs, or CPU processes where there is no GPU: as many runs are made side by side. auto: all
+    GPUs, or a process for each core. By default one run at a time; with --launcher slurm as many as
+    the cluster can."""
     gpus_per_run: int = 1
     """How many of the devices train a run together; the recipe stays the same."""
     launcher: Literal["local", "slurm"] = "local"
@@ -80,7 +86,7 @@ class Options:
     from_results: Path | None = None
 
     def __post_init__(self) -> None:
-        devices = self.gpus_per_run if self.devices is None else self.devices
+        devices = self.devices if isinstance(self.devices, int) else self.gpus_per_run
         if min(self.seeds, devices, self.gpus_per_run) < 1:
             raise UserError("--seeds, --devices and --gpus-per-run are counts of 1 or more.")
         if self.gpus_per_run > devices:
@@ -94,6 +100,13 @@ class Options:
                 f"--devices {devices} leaves some idle with --gpus-per-run {self.gpus_per_run}; "
                 f"name {fewer} or {fewer + self.gpus_per_run} devices."
             )
+
+    @property
+    def device_count(self) -> int | None:
+        """`devices`, counted where they are all; None where that was not said, or the cluster's."""
+        if self.devices != "auto":
+            return self.devices
+        return None if self.launcher == "slurm" else all_devices(self.gpus_per_run)
 
 
 def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
@@ -188,7 +201,7 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
     asked = jobs_for(split_tables(builders, setting, fingerprint=""), options)
     batches = {job.spec.recipe.batch for job in asked}
     on_cluster = options.launcher == "slurm"
-    check_machine(batches, options.devices, options.gpus_per_run, on_cluster)
+    check_machine(batches, options.device_count, options.gpus_per_run, on_cluster)
     video_sets = [open_set(setting.data, options.data_root, fold=k) for k in setting.splits]
     by_split = [
         split_tables(builders, setting, opened.fingerprint, opened.fold, fields_beside(opened))
@@ -273,7 +286,7 @@ def train(
         tensorboard=options.tensorboard,
     )
     slurm = options.slurm if options.launcher == "slurm" else None
-    failures = launch(left, video_sets, machine, options.devices, slurm)
+    failures = launch(left, video_sets, machine, options.device_count, slurm)
     for failed in failures:
         console.print(
             f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",

@@ -48,7 +48,7 @@ def have(
 
     Errors: UserError for what cannot be trained here.
     """
-    check_machine({job.spec.recipe.batch for job in jobs}, options.devices, 1, False)
+    check_machine({job.spec.recipe.batch for job in jobs}, options.device_count, 1, False)
     left = [job for job in jobs if not is_made(options.out, job)]
     if left:
         console.print(f"{len(left)} of {len(jobs)} {rows} are trained first.")

@@ -210,7 +210,7 @@ def distributed(words: list[str]) -> None:
             patched.setenv("GROUP_WORLD_SIZE", asked.nnodes)
             for name, value in world.items():
                 patched.setenv(name, str(value))
-            check_machine(batches, options.devices, options.gpus_per_run, elsewhere=False)
+            check_machine(batches, options.device_count, options.gpus_per_run, elsewhere=False)
 
     check(int(asked.nproc_per_node))
     with pytest.raises(UserError, match="cannot be shared out evenly"):

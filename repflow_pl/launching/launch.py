@@ -55,7 +55,7 @@ def launch(
     elif (devices or machine.devices) == 1:
         place = Here(video_sets, machine)
     else:
-        place = Processes(share_out(devices, machine.devices))
+        place = Processes(share_out(devices, machine.devices, len(jobs)))
     by_set = [(each, [j for j in jobs if set_of(j, video_sets) is each]) for each in video_sets]
     for video_set, of_it in by_set:
         check(of_it, video_set)

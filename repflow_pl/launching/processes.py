@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 import subprocess
@@ -14,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
+import joblib
+
 from repflow_pl.ending import SAVING
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import Ended, how_it_ended
@@ -24,17 +25,18 @@ Slot = dict[str, str]
 """A share of the machine, on which one run is made at a time, as an environment."""
 
 
-def share_out(devices: int | None, per_run: int) -> list[Slot]:
-    """Slots of `per_run` GPUs each, or of as many CPU processes where there is no GPU.
+def share_out(devices: int | None, per_run: int, runs: int) -> list[Slot]:
+    """Slots of `per_run` GPUs each, or of as many CPU processes where there is no GPU; no more than
+    there are runs.
 
     $CUDA_VISIBLE_DEVICES and a smaller $OMP_NUM_THREADS of the user's are respected.
     Errors: UserError where there are fewer GPUs.
     """
     gpus = chosen_gpus(devices, per_run)
-    devices = devices or per_run
+    devices = min(devices or per_run, per_run * runs)
     slots = []
     for first in range(0, devices, per_run):
-        slot = share_of_cores(max(1, (os.cpu_count() or 1) // devices), per_run)
+        slot = share_of_cores(max(1, joblib.cpu_count() // devices), per_run)
         if gpus:
             slot["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + per_run])
         slots.append(slot)

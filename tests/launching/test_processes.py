@@ -18,6 +18,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from repflow_pl.cli import Options
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching.order import Order, from_json, to_json
@@ -42,7 +43,7 @@ def job(out: Path, spec: RunSpec, row: str = "row") -> Order:
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with four GPUs and sixteen cores."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 16)
     for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -50,7 +51,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("gpus")
 def test_gpus_are_shared_out_in_groups() -> None:
     def visible(devices: int, per_run: int) -> list[str]:
-        slots = share_out(devices, per_run)
+        slots = share_out(devices, per_run, 99)
         return [slot["CUDA_VISIBLE_DEVICES"] for slot in slots]
 
     assert visible(4, 1) == ["0", "1", "2", "3"]
@@ -62,20 +63,41 @@ def test_gpus_are_shared_out_in_groups() -> None:
 def test_the_users_choice_of_gpus_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc")
-    slots = share_out(2, 1)
+    slots = share_out(2, 1, 99)
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots] == ["5", "GPU-abc"]
 
 
 @pytest.mark.usefixtures("gpus")
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = share_out(4, 2)[0]
+    first = share_out(4, 2, 99)[0]
     assert (first["OMP_NUM_THREADS"], first["LOKY_MAX_CPU_COUNT"]) == ("4", "8")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert share_out(4, 1)[0]["OMP_NUM_THREADS"] == "2"
+    assert share_out(4, 1, 99)[0]["OMP_NUM_THREADS"] == "2"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    slots = share_out(32, 1)
+    slots = share_out(32, 1, 99)
     assert len(slots) == 32 and slots[0]["OMP_NUM_THREADS"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in slots[0]
+
+
+@pytest.mark.parametrize("gpus, per_run, found", [(4, 1, 4), (4, 3, 3), (0, 1, 16), (0, 5, 15)])
+def test_all_devices_are_gpus_or_else_cores(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, per_run: int, found: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 16)
+    assert Options(devices="auto", gpus_per_run=per_run).device_count == found
+    assert Options(devices="auto", launcher="slurm").device_count is None
+    assert Options().device_count is None
+
+
+def test_no_core_is_kept_for_runs_that_there_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for runs, threads in ((1, 16), (3, 5), (40, 1)):
+        slots = share_out(16, 1, runs)
+        assert len(slots) == min(runs, 16)
+        assert {slot["OMP_NUM_THREADS"] for slot in slots} == {str(threads)}
 
 
 def test_an_order_comes_back_and_only_an_order(tmp_path: Path) -> None:

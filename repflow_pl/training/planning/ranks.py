@@ -54,6 +54,15 @@ def world() -> tuple[int, int]:
     return here, int(os.environ["GROUP_WORLD_SIZE"])
 
 
+def all_devices(per_run: int) -> int:
+    """How many there are of which each run takes `per_run`: GPUs, or else cores."""
+    import joblib
+    import torch
+
+    here = torch.cuda.device_count() or joblib.cpu_count()
+    return max(per_run, here - here % per_run)
+
+
 def chosen_gpus(devices: int | None, per_run: int) -> list[str]:
     """The GPUs for all runs together, as $CUDA_VISIBLE_DEVICES names them; none where there are
     none.
