@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.decoding.decode import DecodeError, read_frames
+from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.frames import room
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-MAPPED_BYTES = 4 * 1024**3
-"""Sets whose prepared frames take more than this are decoded on the fly."""
+TRIED = 5
+"""Clips that are decoded to find out how long that takes."""
 VERSION = 1
 """Of the preparation: raise it with every change of the pixels it gives."""
 
@@ -49,11 +55,10 @@ class DecodedFrames:
 def open_frames(
     video_set: VideoSet,
     clip: ClipSpec,
-    bound: int = MAPPED_BYTES,
     workers: int | None = None,
     kept: bool = True,
 ) -> Reader:
-    """The set's prepared frames, kept in a cache where they fit into `bound` bytes, and are to be.
+    """The set's prepared frames, kept in a cache where they are to be and that pays off.
 
     What is not in the cache is put there first. It is shared by all runs with the same videos,
     `source_crop` and `size`.
@@ -66,11 +71,37 @@ def open_frames(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
         {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in by_path},
     )
-    if arrays.bytes > bound:
+    if not (arrays.is_laid_out or pays_off(arrays, source, video_set.videos)):
         return Reader(source)
     reader = Reader(source, arrays)
     reader.fill(video_set.videos, f"Decoding {video_set.name}", workers)
     return reader
+
+
+def pays_off(arrays: FlatArrays, source: DecodedFrames, videos: Sequence[Video]) -> bool:
+    """Whether frames are kept: where a share of the memory holds them, or a share of the free disk
+    from which a clip is read faster than it is decoded."""
+    folder = arrays.path.parent
+    if arrays.bytes > room.SHARE * room.free_disk(folder):
+        return False
+    if arrays.bytes <= room.SHARE * room.memory():
+        return True
+    decoded = seconds_to_decode(source, videos)
+    size = max(prod((source.clip.frames, *arrays.shapes[v.path][1:])) for v in videos)
+    return room.seconds_to_read(folder, size) < decoded
+
+
+def seconds_to_decode(source: DecodedFrames, videos: Sequence[Video]) -> float:
+    """Median time that a clip takes, of some videos of a set; infinite where none can be read."""
+    reader, taken = Reader(source), []
+    for video in (videos[0], *videos[:: -(-len(videos) // TRIED)]):
+        indices = [k for k in source.clip.offsets(video.fps) if k < video.frames]
+        began = time.perf_counter()
+        with suppress(DecodeError, Lost):
+            reader.frames(video, indices)
+            taken.append(time.perf_counter() - began)
+    reader.process.stop()
+    return statistics.median(taken[1:] or [float("inf")])  # the first starts the process
 
 
 def preparation_key(video_set: VideoSet, clip: ClipSpec) -> str:

@@ -42,6 +42,14 @@ class FlatArrays:
         """Size of all arrays."""
         return sum(prod(shape) for shape in self.shapes.values())
 
+    @property
+    def is_laid_out(self) -> bool:
+        """Whether the file is there, with room for all arrays."""
+        try:
+            return self.path.stat().st_size == self.bytes + len(self.flags)
+        except FileNotFoundError:
+            return False
+
     def holds(self, key: str) -> bool:
         """Whether an array was written."""
         try:

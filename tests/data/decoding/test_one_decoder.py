@@ -30,7 +30,7 @@ try:
     root = Path(sys.argv[1])
     findings = list_set("folder", root, workers=1).findings
     opened = open_set("folder", root)
-    reader = open_frames(opened, ClipSpec(size=32), bound=0)
+    reader = open_frames(opened, ClipSpec(size=32), kept=False)
     clips = [reader.frames(video, [0, 3, video.frames - 1]) for video in opened.videos]
     print(json.dumps({
         "decoder": chosen_decoder(),

@@ -10,6 +10,7 @@ import repflow_pl.data.frames.reader as reader_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.frames import room
 from repflow_pl.data.frames.cache import (
     DecodedFrames,
     crop_source,
@@ -17,6 +18,7 @@ from repflow_pl.data.frames.cache import (
     prepared_shape,
     resize,
     resized_shape,
+    seconds_to_decode,
 )
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
@@ -38,7 +40,7 @@ CLIPS = [
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
 def test_mapped_frames_are_the_decoded_ones(shapes: VideoSet, clip: ClipSpec) -> None:
     mapped = open_frames(shapes, clip, workers=0)
-    decoded = open_frames(shapes, clip, bound=1000)
+    decoded = open_frames(shapes, clip, kept=False)
     assert mapped.cache is not None and decoded.cache is None
     for video in (shapes.videos[0], shapes.videos[-1]):
         indices = [3, 0, video.frames - 1, 3]
@@ -72,6 +74,50 @@ def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None
     assert file.stat().st_mtime_ns == written
     open_frames(shapes, ClipSpec(size=32), workers=0)
     assert len(list((cache / "frames").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "memory, disk, reading, kept",
+    [
+        (1e9, 1e9, 1e9, True),  # in memory: how fast the disk is does not matter
+        (1e9, 1e5, 0.0, False),  # no disk to lay it out on
+        (1e5, 1e9, 0.0, True),  # read faster than decoded
+        (1e5, 1e9, 1e9, False),
+    ],
+)
+def test_frames_are_kept_where_that_pays_off(
+    shapes: VideoSet,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    memory: float,
+    disk: float,
+    reading: float,
+    kept: bool,
+) -> None:
+    monkeypatch.setattr(room, "memory", lambda: memory)
+    monkeypatch.setattr(room, "free_disk", lambda folder: disk)
+    monkeypatch.setattr(room, "seconds_to_read", lambda folder, size: reading)
+    assert (open_frames(shapes, ClipSpec(frames=8)).cache is not None) is kept
+    monkeypatch.setattr(room, "free_disk", lambda folder: 0)
+    again = open_frames(shapes, ClipSpec(frames=8)).cache is not None
+    assert again is kept, "what was laid out has its place"
+
+
+def test_a_broken_clip_takes_no_time(shapes: VideoSet, tmp_path: Path) -> None:
+    whole = DecodedFrames(shapes.root, ClipSpec(frames=8))
+    assert 0 < seconds_to_decode(whole, shapes.videos) < 10
+    assert seconds_to_decode(DecodedFrames(tmp_path, ClipSpec()), shapes.videos) == float("inf")
+
+
+def test_the_machine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = room.memory()
+    assert 0 < whole < 2**50 and 0 < room.free_disk(tmp_path / "not" / "there") < 2**60
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(room, "LIMITS", (str(limit), str(tmp_path / "absent")))
+    for text, expected in (("max\n", True), ("4096\n", False)):
+        limit.write_text(text)
+        assert (room.memory() > 4096) is expected
+    assert 0 < room.seconds_to_read(tmp_path / "new", 10_000) < 10
 
 
 def test_splits_of_the_same_videos_share_it(tmp_path: Path, cache: Path) -> None:
