@@ -24,7 +24,10 @@ from repflow_pl.specs import ClipSpec, DataStream
 TIMEOUT = 1800
 """Seconds after which a silent worker is given up. A decoder that hangs is ended long before, by
 `Reader`; this is for what nobody thought of."""
-MOST_WORKERS = 8
+MOST_WORKERS = 16
+COPYING = 2
+"""Workers beside a GPU where frames are kept: they only copy, while the training's own process
+would have the GPU wait."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,18 @@ def check_batch(video_set: VideoSet, batch: int) -> None:
         )
 
 
+def worker_count(cores: int, kept: bool, on_gpu: bool) -> int:
+    """Processes that load for one that trains, which has so many cores of its machine.
+
+    Args:
+        kept: frames are memory-mapped. A training on a CPU then reads them itself: to send them
+            between processes costs more.
+    """
+    if kept and not on_gpu:
+        return 0
+    return max(1, min(cores, COPYING if kept else MOST_WORKERS))
+
+
 class ClipModule(LightningDataModule):
     """Loads the clips of `video_set`.
 
@@ -52,8 +67,7 @@ class ClipModule(LightningDataModule):
         streams: which inputs a batch has, see `ClipDataset`.
         batch: videos per training step on all devices together; each device takes its share.
         seed: of the order of the videos and of the clips that are drawn from them.
-        workers: processes that load; None takes none where the frames are memory-mapped, since
-            reading them costs less than sending them between processes, and else the cores.
+        workers: processes that load, for each process that trains; None as `worker_count` says.
         train_streams: which inputs a training batch has, where it needs more than an evaluation's.
 
     Errors: UserError as `check_clip` says; when the loaders are asked for, where the batch does not
@@ -136,7 +150,8 @@ class ClipModule(LightningDataModule):
             sampler.begin_at(self.resumed.epoch, self.resumed.batches * batch)
         workers = self.workers
         if workers is None:
-            workers = 0 if dataset.cached else min(joblib.cpu_count(), MOST_WORKERS)
+            cores = joblib.cpu_count() // (self.trainer.num_devices if self.trainer else 1)
+            workers = worker_count(cores, dataset.cached, torch.cuda.is_available())
         return DataLoader(
             dataset,
             batch_size=batch,

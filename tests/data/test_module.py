@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.data.module import ClipModule
+from repflow_pl.data.module import ClipModule, worker_count
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
@@ -18,7 +18,7 @@ CLIP = ClipSpec(frames=4, size=32, crop=(24, 24))
 
 def module(video_set: VideoSet, batch: int = 8, workers: int | None = None, ranks: int = 1):
     made = ClipModule(video_set, CLIP, ("rgb",), batch, seed=0, workers=workers)
-    made.trainer = SimpleNamespace(world_size=ranks, global_rank=0)
+    made.trainer = SimpleNamespace(world_size=ranks, num_devices=ranks, global_rank=0)
     return made
 
 
@@ -77,7 +77,7 @@ def test_the_same_clips_when_they_are_decoded(shapes: VideoSet, monkeypatch) -> 
 
     def clips(workers: int) -> list[Batch]:
         made = ClipModule(shapes, clip, ("rgb",), 8, seed=0, workers=workers)
-        made.trainer = SimpleNamespace(world_size=1, global_rank=0)
+        made.trainer = SimpleNamespace(world_size=1, num_devices=1, global_rank=0)
         return list(made.train_dataloader())
 
     mapped = clips(0)
@@ -103,14 +103,32 @@ def test_a_device_takes_its_share(shapes: VideoSet) -> None:
 def test_workers_where_frames_are_decoded(shapes: VideoSet, monkeypatch) -> None:
     assert module(shapes).train_dataloader().num_workers == 0
     monkeypatch.setattr("repflow_pl.data.streams.open_frames", open_decoded)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 12)
     loader = module(shapes).train_dataloader()
-    assert loader.num_workers > 0 and loader.timeout > 0
+    assert loader.num_workers == 12 and loader.timeout > 0
+    assert module(shapes, ranks=4).train_dataloader().num_workers == 3, "of one machine's cores"
+
+
+@pytest.mark.parametrize(
+    "cores, kept, on_gpu, workers",
+    [
+        (1, True, False, 0),
+        (8, True, False, 0),
+        (1, True, True, 1),  # a GPU never waits for the process that feeds it
+        (8, True, True, 2),
+        (0, False, False, 1),  # more processes than cores
+        (8, False, True, 8),
+        (64, False, True, 16),
+    ],
+)
+def test_workers_for_a_training(cores: int, kept: bool, on_gpu: bool, workers: int) -> None:
+    assert worker_count(cores, kept, on_gpu) == workers
 
 
 def open_decoded(video_set: VideoSet, clip: ClipSpec, kept: bool):
     from repflow_pl.data.frames.cache import open_frames
 
-    return open_frames(video_set, clip, bound=1)
+    return open_frames(video_set, clip, kept=False)
 
 
 def test_prepare_leaves_nothing_to_do(shapes: VideoSet, cache: Path) -> None:
