@@ -46,7 +46,7 @@ def videos_under(root: Path) -> Iterator[str]:
     Errors: UserError where a folder cannot be read.
     """
     for place, names in _walk(root):
-        yield from ((place / name).as_posix() for name in names if _ending(name) in SUFFIXES)
+        yield from (f"{place}{name}" for name in names if _ending(name) in SUFFIXES)
 
 
 def unread_under(root: Path) -> list[str]:
@@ -55,17 +55,20 @@ def unread_under(root: Path) -> list[str]:
     unread = []
     for place, names in _walk(root):
         among = any(_ending(name) in SUFFIXES for name in names)
-        known = NO_VIDEOS | SUFFIXES | {""}
+        known = NO_VIDEOS | SUFFIXES | {"", "."}
         unread += [
-            (place / name).as_posix()
+            f"{place}{name}"
             for name in names
             if _ending(name) in OTHERS or (among and _ending(name) not in known)
         ]
     return unread
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder once, relative to `root`, with the names of its files."""
+def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder once, as what its files' paths relative to `root` begin with, and their names.
+
+    Strings: of 100,000 files, paths as objects take longer than to look at the disk.
+    """
     entered = {_identity(folder) for folder in root.resolve().parents if folder.is_dir()}
     for folder, folders, names in os.walk(root, onerror=_refuse, followlinks=True):
         identity = _identity(Path(folder))
@@ -75,11 +78,12 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         entered.add(identity)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         shown = sorted(name for name in names if not name.startswith("."))
-        yield Path(folder).relative_to(root), shown
+        place = Path(folder).relative_to(root).as_posix()
+        yield "" if place == "." else f"{place}/", shown
 
 
 def _ending(name: str) -> str:
-    return PurePath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (once for each of 100,000 files)
 
 
 def files_by_stem(root: Path, fold_case: bool = False) -> dict[str, str]:

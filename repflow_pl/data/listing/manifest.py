@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field, fields, replace
@@ -22,6 +23,7 @@ from repflow_pl.files import atomic_write
 
 SAVE_EVERY = 60.0
 """Seconds between savings of an unfinished manifest: what a killed process loses at most."""
+ACCESSES = frozenset(get_args(Access))
 MISSING = "missing"
 """The error of a file that a list names and the disk does not have."""
 
@@ -140,7 +142,7 @@ def _finding(
     decoder: str,
     error: str,
 ) -> Finding:
-    if access not in get_args(Access):
+    if access not in ACCESSES:
         raise ValueError(f"no access {access!r}")
     return Finding(
         path,
@@ -190,7 +192,7 @@ def _compare(
 
 def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
     try:
-        status = (root / path).stat()
+        status = os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
     except (FileNotFoundError, NotADirectoryError):
         return Finding(path, label, 0, 0, error=MISSING)
     return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)

@@ -98,10 +98,10 @@ def _given(root: Path, places: list[Path], empty: Callable[[Path], None]) -> Ite
 def _classes(root: Path, parent: Path, empty: Callable[[Path], None]) -> Iterator[tuple[str, str]]:
     """(path relative to root, class) of every video in the class folders of `parent`."""
     for place in _folders(parent):
-        below = place.relative_to(root)
+        below = place.relative_to(root).as_posix()
         path = None
         for path in videos_under(place):
-            yield (below / path).as_posix(), place.name
+            yield f"{below}/{path}", place.name
         if path is None:
             empty(place)
 
