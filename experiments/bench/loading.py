@@ -1,15 +1,18 @@
-"""Clips per second of the loader, of decord alone on the same frames, and of the cache."""
+"""Clips per second of the loader, of decord alone on the same frames, and of the cache; and how
+long a device that is fed by it stands still."""
 
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch.utils.data import DataLoader
 
@@ -20,10 +23,14 @@ from repflow_pl.data.frames.cache import DecodedFrames
 from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.frames.reader import Read as Asked
 from repflow_pl.data.index import VideoSet, default_clip
+from repflow_pl.data.module import COPYING
 from repflow_pl.data.sampler import Draw
 from repflow_pl.quartiles import Quartiles, quartiles_over
 from repflow_pl.specs import ClipSpec
 
+STEP, STEP_CLIPS = 0.024, 24
+"""Seconds that a pretended device is busy with so many clips: 1,000 a second, as the plain network
+trains at on an H100 at the paper's setting."""
 PREFETCH = 2
 """Batches that each worker has before it, as PyTorch's loaders have if nobody says otherwise."""
 
@@ -54,6 +61,14 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Feed:
+    """What feeds a pretended device: kept frames, or decoding by PyAV; so many workers."""
+
+    kept: bool
+    workers: int
+
+
+@dataclass(frozen=True)
 class Results:
     """Clips per second, turn by turn."""
 
@@ -64,6 +79,10 @@ class Results:
     """An epoch that decodes, and one from the cache; none where the set does not fit into it."""
     cached: list[float]
     took: float
+    waits: Mapping[Feed, list[float]] = field(default_factory=dict)
+    """Part of the time in which a pretended device has no batch, turn by turn."""
+    memory: Mapping[Case, int] = field(default_factory=dict)
+    """Most bytes that a loader's workers and the processes that decode for them took."""
 
     def of_floor(self, case: Case) -> Quartiles:
         """The loader over decord alone, turn by turn."""
@@ -79,8 +98,9 @@ def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results
     begin = time.perf_counter()
     loader: dict[Case, list[float]] = {}
     decord: dict[tuple[int, int], list[float]] = {}
+    memory: dict[Case, int] = {}
     for frames in plan.frames:
-        dataset = _Decoded(video_set, dataclasses.replace(plan.clip, frames=frames))
+        dataset = _Endless(video_set, dataclasses.replace(plan.clip, frames=frames))
         for workers in plan.workers:
             reads = dataset.reads(counted(plan, workers))
             alone = decord[frames, workers] = []
@@ -90,10 +110,14 @@ def run(video_set: VideoSet, plan: Plan, tell: Callable[[str], None]) -> Results
                 tell(f"{frames} frames, {workers} workers: turn {turn + 1} of {plan.turns}")
                 alone.append(decord_rate(reads, workers))
                 for case in cases:
-                    loader[case].append(loader_rate(dataset, case, plan))
+                    rate, taken = loader_rate(dataset, case, plan)
+                    loader[case].append(rate)
+                    memory[case] = max(memory.get(case, 0), taken)
     tell("an epoch decoded, and one from the cache")
     decoded, cached = epoch_rates(video_set, plan.turns)
-    return Results(loader, decord, decoded, cached, time.perf_counter() - begin)
+    waits = all_waits(video_set, plan, tell)
+    took = time.perf_counter() - begin
+    return Results(loader, decord, decoded, cached, took, waits, memory)
 
 
 def counted(plan: Plan, workers: int) -> range:
@@ -116,8 +140,9 @@ def decord_rate(reads: Sequence[Read], processes: int) -> float:
     return len(reads) / max(seconds)
 
 
-def loader_rate(dataset: ClipDataset, case: Case, plan: Plan) -> float:
-    """Clips per second of the loader, counted while all its workers are under way."""
+def loader_rate(dataset: ClipDataset, case: Case, plan: Plan) -> tuple[float, int]:
+    """Clips per second of the loader, counted while all its workers are under way, and the bytes
+    that its processes take then."""
     clips = counted(plan, case.workers)
     loader = DataLoader(
         dataset,
@@ -133,7 +158,56 @@ def loader_rate(dataset: ClipDataset, case: Case, plan: Plan) -> float:
         begin = time.perf_counter()
         for _ in range(len(clips) // plan.batch):
             next(batches)
-        return len(clips) / (time.perf_counter() - begin)
+        rate = len(clips) / (time.perf_counter() - begin)
+        return rate, sum(bytes_of(child.pid) for child in multiprocessing.active_children())
+
+
+def bytes_of(pid: int | None) -> int:
+    """Memory of a process and of those that it started, what they share counted once; 0 where
+    Linux's /proc is not there to say so."""
+    process = Path(f"/proc/{pid}")
+    try:
+        text = (process / "smaps_rollup").read_text()
+        children = (process / "task" / str(pid) / "children").read_text().split()
+    except OSError:  # another system, or it has ended
+        return 0
+    (kilobytes,) = (line.split()[1] for line in text.splitlines() if line.startswith("Pss:"))
+    return 1024 * int(kilobytes) + sum(bytes_of(int(child)) for child in children)
+
+
+def all_waits(
+    video_set: VideoSet, plan: Plan, tell: Callable[[str], None]
+) -> dict[Feed, list[float]]:
+    """What a pretended device waits, by what feeds it."""
+    clip = dataclasses.replace(plan.clip, frames=plan.frames[0])
+    kept = _Endless(video_set, clip, kept=True)
+    decoded = _Endless(video_set, clip)
+    feeds = {Feed(False, workers): decoded for workers in plan.workers}
+    if kept.cached:
+        feeds |= {Feed(True, workers): kept for workers in (0, 1, COPYING)}
+    waits: dict[Feed, list[float]] = {feed: [] for feed in feeds}
+    steps = max(2, plan.clips // STEP_CLIPS)
+    for turn in range(plan.turns):
+        tell(f"a pretended device: turn {turn + 1} of {plan.turns}")
+        for feed, dataset in feeds.items():
+            waits[feed].append(wait_share(dataset, feed.workers, steps))
+    return waits
+
+
+def wait_share(dataset: ClipDataset, workers: int, steps: int, seconds: float = STEP) -> float:
+    """Part of the time in which a device that is busy so many seconds with a batch has none."""
+    loader = DataLoader(dataset, STEP_CLIPS, num_workers=workers, collate_fn=collate)
+    waited = 0.0
+    with decoding_by("pyav"):
+        batches = iter(loader)
+        for _ in range(1 + PREFETCH * workers):  # until all workers are under way
+            next(batches)
+        for _ in range(steps):
+            time.sleep(seconds)
+            begin = time.perf_counter()
+            next(batches)
+            waited += time.perf_counter() - begin
+    return waited / (waited + steps * seconds)
 
 
 @contextmanager
@@ -168,13 +242,13 @@ def epoch_rates(video_set: VideoSet, turns: int) -> tuple[list[float], list[floa
     return rates
 
 
-class _Decoded(ClipDataset):
-    """Training clips without end, all decoded; and what they ask of a decoder."""
+class _Endless(ClipDataset):
+    """Training clips without end, decoded where they are not kept; and what they ask of a
+    decoder."""
 
-    def __init__(self, video_set: VideoSet, clip: ClipSpec) -> None:
-        super().__init__(video_set, "train", clip, training=True)
+    def __init__(self, video_set: VideoSet, clip: ClipSpec, kept: bool = False) -> None:
+        super().__init__(video_set, "train", clip, training=True, kept=kept)
         self.root = video_set.root
-        self.readers["rgb"] = Reader(DecodedFrames(self.root, clip))
 
     def __len__(self) -> int:
         return sys.maxsize

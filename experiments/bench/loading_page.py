@@ -6,15 +6,18 @@ from collections.abc import Iterator
 
 import torch
 
-from bench.loading import Case, Plan, Results
+from bench.loading import STEP, STEP_CLIPS, Case, Feed, Plan, Results
 from bench.page import Page, verdict
 from bench.picture import COLOURS, Bar, bars
 from bench.timing import columns
 from repflow_pl.quartiles import quartiles
+from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.wording import bracketed, grid_of
 
 AIM, CACHE_AIM = 0.85, 5.0
 """What the loader is meant to reach of decord alone, and the cache of decoding."""
+WAIT_AIM = 0.05
+"""Part of the time for which a device is to wait at most."""
 
 
 def page_of(results: Results, plan: Plan, data: str) -> Page:
@@ -29,10 +32,12 @@ def page_of(results: Results, plan: Plan, data: str) -> Page:
             f"Training clips of {height} x {width} pixels; clips per second, medians with "
             "quartiles. Over decord: the loader's rate (decoded, resized, cropped, made a batch "
             "of, brought to the training's process) over that of decord alone, which opens the "
-            "same files and decodes the same frames in as many processes, and does nothing else.",
+            "same files and decodes the same frames in as many processes, and does nothing else. "
+            "MiB: most memory of the workers and of the processes that decode for them.",
             grid_of([_line(results, case) for case in results.loader]),
             f"The aim is {AIM} of decord alone.",
             _cache(results),
+            *_waits(results, plan),
         ],
         device=torch.device("cpu"),
         threads=None,
@@ -61,6 +66,10 @@ def record_of(results: Results) -> Iterator[dict[str, object]]:
         *(("loader", c.decoder, c.frames, c.workers, r) for c, r in results.loader.items()),
         ("epoch, decoded", None, None, 0, results.decoded),
         ("epoch, cached", None, None, 0, results.cached),
+        *(
+            (f"waits, {_source(feed)}", None, None, feed.workers, shares)
+            for feed, shares in results.waits.items()
+        ),
     ]
     for what, decoder, frames, workers, rates in lines:
         if rates:
@@ -73,6 +82,14 @@ def record_of(results: Results) -> Iterator[dict[str, object]]:
                 **columns("", found),
                 "n": found.n,
             }
+    for case, taken in results.memory.items():
+        yield {
+            "what": "bytes",
+            "decoder": case.decoder,
+            "frames": case.frames,
+            "workers": case.workers,
+            "median": taken,
+        }
 
 
 def _line(results: Results, case: Case) -> dict[str, str]:
@@ -84,6 +101,7 @@ def _line(results: Results, case: Case) -> dict[str, str]:
         "loader": bracketed(quartiles(results.loader[case])),
         "decord alone": bracketed(quartiles(results.decord[case.frames, case.workers])),
         "over decord": f"{bracketed(part)}, {verdict(part.median >= AIM)}",
+        "MiB": str(round(results.memory[case] / 2**20)) if results.memory.get(case) else NOT_KNOWN,
         "n": str(part.n),
     }
 
@@ -98,6 +116,33 @@ def _cache(results: Results) -> str:
         f"{cached} from the memory-mapped cache, {bracketed(speedup)} times as many "
         f"(n = {speedup.n}); {CACHE_AIM:g} times or more: {verdict(speedup.median >= CACHE_AIM)}."
     )
+
+
+def _waits(results: Results, plan: Plan) -> list[str]:
+    """What a pretended device waits; nothing where that was not measured."""
+    if not results.waits:
+        return []
+    return [
+        f"A pretended device that is busy {1000 * STEP:g} ms with each batch of {STEP_CLIPS} clips "
+        f"of {plan.frames[0]} frames, {STEP_CLIPS / STEP:g} a second, stands still for this part "
+        f"of the time; {100 * WAIT_AIM:g} % or less is the aim:",
+        grid_of(
+            [
+                {
+                    "frames are": _source(feed),
+                    "workers": str(feed.workers),
+                    "waits, %": f"{bracketed(found)}, {verdict(found.median <= 100 * WAIT_AIM)}",
+                    "n": str(found.n),
+                }
+                for feed, shares in results.waits.items()
+                for found in [quartiles([100 * share for share in shares])]
+            ]
+        ),
+    ]
+
+
+def _source(feed: Feed) -> str:
+    return "kept" if feed.kept else "decoded"
 
 
 def _bar(results: Results, case: Case) -> Bar:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import os
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "experiments")]
 
 import bench_data  # noqa: E402
-from bench.loading import Case, Results  # noqa: E402
+from bench.loading import Case, Results, wait_share  # noqa: E402
 
+from repflow_pl.data.clips import Batch, ClipDataset  # noqa: E402
 from repflow_pl.data.decoding.decode import VARIABLE  # noqa: E402
+from repflow_pl.data.sampler import Draw  # noqa: E402
 from repflow_pl.report.page import YOURS  # noqa: E402
 
 
@@ -53,5 +58,26 @@ def test_every_case_has_a_line(
         ("loader", "decord"),
         ("epoch, decoded", ""),
         ("epoch, cached", ""),
+        ("waits, decoded", ""),
+        *[("waits, kept", "")] * 3,
+        ("bytes", "pyav"),
+        ("bytes", "decord"),
     ]
-    assert all(float(line["median"]) > 0 and line["n"] == "2" for line in lines)
+    assert all(float(line["median"]) > 0 for line in lines)
+    assert {line["n"] for line in lines if line["what"] != "bytes"} == {"2"}
+    assert all(20e6 < float(line["median"]) < 4e9 for line in lines if line["what"] == "bytes")
+
+
+def test_a_device_waits_for_what_a_loader_takes() -> None:
+    class Slow(ClipDataset):
+        def __init__(self) -> None: ...
+
+        def __len__(self) -> int:
+            return 10**6
+
+        def __getitems__(self, draws: Sequence[Draw | int]) -> Batch:
+            time.sleep(0.05)
+            return Batch((), torch.zeros(len(draws), 3))
+
+    assert 0.4 < wait_share(Slow(), 0, steps=4, seconds=0.05) < 0.7, "one after the other"
+    assert wait_share(Slow(), 1, steps=4, seconds=0.15) < 0.2, "meanwhile"

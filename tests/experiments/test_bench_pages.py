@@ -125,7 +125,13 @@ def loading_results(cached: bool) -> Page:
     }
     alone = {(f, w): turns(f"{f} {w}", 330, 5) for f in plan.frames for w in plan.workers}
     epochs = (turns("decoded", 400, 5), turns("cached", 2300, 5)) if cached else ([], [])
-    return loading_page.page_of(loading.Results(rates, alone, *epochs, 95.0), plan, "motion_shapes")
+    results = loading.Results(rates, alone, *epochs, 95.0)
+    if cached:
+        feeds = [loading.Feed(False, 2), loading.Feed(True, 0), loading.Feed(True, 2)]
+        waits = {f: turns(str(f), 0.5 / 10 ** (f.workers * f.kept), 5) for f in feeds}
+        memory = {case: 10**8 * case.workers for case in rates}
+        results = dataclasses.replace(results, waits=waits, memory=memory)
+    return loading_page.page_of(results, plan, "motion_shapes")
 
 
 def training_results(device: torch.device, memory: bool) -> Page:
@@ -275,8 +281,8 @@ def test_published_loading(data: str, clips: int, monkeypatch: pytest.MonkeyPatc
     found: dict[Any, list[float]] = {}
     for line in records(f"data_{data}"):
         at = (line["what"], line["decoder"], line["frames"], line["workers"])
-        found[at] = such(spread(line, ""))
-    parts = {(c[0], c[1], c[2]): read(c[5]) for c in cells}
+        found[at] = such(spread(line, "")) if line["n"] else [float(line["median"])]
+    parts = {(c[0], c[1], c[2]): read(c[5]) for c in cells if len(c) == 8}
     rates = {
         loading.Case(decoder, int(frames), int(workers)): values  # type: ignore[arg-type]
         for (what, decoder, frames, workers), values in found.items()
@@ -295,7 +301,17 @@ def test_published_loading(data: str, clips: int, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(loading.Results, "speedup", lambda self: read(speedup[1]))
     plan = loading.Plan(default_clip(data), (16,), (1, 2), ("pyav", "decord"), clips, 8, 5)
     plan = dataclasses.replace(plan, clip=dataclasses.replace(plan.clip, crop=(112, 112)))
-    made = loading_page.page_of(loading.Results(rates, alone, *epochs, took(text)), plan, data)
+    waits = {
+        loading.Feed(what == "waits, kept", int(workers)): values
+        for (what, _, _, workers), values in found.items()
+        if what.startswith("waits")
+    }
+    memory = {
+        case: int(found["bytes", case.decoder, str(case.frames), str(case.workers)][0])
+        for case in rates
+    }
+    results = loading.Results(rates, alone, *epochs, took(text), waits, memory)
+    made = loading_page.page_of(results, plan, data)
     assert settled(markdown_of(made, command, quick=False)) == settled(text)
 
 
