@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,11 +54,10 @@ class FlatArrays:
     def holds(self, key: str) -> bool:
         """Whether an array was written."""
         try:
-            with self.path.open("rb") as stream:
-                stream.seek(self.flags[key])
-                return stream.read(1) == b"\1"
+            whole = _mapped(self.path)
         except FileNotFoundError:
             return False
+        return self.flags[key] < len(whole) and whole[self.flags[key]] == 1
 
     def write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
         """Put an array in its place; a file of another length, as an older one is, is mended.
@@ -75,11 +75,11 @@ class FlatArrays:
     def read(self, key: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """A copy of some rows of one array that the file holds.
 
-        The file is mapped anew each time, which takes microseconds: so the object holds no handle
-        and travels to worker processes as it is.
+        The object holds no handle, so it travels to worker processes as it is.
         """
-        array = np.memmap(self.path, np.uint8, "r", self.offsets[key], self.shapes[key])
-        return np.asarray(array[np.asarray(rows, dtype=np.intp)])
+        shape, begin = self.shapes[key], self.offsets[key]
+        array = _mapped(self.path)[begin : begin + prod(shape)].reshape(shape)
+        return array[np.asarray(rows, dtype=np.intp)]
 
     def _write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,3 +92,15 @@ class FlatArrays:
             os.fsync(stream.fileno())  # on the disk before its flag
             stream.seek(self.flags[key])
             stream.write(b"\1")
+
+
+def _mapped(path: Path) -> npt.NDArray[np.uint8]:
+    """The whole file, mapped once in each process: to map it for each clip takes as long as the
+    clip's copy does. Another file in its place, or one that has grown, is another to it."""
+    status = path.stat()
+    return _map(path, status.st_dev, status.st_ino, status.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _map(path: Path, device: int, inode: int, size: int) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.memmap(path, np.uint8, "r")) if size else np.empty(0, np.uint8)
