@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from repflow_pl.data.clips import Batch, ClipDataset, collate
@@ -195,17 +196,29 @@ def all_waits(
 
 
 def wait_share(dataset: ClipDataset, workers: int, steps: int, seconds: float = STEP) -> float:
-    """Part of the time in which a device that is busy so many seconds with a batch has none."""
+    """Part of the time in which a device that is busy so many seconds with a batch has none.
+
+    Beside workers a thread takes each batch out of their memory, as torch's does that pins them.
+    """
     loader = DataLoader(dataset, STEP_CLIPS, num_workers=workers, collate_fn=collate)
     waited = 0.0
-    with decoding_by("pyav"):
+    with decoding_by("pyav"), ThreadPoolExecutor(1) as thread:
         batches = iter(loader)
+
+        def take() -> list[Tensor]:
+            return [tensor.clone() for tensor in next(batches).inputs]
+
         for _ in range(1 + PREFETCH * workers):  # until all workers are under way
             next(batches)
+        coming = thread.submit(take)
         for _ in range(steps):
             time.sleep(seconds)
             begin = time.perf_counter()
-            next(batches)
+            if workers:
+                coming.result()
+                coming = thread.submit(take)
+            else:
+                next(batches)
             waited += time.perf_counter() - begin
     return waited / (waited + steps * seconds)
 

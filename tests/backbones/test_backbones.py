@@ -17,7 +17,8 @@ from repflow_pl.errors import UserError
 def test_blocks_are_as_published(name: str, in_channels: int) -> None:
     with torch.device("meta"):  # sizes alone
         net = build_backbone(name, in_channels)
-    for frames, height in ((8, 64), (7, 64), (1, 32), (16, 50)):
+    sizes = ((8, 64), (7, 64), (1, 32), (16, 50))
+    for frames, height in sizes if in_channels == 3 else sizes[1:2]:  # of one convolution alone
         clip = torch.empty(1, in_channels, frames, height, 64, device="meta")
         assert net.block(0).channels == in_channels and net.block(0).stride == 1
         for index in range(len(net.blocks)):
