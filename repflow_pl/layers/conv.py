@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from repflow_pl.layers.frames import applied
 from repflow_pl.ops import is_transformed
 
 
@@ -36,7 +37,7 @@ class Pointwise(nn.Conv2d):
         plain = x.device.type != "cpu" or torch.is_autocast_enabled("cpu")
         if plain or not single or is_transformed(x, self.weight):
             return super().forward(x)
-        product: Tensor = _Product.apply(x.flatten(2), self.weight.flatten(1), self.channels_last)
+        product = applied(_Product, x.flatten(2), self.weight.flatten(1), self.channels_last)
         grid: Tensor = product.unflatten(2, x.shape[2:])
         return grid
 

@@ -63,6 +63,14 @@ def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
+def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
+    """The function of `inputs`; where no gradient is asked for its forward alone, for `apply` reads
+    its signature each time, and so takes half as long as the flow of a live video's frame."""
+    run = function.apply if torch.is_grad_enabled() else function.forward
+    out: Tensor = run(*inputs)
+    return out
+
+
 def per_frame(module: nn.Module, clips: Tensor) -> Tensor:
     """A 2D module applied to every frame: [B, C, T, H, W] -> [B, C', T, H', W'].
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
+from repflow_pl.layers.frames import applied
 from repflow_pl.ops import is_transformed
 
 Normalise = Literal["clip", "batch"]
@@ -89,8 +90,7 @@ def to_255(clips: Tensor, over: Normalise = "clip", unit: float = 0) -> Tensor:
         return _scaled(exact, -255, exact.amin(), exact.amax(), unit)
     if is_transformed(exact):
         return _scaled(exact, 255, *_extremes(exact), unit)
-    by_clip: Tensor = _Scaled.apply(exact, unit)
-    return by_clip
+    return applied(_Scaled, exact, unit)
 
 
 def _scaled(x: Tensor, span: float, low: Tensor, high: Tensor, unit: float) -> Tensor:

@@ -141,10 +141,17 @@ def _planes(tensor: Tensor) -> Any:
     *batch, height, width = tensor.shape
     if tensor.stride()[-2:] != (width, 1):
         tensor = tensor.contiguous()
-    starts = _kernels().plane_starts(batch, tensor.stride())
-    length = int(starts.max()) + height * width if starts.size else 0
+    starts, length = _layout(tuple(batch), tensor.stride(), height * width)
     pixels = tensor.as_strided((length,), (1,)).numpy()
     return _kernels().Planes(pixels, starts, height, width)
+
+
+@functools.lru_cache(maxsize=32)
+def _layout(batch: tuple[int, ...], strides: tuple[int, ...], size: int) -> tuple[Any, int]:
+    """Where planes of so many pixels begin, and the length of all; kept, for of a live video's
+    frames it takes as long to find as an iteration."""
+    starts = _kernels().plane_starts(batch, strides)
+    return starts, int(starts.max()) + size if starts.size else 0
 
 
 def _over_planes(frame: Tensor, n_iter: int, work: Callable[[int, int], None]) -> None:
