@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -105,14 +105,16 @@ def shared_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("out")
 
 
-@pytest.fixture(autouse=True)
-def raft(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def raft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A fresh network in the place of the weights that one table needs."""
     home = tmp_path_factory.mktemp("torch")
     path = home / "hub" / "checkpoints" / Path(urlparse(WEIGHTS.url).path).name
     path.parent.mkdir(parents=True)
     torch.save(raft_small().state_dict(), path)
-    monkeypatch.setenv("TORCH_HOME", str(home))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TORCH_HOME", str(home))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def _in_a_process(rank: int, ranks: int, port: int, out: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("ranks", [pytest.param(2, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_step_is_that_of_one_rank(ranks: int, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
