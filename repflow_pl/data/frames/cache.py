@@ -19,9 +19,12 @@ from repflow_pl.data.frames import room
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
+TOLD = 1e9
+"""Bytes of frames whose place is told before it is filled."""
 TRIED = 5
 """Clips that are decoded to find out how long that takes."""
 VERSION = 1
@@ -71,8 +74,15 @@ def open_frames(
         cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
         {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in by_path},
     )
-    if not (arrays.is_laid_out or pays_off(arrays, source, video_set.videos)):
-        return Reader(source)
+    if not arrays.is_laid_out:
+        if not pays_off(arrays, source, video_set.videos):
+            return Reader(source)
+        if arrays.bytes > TOLD:
+            console.print(
+                f"{video_set.name}: {arrays.bytes / 1e9:.1f} GB of frames are kept in "
+                f"{arrays.path.parent}; $REPFLOW_CACHE names another place.",
+                markup=False,
+            )
     reader = Reader(source, arrays)
     reader.fill(video_set.videos, f"Decoding {video_set.name}", workers)
     return reader

@@ -10,6 +10,7 @@ import repflow_pl.data.frames.reader as reader_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.frames import cache as frames_cache
 from repflow_pl.data.frames import room
 from repflow_pl.data.frames.cache import (
     DecodedFrames,
@@ -93,14 +94,26 @@ def test_frames_are_kept_where_that_pays_off(
     disk: float,
     reading: float,
     kept: bool,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(room, "memory", lambda: memory)
     monkeypatch.setattr(room, "free_disk", lambda folder: disk)
     monkeypatch.setattr(room, "seconds_to_read", lambda folder, size: reading)
     assert (open_frames(shapes, ClipSpec(frames=8)).cache is not None) is kept
+    assert "GB of frames are kept in" not in capsys.readouterr().err
     monkeypatch.setattr(room, "free_disk", lambda folder: 0)
     again = open_frames(shapes, ClipSpec(frames=8)).cache is not None
     assert again is kept, "what was laid out has its place"
+
+
+def test_much_disk_is_not_taken_without_a_word(
+    shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(frames_cache, "TOLD", 1e6)
+    for told in (True, False):
+        open_frames(shapes, ClipSpec(frames=8), workers=0)
+        said = " ".join(capsys.readouterr().err.split())
+        assert (f"GB of frames are kept in {cache / 'frames'};" in said) is told
 
 
 def test_a_broken_clip_takes_no_time(shapes: VideoSet, tmp_path: Path) -> None:
