@@ -227,7 +227,7 @@ def click(browser: Any, table: int, column: int) -> list[list[str]]:
 
 
 def test_a_click_sorts_a_table(site: Path, browser: Any) -> None:
-    browser.get((site / "motion_shapes" / "sota.html").as_uri())
+    browser.get(next(site.glob("motion_shapes*/sota.html")).as_uri())
     before = browser.execute_script(CELLS, 0)
     rows = [line for line in before if len(line) > 1]
     assert len(rows) < len(before), "it has groups"

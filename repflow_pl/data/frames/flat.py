@@ -27,6 +27,8 @@ class FlatArrays:
     """First byte of each array."""
     flags: Mapping[str, int]
     """The byte that says whether the array is there."""
+    bytes: int
+    """Size of all arrays."""
 
     @classmethod
     def at(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> FlatArrays:
@@ -36,12 +38,7 @@ class FlatArrays:
         for key, shape in shapes.items():
             offsets[key] = end
             end += prod(shape)
-        return cls(path, shapes, offsets, {key: end + k for k, key in enumerate(shapes)})
-
-    @property
-    def bytes(self) -> int:
-        """Size of all arrays."""
-        return sum(prod(shape) for shape in self.shapes.values())
+        return cls(path, shapes, offsets, {key: end + k for k, key in enumerate(shapes)}, end)
 
     @property
     def is_laid_out(self) -> bool:

@@ -1,3 +1,4 @@
+import cProfile
 import shutil
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
         assert not arrays.holds("a") and not arrays.holds("b")
         arrays.write("b", np.full(4, 7, np.uint8))
         assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
+
+
+def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path) -> None:
+    """Counted in what is called, so that filling a cache grows with the videos and no faster."""
+
+    def calls(arrays: int) -> int:
+        flat = FlatArrays.at(tmp_path / f"{arrays}.u8", {str(k): (2, 2) for k in range(arrays)})
+        profile = cProfile.Profile()
+        profile.runcall(flat.write, "1", np.ones((2, 2), np.uint8))
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(1000) == calls(10)
 
 
 @pytest.mark.parametrize("stream", ["rgb", "tvl1"])
