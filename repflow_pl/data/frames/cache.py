@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
 from repflow_pl.specs import ClipSpec
 
 TOLD = 1e9
@@ -90,15 +92,26 @@ def open_frames(
 
 def pays_off(arrays: FlatArrays, source: DecodedFrames, videos: Sequence[Video]) -> bool:
     """Whether frames are kept: where a share of the memory holds them, or a share of the free disk
-    from which a clip is read faster than it is decoded."""
+    from which a clip is read faster than it is decoded.
+
+    That is tried once and written down: a training beside would have another answer, amid a run.
+    """
     folder = arrays.path.parent
     if arrays.bytes > room.SHARE * room.free_disk(folder):
         return False
     if arrays.bytes <= room.SHARE * room.memory():
         return True
-    decoded = seconds_to_decode(source, videos)
-    size = max(prod((source.clip.frames, *arrays.shapes[v.path][1:])) for v in videos)
-    return room.seconds_to_read(folder, size) < decoded
+    tried = arrays.path.with_suffix(".json")
+    if not tried.is_file():
+        size = max(prod((source.clip.frames, *arrays.shapes[v.path][1:])) for v in videos)
+        seconds = {
+            "decoded": seconds_to_decode(source, videos),
+            "read": room.seconds_to_read(folder, size),
+        }
+        with atomic_write(tried) as stream:
+            json.dump(seconds, stream)
+    seconds = json.loads(tried.read_text(encoding="utf-8"))
+    return bool(seconds["read"] < seconds["decoded"])
 
 
 def seconds_to_decode(source: DecodedFrames, videos: Sequence[Video]) -> float:

@@ -107,6 +107,18 @@ def test_frames_are_kept_where_that_pays_off(
     assert again is kept, "what was laid out has its place"
 
 
+def test_whether_to_keep_frames_is_tried_once(
+    shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "memory", lambda: 0)
+    for seconds in (1e9, 0.0):  # a disk that was busy, and is not now
+        monkeypatch.setattr(room, "seconds_to_read", lambda folder, size, s=seconds: s)
+        assert open_frames(shapes, ClipSpec(frames=8)).cache is None
+    (tried,) = (cache / "frames").glob("*.json")
+    tried.unlink()
+    assert open_frames(shapes, ClipSpec(frames=8), workers=0).cache is not None
+
+
 def test_much_disk_is_not_taken_without_a_word(
     shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
