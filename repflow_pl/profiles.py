@@ -130,6 +130,8 @@ def demo_profile(data: str) -> Profile:
         weight_decay=0.01,
         schedule="one_cycle",
     )
+    if data.startswith("motion_shapes"):  # chosen by experiments/choose_recipe.py
+        recipe = dataclasses.replace(recipe, epochs=20)
     if data == "ut_interaction":  # 60 clips: more passes over fewer videos
         recipe = dataclasses.replace(recipe, epochs=40, batch=12)
     clip = default_clip(data)

@@ -250,8 +250,8 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         )
         if setting.profile == "demo":
             notes += (
-                "The demo recipe stops before a flow layer has converged: "
-                "[recipes tried on the validation part](../motion_shapes_validation/recipe.md).",
+                "Epochs and learning rate of the demo recipe were chosen on the validation part: "
+                "[how](../motion_shapes_validation/recipe.md).",
             )
     if facts.name == "ucf101" and setting.profile == "demo":
         notes += (
