@@ -34,7 +34,9 @@ from repflow_pl.report.summary import (
 )
 from repflow_pl.report.wording import percent, with_interval
 
-_LINE_HEIGHT, _LETTER_WIDTH, _LABEL_WIDTH = 0.36, 0.079, 1.08
+_LINE_HEIGHT, _LETTER_WIDTH = 0.36, 0.079
+_FIGURE_WIDTH, _GAP = 0.074, 0.14
+"""Inches of a figure of a bold interval, and of what is before and behind it."""
 _HEAD, _FOOT = 1.1, 0.5
 _CONTROL_GAP = 0.6
 _MOST_PAPER_PANELS = 3
@@ -108,6 +110,7 @@ def _measured_panel(
 ) -> None:
     order = ranked([entry for entry in entries if not entry.row.control])
     best = order[0] if order else None
+    longest = 0
     for place, entry in zip(places, entries, strict=True):
         summary = summarise(entry)
         if summary is None:
@@ -134,8 +137,10 @@ def _measured_panel(
             axis.scatter(
                 dots, [place] * len(dots), s=15, color="white", edgecolor=INK, lw=0.8, zorder=5
             )
+        interval = with_interval(top1)
+        longest = max(longest, len(interval))
         axis.annotate(
-            with_interval(top1),
+            interval,
             (max(end, *dots), place),
             xytext=(7, 0),
             textcoords="offset points",
@@ -159,7 +164,7 @@ def _measured_panel(
     axis.set_ylim(max(places, default=0.0) + 0.6, -0.6)
     # Room for the label of a bar that ends at 100.
     width = axis.get_position().width * WIDTH_INCHES
-    axis.set_xlim(0, 100 * width / (width - _LABEL_WIDTH))
+    axis.set_xlim(0, 100 * width / (width - _GAP - _FIGURE_WIDTH * longest))
     axis.set_xticks(range(0, 101, 20))
     axis.set_xlabel("top-1 of test videos, % (95 % interval; dots: seeds)", color=FAINT, size=9)
 

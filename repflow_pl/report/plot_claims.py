@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,9 +11,9 @@ from repflow_pl.report.plot_style import (
     DPI,
     FAINT,
     INK,
-    STYLE,
     WIDTH_INCHES,
     bare,
+    drawn,
     panel_title,
     write_title,
 )
@@ -34,7 +31,12 @@ _LONGEST = 52
 
 
 def plot_claims(claims: ClaimsBySet) -> bytes:
-    """A PNG: claims from the top in the order of the page, a gap between tables."""
+    """A PNG of the figure."""
+    return drawn(lambda: claims_figure(claims))
+
+
+def claims_figure(claims: ClaimsBySet) -> Figure:
+    """Claims from the top in the order of the page, a gap between tables."""
     keys = list(dict.fromkeys((c.table, c.claim) for found in claims.values() for c in found))
     titles = {c.table: c.title for found in claims.values() for c in found}
     places: dict[tuple[str, str], float] = {}
@@ -47,37 +49,42 @@ def plot_claims(claims: ClaimsBySet) -> bytes:
         places[table, name] = place
         place += 1
     height = _HEAD + _FOOT + _LINE * place
-    with rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-        axes = figure.subplots(1, len(claims), sharey=True, squeeze=False)[0]
-        left = 0.25 + _LETTER * min(_LONGEST, max(len(name) for _, name in keys))
-        figure.subplots_adjust(
-            left=left / WIDTH_INCHES,
-            right=0.985,
-            top=1 - _HEAD / height,
-            bottom=_FOOT / height,
-            wspace=0.06,
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
+    axes = figure.subplots(1, len(claims), sharey=True, squeeze=False)[0]
+    left = 0.25 + _LETTER * min(_LONGEST, max(len(name) for _, name in keys))
+    figure.subplots_adjust(
+        left=left / WIDTH_INCHES,
+        right=0.985,
+        top=1 - _HEAD / height,
+        bottom=_FOOT / height,
+        wspace=0.06,
+    )
+    write_title(figure, "The paper's claims: effect on top-1, with 95 % intervals")
+    for axis, (data, found) in zip(axes, claims.items(), strict=True):
+        _panel(axis, data, {places[c.table, c.claim]: c for c in found})
+    labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for _, name in keys]
+    axes[0].set_yticks(list(places.values()), labels)
+    axes[0].tick_params(axis="y", labelsize=8, labelcolor=INK)
+    axes[0].set_ylim(place, -0.4)
+    for table, y in headings.items():
+        axes[0].annotate(
+            titles[table],
+            (0.012, y),
+            xycoords=("figure fraction", "data"),
+            weight="bold",
+            size=8.5,
+            va="center",
+            annotation_clip=False,
         )
-        write_title(figure, "The paper's claims: effect on top-1, with 95 % intervals")
-        for axis, (data, found) in zip(axes, claims.items(), strict=True):
-            _panel(axis, data, {places[c.table, c.claim]: c for c in found})
-        labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for _, name in keys]
-        axes[0].set_yticks(list(places.values()), labels)
-        axes[0].tick_params(axis="y", labelsize=8, labelcolor=INK)
-        axes[0].set_ylim(place, -0.4)
-        for table, y in headings.items():
-            axes[0].annotate(
-                titles[table],
-                (0.012, y),
-                xycoords=("figure fraction", "data"),
-                weight="bold",
-                size=8.5,
-                va="center",
-                annotation_clip=False,
-            )
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    figure.text(  # once for all panels, which may be narrower than it
+        (left / WIDTH_INCHES + 0.985) / 2,
+        0.12 / height,
+        "points by which the better row is ahead",
+        ha="center",
+        color=FAINT,
+        size=8.5,
+    )
+    return figure
 
 
 def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
@@ -91,7 +98,6 @@ def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
             ends = [100 * found.low, 100 * found.high]
             axis.plot(ends, [place, place], color=colour, lw=1.8, zorder=2)
         axis.scatter(100 * found.mean, place, s=24, color=colour, zorder=3)
-    axis.set_xlabel("points by which the better row is ahead", color=FAINT, size=8.5)
     counts = {kind: sum(c.verdict == kind for c in claims.values()) for kind in COLOURS}
     panel_title(axis, [data])
     for k, (kind, colour) in enumerate(COLOURS.items()):

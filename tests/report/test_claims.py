@@ -13,6 +13,7 @@ from scipy import stats
 from repflow_pl.report.claims import SUFFIX, Claim, find_claims, read_claims, write_claims
 from repflow_pl.report.claims_page import CLAIMS_MARKS, PAGE, PICTURE, claims_page, counted
 from repflow_pl.report.join import join
+from repflow_pl.report.plot_claims import claims_figure
 from repflow_pl.report.stats import Answers, seeds_needed
 from repflow_pl.report.table import Context, Table, render
 
@@ -71,6 +72,18 @@ def test_the_page_has_every_claim_on_every_set_and_counts_them(tmp_path: Path) -
     assert "|  |  | ucf101 | **fails** | −25.0 (−37.5 to −12.5) | < 0.001 |" in page
     assert page.count("one beats two") == 1
     assert "[motion_shapes](motion_shapes/placement.md), [ucf101](ucf101/placement.md)" in page
+
+
+@pytest.mark.parametrize("sets", [1, 2, 3, 4])
+def test_no_word_of_the_picture_lies_over_another(sets: int) -> None:
+    names = ("motion_shapes", "motion_shapes-epochs10", "ucf101", "hmdb51")
+    figure = claims_figure({name: [CLAIM] for name in names[:sets]})
+    texts = [*figure.texts, *(t for axis in figure.axes for t in axis.texts)]
+    texts += [axis.xaxis.label for axis in figure.axes]
+    boxes = [t.get_window_extent() for t in texts if t.get_text()]
+    for k, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[:k]), texts[k]
 
 
 def test_joining_writes_page_picture_and_the_readmes_block(tables: Path) -> None:

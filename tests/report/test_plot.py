@@ -141,6 +141,19 @@ def test_names_in_a_scatter_do_not_overlap(sota: Table, context: Context, tmp_pa
                 assert min(wide, high) < 6, "pixels of 26"
 
 
+def test_a_bar_that_ends_at_100_has_its_interval_beside_it(
+    context: Context, tmp_path: Path
+) -> None:
+    row = Row("Flow layer on RGB inputs", spec(0))
+    for seed in SEEDS:
+        write(tmp_path / "runs", row, (1.0, 0.99, 0.978)[seed], 10, [seed])
+    table = Table("bars", "Bars", (row,), paper_csv="placement")
+    (axis, *_) = figure_of(table, context, tmp_path / "runs").axes
+    (label,) = [text for text in axis.texts if "100.0)" in text.get_text()]  # 99.9 and so on
+    assert label.get_fontweight() == "bold"
+    assert label.get_window_extent().x1 <= axis.get_window_extent().x1
+
+
 def test_bars_stand_under_the_headings_of_their_groups(
     sota: Table, context: Context, tmp_path: Path
 ) -> None:
