@@ -54,12 +54,15 @@ def unread_under(root: Path) -> list[str]:
     by their endings, or as they lie among videos and nobody knows what they are."""
     unread = []
     for place, names in _walk(root):
-        among = any(_ending(name) in SUFFIXES for name in names)
+        endings = [_ending(name) for name in names]
+        if SUFFIXES.issuperset(endings):
+            continue
+        among = not SUFFIXES.isdisjoint(endings)
         known = NO_VIDEOS | SUFFIXES | {"", "."}
         unread += [
             f"{place}{name}"
-            for name in names
-            if _ending(name) in OTHERS or (among and _ending(name) not in known)
+            for name, ending in zip(names, endings, strict=True)
+            if ending in OTHERS or (among and ending not in known)
         ]
     return unread
 
@@ -83,7 +86,8 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (once for each of 100,000 files)
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
 
 
 def files_by_stem(root: Path, fold_case: bool = False) -> dict[str, str]:

@@ -179,26 +179,32 @@ def _compare(
     findings: dict[str, Finding] = {}
     todo = []
     for path, label in files:
-        now = _look(root, path, label, decoder)
-        before = known.get(path)
-        if now.error:
-            findings[path] = now
-        elif before is not None and _unchanged(before, now):
+        before, status = known.get(path), _status(root, path)
+        if status is None:
+            findings[path] = Finding(path, label, 0, 0, error=MISSING)
+        elif before is not None and _is_still(before, label, status, decoder):
             findings[path] = before
         else:
             todo.append((root, path, label))
     return findings, todo
 
 
-def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
+def _status(root: Path, path: str) -> os.stat_result | None:
     try:
-        status = os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
+        return os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
     except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
+    status = _status(root, path)
+    if status is None:
         return Finding(path, label, 0, 0, error=MISSING)
     return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
 
 
-def _unchanged(before: Finding, now: Finding) -> bool:
-    if before.decoder != now.decoder and (before.error or now.decoder == "decord"):
+def _is_still(before: Finding, label: str, now: os.stat_result, decoder: Decoder) -> bool:
+    """Whether what was found in a file still holds."""
+    if before.decoder != decoder and (before.error or decoder == "decord"):
         return False
-    return (before.label, before.bytes, before.mtime_ns) == (now.label, now.bytes, now.mtime_ns)
+    return (before.label, before.bytes, before.mtime_ns) == (label, now.st_size, now.st_mtime_ns)
