@@ -18,10 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from all_tables import builder
 from rich.console import Console
-from scipy.stats import bootstrap
 
 from repflow_pl.cli import Options, status_of
 from repflow_pl.data.decoding.isolated import IsolatedProcess
@@ -33,6 +31,8 @@ from repflow_pl.files import check_writable
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import LateFusion
 from repflow_pl.one_split import first_runs, have, parse
+from repflow_pl.report.stats import Answers, accuracy_of_one
+from repflow_pl.report.wording import with_interval
 from repflow_pl.showing.answers import Answer, ask
 from repflow_pl.showing.bundled import FOLDER
 from repflow_pl.showing.one_video import TIMEOUT
@@ -118,7 +118,8 @@ def card_of(options: Options, video_set: VideoSet, answers: Sequence[Answer]) ->
     groups = groups_of(videos)
     asked = [np.array([a.scores for a in answers])]
     asked += [np.array([a.members[k][1] for a in answers]) for k in range(len(ROWS))]
-    reached = [with_interval(scores.argmax(1) == labels, groups) for scores in asked]
+    right = [(scores.argmax(1) == labels)[None].astype(float) for scores in asked]
+    reached = [with_interval(accuracy_of_one(Answers(each, groups))) for each in right]
     split = f" of split {video_set.fold}" if fold_count(setting.data) > 1 else ""
     command = shlex.join(["python", "experiments/bundled_weights.py", *setting.arguments()])
     ran = versions()
@@ -137,22 +138,6 @@ def card_of(options: Options, video_set: VideoSet, answers: Sequence[Answer]) ->
         f"- Licence: {LICENCES[setting.data]}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def with_interval(right: npt.NDArray[np.bool_], groups: npt.NDArray[np.int64]) -> str:
-    """Per cent of right answers, and what it varies between when groups are drawn anew."""
-    sizes = np.bincount(groups)
-    rights = np.bincount(groups, weights=right)
-
-    def share(
-        rights: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], axis: int = -1
-    ) -> npt.NDArray[np.float64]:
-        found: npt.NDArray[np.float64] = rights.sum(axis) / sizes.sum(axis)
-        return found
-
-    found = bootstrap((rights, sizes), share, paired=True, method="percentile", random_state=0)
-    low, high = found.confidence_interval
-    return f"{100 * right.mean():.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 if __name__ == "__main__":

@@ -123,17 +123,27 @@ def accuracy(parts: Sequence[Answers]) -> Estimate:
     The interval is Wilson's ("Probable inference", JASA 1927) with as many independent videos as
     would give this variance. One seed has none: it says nothing of its own spread.
     """
+    if len(parts[0].values) == 1:
+        return Estimate(_crossed(parts).mean, None, None, 1)
+    return _wilson(parts)
+
+
+def accuracy_of_one(network: Answers) -> Estimate:
+    """That of one trained network, with an interval over the videos alone: what another seed would
+    reach it does not say."""
+    return _wilson([network])
+
+
+def _wilson(parts: Sequence[Answers]) -> Estimate:
     spread = _crossed(parts)
-    n, p = len(parts[0].values), spread.mean
-    if n == 1:
-        return Estimate(p, None, None, n)
+    p = spread.mean
     half = spread.half_width(1 - LEVEL)
     # t^2 / n of Wilson's formula; a row without any mistake is as sure as its groups are many
     h = half**2 / (p * (1 - p)) if half else _quantile(spread.group_freedom) ** 2 / _groups(parts)
     centre = (p + h / 2) / (1 + h)
     reach = math.sqrt(h * p * (1 - p) + h**2 / 4) / (1 + h)
     low, high = max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach))
-    return Estimate(p, low, high, n, freedom=spread.seed_freedom)
+    return Estimate(p, low, high, len(parts[0].values), freedom=spread.seed_freedom)
 
 
 def difference(a: Sequence[Answers], b: Sequence[Answers]) -> Estimate:

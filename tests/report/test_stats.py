@@ -14,6 +14,7 @@ from repflow_pl.report.stats import (
     Answers,
     Estimate,
     accuracy,
+    accuracy_of_one,
     difference,
     holm,
     mean_interval,
@@ -204,6 +205,15 @@ def test_no_interval_leaves_0_to_1_and_a_perfect_row_is_not_certain() -> None:
     far = paired_difference({0: 1.0, 1: 0.1}, {0: 0.0, 1: 0.0})
     assert far is not None and (far.low, far.high) == (-1.0, 1.0)
     assert mean_interval([0.1, 0.9]).low == 0.0 and mean_interval([0.1, 0.9]).high == 1.0
+
+
+@pytest.mark.parametrize("right", [0, 1, 96, 319, 320])
+def test_one_network_has_wilsons_interval_over_the_videos(right: int) -> None:
+    found = accuracy_of_one(Answers((np.arange(320) < right)[None].astype(float), np.arange(320)))
+    expected = stats.binomtest(right, 320).proportion_ci(method="wilson")
+    assert found.mean == right / 320 and found.n == 1
+    # t of 319 degrees of freedom is 0.4 % above the normal quantile
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=4e-4)
 
 
 def test_one_seed_has_no_interval_and_decides_nothing() -> None:
