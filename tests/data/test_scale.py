@@ -13,12 +13,22 @@ from repflow_pl.data.index import manifest_path, open_set
 from repflow_pl.data.listing.manifest import Finding, write_manifest
 
 OPEN = """
-import json, resource, sys, time
+import csv, json, os, resource, sys, time
 from pathlib import Path
-from repflow_pl.data.index import open_set
-began = time.process_time()
-videos = len(open_set("folder", Path(sys.argv[1])).videos)
-taken = time.process_time() - began
+from repflow_pl.data.index import manifest_path, open_set
+root = Path(sys.argv[1])
+def least():
+    with manifest_path("folder", root).open(newline="") as stream:
+        for line in csv.reader(stream):
+            os.path.exists(f"{root}/{line[0]}")
+def seconds(work):
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+videos = len(open_set("folder", root).videos)
+least()
+pairs = [(seconds(lambda: open_set("folder", root)), seconds(least)) for _ in range(5)]
+taken = sorted(one / other for one, other in pairs)[2]
 unit = 1 if sys.platform == "darwin" else 1024
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 print(json.dumps([videos, taken, peak]))
@@ -42,16 +52,18 @@ def lay_out(root: Path, videos: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_videos_open_in_three_seconds_and_500_mb(
+def test_a_hundred_thousand_videos_open_in_500_mb_and_little_more_than_their_list_takes(
     tmp_path: Path, cache: Path
 ) -> None:
+    """In time over that of reading the list and looking for each file, which it cannot do without:
+    seconds depend on the machine."""
     lay_out(tmp_path / "set", 100_000)
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(tmp_path / "set")], capture_output=True, check=True
     )
-    videos, seconds, peak = json.loads(done.stdout)
+    videos, times, peak = json.loads(done.stdout)
     assert videos == 100_000
-    assert seconds < 3 and peak < 500 * 2**20
+    assert times < 8 and peak < 500 * 2**20
 
 
 def test_opening_grows_with_the_videos_and_no_faster(
