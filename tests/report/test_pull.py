@@ -103,8 +103,9 @@ def test_results_are_brought_as_they_are(tmp_path: Path) -> None:
     unfinished = [logged(SECOND, state=state) for state in ("running", "failed", "crashed")]
     assert [each.state for each in outcomes(tmp_path, logged(FIRST), *unfinished)] == ["new"]
     place = tmp_path / FIRST.parent.name / "seed0"
-    assert {path.name for path in place.iterdir()} == {"result.json", "spec.json", "lock"}
-    for name in ("result.json", "spec.json"):
+    names = {path.name for path in FIRST.iterdir()}
+    assert {path.name for path in place.iterdir()} == {*names, "lock"}
+    for name in names:
         assert (place / name).read_bytes() == (FIRST / name).read_bytes()
     assert not (tmp_path / SECOND.parent.name).exists()
     before = (place / "result.json").stat().st_mtime_ns
