@@ -210,15 +210,15 @@ def wait_share(dataset: ClipDataset, workers: int, steps: int, seconds: float = 
 
         for _ in range(1 + PREFETCH * workers):  # until all workers are under way
             next(batches)
-        coming = thread.submit(take)
+        coming = thread.submit(take) if workers else None
         for _ in range(steps):
             time.sleep(seconds)
             begin = time.perf_counter()
-            if workers:
+            if coming is None:
+                next(batches)
+            else:
                 coming.result()
                 coming = thread.submit(take)
-            else:
-                next(batches)
             waited += time.perf_counter() - begin
     return waited / (waited + steps * seconds)
 

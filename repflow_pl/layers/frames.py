@@ -64,8 +64,8 @@ def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
 
 
 def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
-    """The function of `inputs`; where no gradient is asked for its forward alone, for `apply` reads
-    its signature each time, and so takes half as long as the flow of a live video's frame."""
+    """The function of `inputs`; where no gradient is asked for its forward alone: `apply` reads its
+    signature each time, which counts in a layer on a single small clip."""
     run = function.apply if torch.is_grad_enabled() else function.forward
     out: Tensor = run(*inputs)
     return out

@@ -148,8 +148,8 @@ def _planes(tensor: Tensor) -> Any:
 
 @functools.lru_cache(maxsize=32)
 def _layout(batch: tuple[int, ...], strides: tuple[int, ...], size: int) -> tuple[Any, int]:
-    """Where planes of so many pixels begin, and the length of all; kept, for of a live video's
-    frames it takes as long to find as an iteration."""
+    """Where planes of so many pixels begin, and the length of all; kept, for of small frames it
+    takes longer to find all of a call's than an iteration does."""
     starts = _kernels().plane_starts(batch, strides)
     return starts, int(starts.max()) + size if starts.size else 0
 
