@@ -110,14 +110,13 @@ def average(splits: Sequence[RunResult]) -> RunResult:
     added up, speed as measured on the first split."""
     count = len(splits)
     first = splits[0]
-    val = [result.val_top1 for result in splits if result.val_top1 is not None]
     return dataclasses.replace(
         first,
         top1=sum(result.top1 for result in splits) / count,
         top5=sum(result.top5 for result in splits) / count,
-        clip_top1=sum(result.clip_top1 for result in splits) / count,
-        clip_top5=sum(result.clip_top5 for result in splits) / count,
-        val_top1=sum(val) / count if len(val) == count else None,
+        clip_top1=mean_of_all([result.clip_top1 for result in splits]),
+        clip_top5=mean_of_all([result.clip_top5 for result in splits]),
+        val_top1=mean_of_all([result.val_top1 for result in splits]),
         train_loss=sum(result.train_loss for result in splits) / count,
         videos_train=sum(result.videos_train for result in splits),
         videos_val=sum(result.videos_val for result in splits),
@@ -130,6 +129,12 @@ def average(splits: Sequence[RunResult]) -> RunResult:
         train_seconds=sum(result.train_seconds for result in splits),
         test_seconds=sum(result.test_seconds for result in splits),
     )
+
+
+def mean_of_all(values: Sequence[float | None]) -> float | None:
+    """None where one is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _collect_split(runs: Path, row: Row, spec: RunSpec, seeds: Sequence[int]) -> Collected:

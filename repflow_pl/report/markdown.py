@@ -151,7 +151,7 @@ def _measured_cells(entry: Collected) -> list[str]:
     return [
         with_interval(summary.top1),
         _count(entry),
-        percent(summary.clip_top1),
+        NOT_KNOWN if summary.clip_top1 is None else percent(summary.clip_top1),
         with_interval(summary.top5),
         f"{significant(summary.parameters / 1e6)} M",
         significant(summary.flops / 1e9),

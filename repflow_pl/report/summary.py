@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repflow_pl.report.collect import Collected
+from repflow_pl.report.collect import Collected, mean_of_all
 from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
 from repflow_pl.report.rows import Row, Table
 from repflow_pl.report.stats import (
@@ -31,7 +31,8 @@ class Summary:
 
     top1: Estimate
     top5: Estimate
-    clip_top1: float
+    clip_top1: float | None
+    """None where a run has none."""
     parameters: int
     parameters_trained: int
     flops: int
@@ -55,7 +56,7 @@ def summarise(collected: Collected) -> Summary | None:
             if collected.predictions
             else mean_interval([result.top5 for result in results])
         ),
-        clip_top1=statistics.fmean(result.clip_top1 for result in results),
+        clip_top1=mean_of_all([result.clip_top1 for result in results]),
         # These follow from the spec and are the same for every seed.
         parameters=results[0].parameters,
         parameters_trained=results[0].parameters_trained,

@@ -106,8 +106,8 @@ def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
     }
 
 
-def _percent(fraction: float) -> float:
-    return round(100 * fraction, 4)
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 4)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -16,8 +16,8 @@ class Accuracies(NamedTuple):
 
     top1: float
     top5: float
-    clip_top1: float
-    clip_top5: float
+    clip_top1: float | None
+    clip_top5: float | None
     videos: int
     unread: int = 0
 

@@ -30,6 +30,7 @@ from repflow_pl.training.metrics import (
     saved_sums,
 )
 from repflow_pl.training.recording.curve import Epoch
+from repflow_pl.training.recording.predictions import Predictions
 
 
 class VideoClassifier(L.LightningModule):
@@ -169,8 +170,17 @@ class VideoClassifier(L.LightningModule):
         self.test_answers = self.test_accuracy.of_each_video()
         self.log("test/top1", self.test_result.top1)
         self.log("test/top5", self.test_result.top5)
+        assert self.test_result.clip_top1 is not None  # of a test of its own
         self.log("test/clip_top1", self.test_result.clip_top1)
         self.test_accuracy.reset()
+
+    def take_answers(self, found: Predictions) -> None:
+        """Have them as the answers of the test."""
+        rank = torch.from_numpy(found.rank)
+        self.test_answers = rank, torch.from_numpy(found.scores)
+        top1, top5 = ((rank < best).double().mean().item() for best in (1, 5))
+        unread = int((rank >= self.classes).sum())
+        self.test_result = Accuracies(top1, top5, None, None, len(rank), unread)
 
     # --- optimisation
 

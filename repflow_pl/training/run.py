@@ -51,6 +51,7 @@ from repflow_pl.training.planning.jobs import (
     Job,
     is_finished,
     is_made,
+    keeps_answers,
     member_runs,
     run_folder,
 )
@@ -61,9 +62,11 @@ from repflow_pl.training.recording.predictions import (
     PREDICTIONS,
     Predictions,
     groups_of,
+    joined,
+    read_predictions,
     write_predictions,
 )
-from repflow_pl.training.recording.result import Latency, RunResult, write_result
+from repflow_pl.training.recording.result import Latency, RunResult, read_result, write_result
 from repflow_pl.training.recording.versions import versions
 from repflow_pl.training.stopping import RunCheckpoint
 from repflow_pl.training.trained import LAST, network_state
@@ -162,9 +165,15 @@ def _train_and_test(
     machine: Machine,
     checkpoint: Path | None,
 ) -> float:
-    """Seconds of the test. A run of several streams takes the weights of finished ones."""
+    """Seconds of the test. Late fusion takes the weights of finished runs or, where not all are
+    here, the answers that they kept."""
     try:
         if isinstance(job.spec.model, LateSpec):
+            parts = member_runs(job)
+            weights = all(is_made(machine.out, part) for part in parts)
+            if not weights and all(keeps_answers(machine.out, part) for part in parts):
+                module.take_answers(_kept_answers(job, machine.out, data.video_set))
+                return 0.0
             _load_members(module, job, machine.out)
         else:
             trainer.fit(
@@ -261,6 +270,20 @@ def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
     assert isinstance(module.model, LateFusion)
     for model, member in zip(module.model.members, member_runs(job), strict=True):
         load_trained(model, member, out, "late fusion")
+
+
+def _kept_answers(job: Job, out: Path, video_set: VideoSet) -> Predictions:
+    """The late fusion of what the members' own runs kept. Errors: UserError for other videos."""
+    parts = []
+    for member in member_runs(job):
+        folder = run_folder(out, member.spec, member.seed)
+        if read_result(folder / "result.json").fingerprint != video_set.fingerprint:
+            raise UserError(
+                f"late fusion needs {member.row!r}, whose result in {folder} is of other videos: "
+                "remove that folder and run the table again."
+            )
+        parts.append(read_predictions(folder / PREDICTIONS))
+    return joined(parts)
 
 
 def load_trained(model: nn.Module, job: Job, out: Path, asked_by: str) -> None:

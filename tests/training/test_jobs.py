@@ -22,6 +22,7 @@ from repflow_pl.training.planning.jobs import (
     run_folder,
 )
 from repflow_pl.training.planning.lock import held
+from repflow_pl.training.recording.predictions import PREDICTIONS
 from repflow_pl.training.recording.result import read_result, write_result
 
 RESULT = Path(__file__).parents[1] / "report" / "sweep" / "rgb" / "seed0" / "result.json"
@@ -145,5 +146,12 @@ def test_results_without_weights_do_for_their_own_rows_only(tmp_path: Path) -> N
     assert left() == [rgb, tvl1, "both"]
     (run_folder(tmp_path, job("rgb").spec, 0) / "last.ckpt").touch()
     assert left() == [tvl1, "both"]
+    (run_folder(tmp_path, job("rgb").spec, 0) / PREDICTIONS).touch()
+    assert left() == [tvl1, "both"], "it is joined by weights or by answers, not by one of each"
+    (run_folder(tmp_path, job("tvl1").spec, 0) / PREDICTIONS).touch()
+    assert left() == ["both"]
+    (run_folder(tmp_path, job("tvl1").spec, 0) / "result.json").unlink()
+    assert left() == [tvl1, "both"], "one that is made keeps answers, which do with the other's"
+    give_result(tmp_path, "tvl1")
     give_result(tmp_path, "both")
     assert left() == []

@@ -25,7 +25,7 @@ from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.predictions import PREDICTIONS, read_predictions
-from repflow_pl.training.recording.result import Latency, RunResult, read_result
+from repflow_pl.training.recording.result import Latency, RunResult, read_result, write_result
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
@@ -185,6 +185,7 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_
     path = folder / "result.json"
     before = path.read_text()
     (folder / "last.ckpt").unlink()
+    (folder / PREDICTIONS).unlink()  # as of an older version
     fusion = dataclasses.replace(member, row="both", spec=late(member.spec, member.spec))
 
     # As where the training anew fails: nothing of what there was is lost.
@@ -199,3 +200,29 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_
     assert not launch(jobs, [videos], Machine(tmp_path, console=Console(file=io.StringIO())))
     assert path.read_text() == before and (folder / "last.ckpt").is_file()
     assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()
+
+
+def test_late_fusion_without_weights_is_made_of_answers(videos: VideoSet, tmp_path: Path) -> None:
+    members = [
+        job_of(videos, model) for model in (ModelSpec("narrow"), ModelSpec("narrow", "grey"))
+    ]
+    folders = [make(member, videos, tmp_path)[0] for member in members]
+    fusion = dataclasses.replace(members[0], row="both", spec=late(*(m.spec for m in members)))
+    folder, _ = make(fusion, videos, tmp_path)
+    by_weights, kept = read_result(folder / "result.json"), read_predictions(folder / PREDICTIONS)
+    (folder / "result.json").unlink()
+    (folders[1] / "last.ckpt").unlink()
+    make(fusion, videos, tmp_path)
+
+    assert not (folders[1] / "last.ckpt").exists()
+    by_answers, found = read_result(folder / "result.json"), read_predictions(folder / PREDICTIONS)
+    assert (found.rank == kept.rank).all() and abs(found.scores - kept.scores).max() < 0.00101
+    assert by_weights.clip_top1 is not None and by_answers.clip_top1 is None
+    for name in ("top1", "top5", "flops", "parameters", "videos_test", "videos_unread"):
+        assert getattr(by_answers, name) == getattr(by_weights, name)
+
+    (folder / "result.json").unlink()
+    other = dataclasses.replace(read_result(folders[1] / "result.json"), fingerprint="of others")
+    write_result(folders[1] / "result.json", other)
+    _, printed = make(fusion, videos, tmp_path)
+    assert "whose result in" in printed and "is of other videos" in printed

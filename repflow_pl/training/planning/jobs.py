@@ -10,6 +10,7 @@ from pathlib import Path
 from repflow_pl.errors import UserError
 from repflow_pl.specs import LateSpec, RunSpec, spec_hash
 from repflow_pl.training.planning.lock import is_held
+from repflow_pl.training.recording.predictions import PREDICTIONS
 from repflow_pl.training.recording.result import read_result
 
 
@@ -89,23 +90,35 @@ def ordered(jobs: Iterable[Job]) -> list[Job]:
 
 
 def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs without a result, and those whose weights one of them needs and are not there.
+    """The jobs without a result, and those to be made again because one of them builds on them.
 
     Results travel without checkpoints: copied from elsewhere, they are enough for a row of their
-    own but not for one that builds on them.
+    own, and for one that builds on them where they kept their answers.
     """
-    needed = {
-        run_folder(out, part.spec, part.seed): part
+    again = {
+        run_folder(out, part.spec, part.seed)
         for job in jobs
         if not is_finished(out, job)
-        for part in member_runs(job)
+        for part in _to_be_made_again(out, member_runs(job))
     }
-    without_weights = {folder for folder, part in needed.items() if not has_weights(out, part)}
     return [
         job
         for job in jobs
-        if not is_finished(out, job) or run_folder(out, job.spec, job.seed) in without_weights
+        if not is_finished(out, job) or run_folder(out, job.spec, job.seed) in again
     ]
+
+
+def keeps_answers(out: Path, job: Job) -> bool:
+    """Whether it is finished and what each test video was given is beside its result."""
+    there = (run_folder(out, job.spec, job.seed) / PREDICTIONS).is_file()
+    return there and is_finished(out, job)
+
+
+def _to_be_made_again(out: Path, parts: Sequence[Job]) -> list[Job]:
+    """Of a late fusion's: none where the answers of all are kept, or will be with the result."""
+    if all(keeps_answers(out, part) or not is_finished(out, part) for part in parts):
+        return []
+    return [part for part in parts if not has_weights(out, part)]
 
 
 def ready(left: Sequence[Job], running: Sequence[Job], out: Path) -> Iterator[Job]:

@@ -62,9 +62,10 @@ class RunResult:
     top1: float
     """Video accuracy: class probabilities averaged over a video's views."""
     top5: float
-    clip_top1: float
-    """Accuracy over single views."""
-    clip_top5: float
+    clip_top1: float | None
+    """Accuracy over single views; None of a late fusion joined from what its networks' runs kept,
+    which is of videos."""
+    clip_top5: float | None
     val_top1: float | None
     """Video accuracy on the validation part at the last epoch; None where the set has none."""
     train_loss: float
