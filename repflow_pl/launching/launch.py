@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -24,7 +25,7 @@ from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
-from repflow_pl.training.planning.jobs import Job
+from repflow_pl.training.planning.jobs import Job, is_joined_from_answers
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.planning.ranks import under_torchrun, world
 
@@ -60,7 +61,7 @@ def launch(
     for video_set, of_it in by_set:
         check(of_it, video_set)
     for video_set, of_it in by_set:
-        prepare(of_it, video_set)
+        prepare(of_it, video_set, machine.out)
     return make_all(jobs, video_sets, machine, place)
 
 
@@ -103,12 +104,14 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
         raise UserError(f"{row}: {error} To leave the row out, name others with --rows.") from error
 
 
-def prepare(jobs: Sequence[Job], video_set: VideoSet) -> None:
+def prepare(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> None:
     """Decode, and make the fields that runs need, once and before any training.
 
-    What some runs need and is not here is left to them to fail by.
+    A run that is joined from answers needs none. What some runs need and is not here is left to
+    them to fail by.
     """
-    wanted = {(job.spec.data.clip, training_streams_of(job.spec.model)): None for job in jobs}
+    looking = [job.spec for job in jobs if not is_joined_from_answers(out, job)]
+    wanted = {(spec.data.clip, training_streams_of(spec.model)): None for spec in looking}
     for clip, streams in wanted:
         with suppress(Lacking):
             ClipDataset(video_set, "test", clip, streams)

@@ -25,6 +25,7 @@ from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
+from repflow_pl.data.views import nothing
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.models.build import build_model
@@ -50,8 +51,8 @@ from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import (
     Job,
     is_finished,
+    is_joined_from_answers,
     is_made,
-    keeps_answers,
     member_runs,
     run_folder,
 )
@@ -111,7 +112,11 @@ def _run(
         videos_val=len(video_set.part("val")),
         videos_test=len(video_set.part("test")),
     )
-    examples = first_views(video_set, job.spec, EXAMPLES)
+    examples = (
+        _no_views(job.spec)
+        if is_joined_from_answers(machine.out, job)
+        else first_views(video_set, job.spec, EXAMPLES)
+    )
     checkpoint, damaged = usable_checkpoint(folder)
     if damaged:
         machine.console.print(f"{label} · {damaged}", markup=False)
@@ -169,9 +174,7 @@ def _train_and_test(
     here, the answers that they kept."""
     try:
         if isinstance(job.spec.model, LateSpec):
-            parts = member_runs(job)
-            weights = all(is_made(machine.out, part) for part in parts)
-            if not weights and all(keeps_answers(machine.out, part) for part in parts):
+            if is_joined_from_answers(machine.out, job):
                 module.take_answers(_kept_answers(job, machine.out, data.video_set))
                 return 0.0
             _load_members(module, job, machine.out)
@@ -326,6 +329,11 @@ def first_views(video_set: VideoSet, spec: RunSpec, count: int) -> tuple[Tensor,
     count = min(count, len(test))
     batch = test.__getitems__([k * len(test) // count for k in range(count)])
     return tuple(stream[:, 0] for stream in batch.inputs)
+
+
+def _no_views(spec: RunSpec) -> tuple[Tensor, ...]:
+    """As `first_views`, empty: to be timed where the streams' fields need not be made."""
+    return tuple(nothing(stream, spec.data.clip)[None] for stream in streams_of(spec.model))
 
 
 def _one_clip(examples: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.planning.machine import Machine
@@ -73,7 +73,6 @@ def one(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch)
     videos = open_set("folder", video_folder)
     spec = RunSpec(ModelSpec("narrow"), DataSpec("folder", CLIP, videos.fingerprint), RECIPE)
     job = Job("t", "rgb", spec, 0)
-    prepare([job], videos)
     return OneRun(videos, job)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.upkeep.facts import facts_of
-from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.planning.machine import Machine
@@ -50,7 +50,6 @@ def trained(
         tvl1 = RunSpec(ModelSpec("narrow", stream="tvl1", stack=2), data, RECIPE)
         specs = (flow, tvl1, late(flow, tvl1))
         jobs = left_to_do(out, [Job("t", f"row {k}", spec, 0) for k, spec in enumerate(specs)])
-        prepare(jobs, videos)
         machine = Machine(out, wandb="disabled", console=Console(file=io.StringIO()))
         assert not launch(jobs, [videos], machine)
         facts_of(videos, out / "runs")

@@ -146,7 +146,7 @@ def test_differences_are_taken_of_the_frames_that_rgb_sees() -> None:
 def result_of(out: Path, videos: VideoSet, run_spec: RunSpec) -> RunResult:
     job = Job("motion", "row", run_spec, seed=0)
     check([job], videos)
-    prepare([job], videos)
+    prepare([job], videos, out)
     return run(job, videos, Machine(out), "row", runs_after=0)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.index import open_set
-from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.launching.launch import launch
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.module import VideoClassifier
@@ -36,7 +36,6 @@ def test_bf16_takes_the_convolutions_and_leaves_the_flow(
     recipe = dataclasses.replace(RECIPE, precision="bf16")
     spec = RunSpec(MODEL, DataSpec("folder", CLIP, videos.fingerprint), recipe)
     job = Job("t", "bf16", spec, 0)
-    prepare([job], videos)
     seen: dict[tuple[type, bool], set[torch.dtype]] = {}
 
     def note(layer: nn.Module, given: Any, made: Any) -> None:

@@ -24,7 +24,7 @@ from repflow_pl.data import module as data_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
-from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, run_folder
@@ -96,7 +96,6 @@ def one(request: pytest.FixtureRequest, video_folder: Path) -> OneRun:
     recipe = RecipeSpec(EPOCHS, batch=2, lr=1e-3, optimiser="adamw", schedule=request.param)
     model = ModelSpec("narrow", dropout=0.5)
     job = Job("t", "rgb", RunSpec(model, DataSpec("folder", CLIP, videos.fingerprint), recipe), 0)
-    prepare([job], videos)
     return OneRun(videos, job)
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.launching.launch import launch, prepare
+from repflow_pl.launching.launch import launch
 from repflow_pl.launching.order import from_json, order_of, to_json
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, to_dict
 from repflow_pl.training.following.tensorboard import event_folder
@@ -45,7 +45,6 @@ def job(videos: VideoSet) -> Job:
 
 def make(job: Job, videos: VideoSet, out: Path, tensorboard: bool = True) -> Path:
     console = Console(file=io.StringIO(), width=2000)
-    prepare([job], videos)
     machine = Machine(out, console=console, tensorboard=tensorboard)
     assert launch([job], [videos], machine) == []
     return run_folder(out, job.spec, job.seed)

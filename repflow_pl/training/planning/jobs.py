@@ -114,6 +114,13 @@ def keeps_answers(out: Path, job: Job) -> bool:
     return there and is_finished(out, job)
 
 
+def is_joined_from_answers(out: Path, job: Job) -> bool:
+    """Whether it is a late fusion of which not all weights are here, but all answers."""
+    parts = member_runs(job)
+    weights = all(is_made(out, part) for part in parts)
+    return not weights and all(keeps_answers(out, part) for part in parts)
+
+
 def _to_be_made_again(out: Path, parts: Sequence[Job]) -> list[Job]:
     """Of a late fusion's: none where the answers of all are kept, or will be with the result."""
     if all(keeps_answers(out, part) or not is_finished(out, part) for part in parts):
