@@ -77,20 +77,19 @@ def publish(options: Options, checkout: Path) -> None:
 
     Errors: UserError where there is nothing to publish.
     """
-    folder = "*"
     made, tables = options.out / YOURS, checkout / "tables"
-    if options.setting is None:
-        for setting in settings_of(made, tables):
-            renew(setting, options.out, tables)
-    else:
-        setting = options.setting.plain()
-        folder = setting.folder("*")
-        if tables_of(setting, (made, tables)) or not any(copied(made, folder)):
-            folder = renew(setting, options.out, tables)
+    setting = options.setting and options.setting.plain()
+    folder = setting.folder("*") if setting else "*"
     for page in (*copied(made, folder), *sorted(made.glob("bench/*.md"))):
         text, csv = (page.with_suffix(kind).read_text(encoding="utf-8") for kind in (".md", ".csv"))
         png = page.with_suffix(".png").read_bytes()
         print(write_page(tables / page.parent.name / page.stem, text, csv, png).said)
+    # After them: a table has the times that were taken of its rows.
+    if setting is None:
+        for each in settings_of(made, tables):
+            renew(each, options.out, tables)
+    elif tables_of(setting, (made, tables)) or not any(copied(made, folder)):
+        renew(setting, options.out, tables)
     for path in join(tables, checkout / "README.md"):
         print(f"wrote {path}")
 
@@ -117,8 +116,8 @@ def settings_of(*folders: Path) -> list[Setting]:
     return list(dict.fromkeys(found))
 
 
-def renew(setting: Setting, out: Path, tables: Path) -> str:
-    """Publish the results and the tables of a setting; the name of its folder.
+def renew(setting: Setting, out: Path, tables: Path) -> None:
+    """Publish the results and the tables of a setting.
 
     Errors: UserError where there are none.
     """
@@ -129,7 +128,6 @@ def renew(setting: Setting, out: Path, tables: Path) -> str:
     facts, found = kept_tables(builders, setting, tables / "runs")
     for table in found:
         print(write_table(table, facts, setting, tables / "runs", 1, tables).said)
-    return setting.folder(facts[0].fingerprint)
 
 
 def all_builders() -> dict[str, TableBuilder]:

@@ -76,7 +76,6 @@ def today(profile: Profile, data: DataSpec) -> Table:
         notes=(
             "RGB + another row: the late average with the RGB CNN's class probabilities, at the "
             "time of both.",
-            "× RGB compares with the RGB network of the row's own backbone.",
             "Motion vectors: their part of the time is what is made of them; reading the file is "
             "no part of any row's time.",
             "3D and (2+1)D CNN: as deep as the RGB CNN and narrower, within 3 % of its GFLOPs.",

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from repflow_pl.errors import UserError
+from repflow_pl.report.row_times import RowTime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.stats import Answers
 from repflow_pl.specs import RunSpec, spec_hash
@@ -39,6 +40,8 @@ class Collected:
     missing: tuple[int, ...] = ()
     predictions: tuple[tuple[Predictions, ...], ...] = ()
     """Of each split those of each result; empty where a run did not keep them."""
+    time: RowTime | None = None
+    """Of a clip, taken in turns with the table's other rows; None where that was not done."""
 
     def answers(self, best: int = 1, seeds: Collection[int] | None = None) -> list[Answers]:
         """Of each split, whether the true class was among the `best`, of all seeds or some; empty

@@ -15,6 +15,7 @@ from repflow_pl.report.paper import (
     is_accuracy,
 )
 from repflow_pl.report.provenance import measured
+from repflow_pl.report.row_times import page_of
 from repflow_pl.report.rows import Context, Row, Table
 from repflow_pl.report.stats import EVEN, SEED_FREEDOM
 from repflow_pl.report.summary import (
@@ -147,7 +148,7 @@ def _measured_cells(entry: Collected) -> list[str]:
     fields = " + ".join(
         dict.fromkeys(FIELDS[s] for s in streams_of(entry.row.spec.model) if s != "rgb")
     )
-    made = f" ({fields} {significant(summary.tvl1_ms)})" if summary.tvl1_ms else ""
+    made = f" ({fields} {significant(summary.time.tvl1_ms)})" if summary.time.tvl1_ms else ""
     return [
         with_interval(summary.top1),
         _count(entry),
@@ -155,8 +156,8 @@ def _measured_cells(entry: Collected) -> list[str]:
         with_interval(summary.top5),
         f"{significant(summary.parameters / 1e6)} M",
         significant(summary.flops / 1e9),
-        significant(summary.median_ms) + made,
-        f"{summary.ratio:.2f}",
+        significant(summary.time.median_ms) + made,
+        f"{summary.time.ratio:.2f}",
     ]
 
 
@@ -199,6 +200,7 @@ def _legend(
     beside: Sequence[Beside],
 ) -> str:
     kept = all(entry.predictions for entry in main if entry.results)
+    page = page_of(table.name)
     sentences = [
         "Accuracies are per cent of the test videos, with 95 % intervals over "
         + (
@@ -208,7 +210,12 @@ def _legend(
         )
         + " (one seed has none).",
         "GFLOPs count a multiply-add as 2, per clip.",
-        "× RGB is the time per clip over that of the plain RGB backbone, timed in turns with it.",
+        (
+            f"Times per clip were taken of all rows in turns: [{page}]({page}.md)."
+            if any(entry.time for entry in main)
+            else "× RGB is the time per clip over that of the plain RGB network of the row's own "
+            "backbone, timed in turns with it."
+        ),
     ]
     if table.to_choose:
         sentences.append(
@@ -349,7 +356,7 @@ def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
             "even": f"{pair} are even",
             "undecided": f"{pair} are not told apart",
         }[checked.verdict]
-        ratio = significant(better.median_ms / worse.median_ms, 2)
+        ratio = significant(better.time.median_ms / worse.time.median_ms, 2)
         lines.append(
             f"- {told}: {points(checked.difference)} points, at {ratio} times its time per clip."
         )

@@ -138,8 +138,8 @@ def _measured(entry: Collected) -> Point | None:
     return Point(
         entry.row.name,
         entry.row.group,
-        summary.median_ms,
-        (summary.q25_ms, summary.q75_ms),
+        summary.time.median_ms,
+        (summary.time.q25_ms, summary.time.q75_ms),
         100 * summary.top1.mean,
         error_bar(summary.top1),
     )

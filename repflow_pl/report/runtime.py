@@ -16,13 +16,14 @@ from repflow_pl.report.markdown import PROFILES
 from repflow_pl.report.page import Rendered, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
+from repflow_pl.report.row_times import NAME
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.wording import bracketed, grid, significant
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.recording.result import Versions
 
-NAME, TITLE = "runtime", "Run time per clip"
+TITLE = "Run time per clip"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         *_agreement(rows),
         _main_table(rows, context.fields),
         *_unverified(rows),
-        f"Medians, with the quartiles in brackets. {context.fields} is part of the time of the "
+        "Medians, with the quartiles in brackets. "
+        f"{context.fields[0].upper()}{context.fields[1:]} is part of the time of the "
         "rows that need it; its share is the median over rounds. × RGB is the median over rounds "
         "of the time over that of the plain RGB network in the same round. "
         + (

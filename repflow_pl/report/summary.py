@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from repflow_pl.report.collect import Collected, mean_of_all
 from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
+from repflow_pl.report.row_times import RowTime
 from repflow_pl.report.rows import Row, Table
 from repflow_pl.report.stats import (
     Estimate,
@@ -20,6 +21,7 @@ from repflow_pl.report.stats import (
     seeds_needed,
     verdict,
 )
+from repflow_pl.training.recording.result import Latency
 
 PAPER_COLUMN = "paper"
 """The one column of a table whose rows choose their columns of the paper's matrix."""
@@ -36,19 +38,16 @@ class Summary:
     parameters: int
     parameters_trained: int
     flops: int
-    median_ms: float
-    q25_ms: float
-    q75_ms: float
-    tvl1_ms: float
-    ratio: float
+    time: RowTime
 
 
 def summarise(collected: Collected) -> Summary | None:
-    """Means with intervals; of times the median over seeds. None without any result."""
+    """Means with intervals; times as taken in turns with the other rows, or else the median over
+    seeds of what the runs took by themselves. None without any result."""
     results = collected.results
     if not results:
         return None
-    latencies = [result.latency for result in results]
+    time = collected.time or _own_time([result.latency for result in results])
     return Summary(
         top1=top1_of(collected),
         top5=(
@@ -61,6 +60,12 @@ def summarise(collected: Collected) -> Summary | None:
         parameters=results[0].parameters,
         parameters_trained=results[0].parameters_trained,
         flops=results[0].flops,
+        time=time,
+    )
+
+
+def _own_time(latencies: Sequence[Latency]) -> RowTime:
+    return RowTime(
         median_ms=statistics.median(latency.median_ms for latency in latencies),
         q25_ms=statistics.median(latency.q25_ms for latency in latencies),
         q75_ms=statistics.median(latency.q75_ms for latency in latencies),

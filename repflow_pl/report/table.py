@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
+from repflow_pl.report.row_times import times_beside
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
 from repflow_pl.report.tidy import tidy
 
@@ -46,7 +48,12 @@ def render(
     Rows without results are printed as missing or FAILED; see `write_page` for what stays.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
-    collected = [collect(runs, row, seeds) for row in table.rows]
+    stem = out / (context.folder or context.data) / table.name
+    times = times_beside(stem.parent, table.name)
+    collected = [
+        dataclasses.replace(collect(runs, row, seeds), time=times.get(row.name))
+        for row in table.rows
+    ]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     beside = [
@@ -61,7 +68,6 @@ def render(
     page = markdown(table, context, collected, paper, beside, costs)
     lines = tidy(table, context, collected, paper, costs).to_csv(index=False, lineterminator="\n")
     picture = plot(table, context, collected, paper)
-    stem = out / (context.folder or context.data) / table.name
     files = write_page(stem, page, lines, picture, replace)
     claims = claims_of(table, collected, paper)
     if not files.kept:

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repflow_pl.errors import UserError
 from repflow_pl.report.collect import collect
 from repflow_pl.report.costs import costs_of
-from repflow_pl.report.plot_scatter import Point, front, scatter
+from repflow_pl.report.plot_scatter import Point, _measured, front, scatter
+from repflow_pl.report.row_times import COLUMNS, times_beside
 from repflow_pl.report.table import Context, Ordering, Row, Table, render
 from repflow_pl.specs import late, spec_hash
 from repflow_pl.training.recording.result import read_result, write_result
@@ -75,6 +77,40 @@ def test_a_page_has_costs_and_ends_in_sentences(
     cells = {line.split("|")[1].strip(" *"): line for line in page.splitlines() if "|" in line}
     assert cells["After block 3"].endswith(" | 1.23 |")
     assert cells["After block 4"].endswith(" | – |"), "no result has it"
+
+
+def test_times_are_those_that_were_taken_in_turns(
+    choice: Table, context: Context, runs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "tables"
+    alone = render(choice, context, runs, SEEDS, out)
+    assert "timed in turns with it" in alone.markdown.read_text()
+    rows = {row.name: row for row in choice.rows}
+    give(runs, rows["After block 3"], rows["RGB CNN"])
+    times = alone.csv.with_name("runtime_placement.csv")
+    lines = [COLUMNS, [2.0, 1.9, 2.1, 0.0, 1.0], [3.5, 3.4, 3.6, 1.25, 1.75]]
+    names = ["row", "RGB CNN", "After block 3"]
+    times.write_text(
+        "\n".join(",".join(map(str, (n, *line))) for n, line in zip(names, lines, strict=True))
+    )
+    files = render(choice, context, runs, SEEDS, out, replace=True)
+    frame = pd.read_csv(files.csv).set_index("row")
+    shown = frame.loc[["RGB CNN", "After block 3"], ["median_ms", "tvl1_ms", "ratio_to_rgb"]]
+    assert shown.to_numpy().tolist() == [[2.0, 0.0, 1.0], [3.5, 1.25, 1.75]]
+    page = files.markdown.read_text()
+    assert "of all rows in turns: [runtime_placement](runtime_placement.md)." in page
+    assert "points, at 1.8 times its time per clip" in page
+    collected = [
+        dataclasses.replace(
+            collect(runs, row, SEEDS), time=times_beside(times.parent, "placement").get(row.name)
+        )
+        for row in choice.rows
+    ]
+    points = [_measured(each) for each in collected]
+    assert [p.time for p in points if p and p.name in names] == [2.0, 3.5]
+    times.write_text("row,ms_median\nRGB CNN,2.0\n")
+    with pytest.raises(UserError, match="is damaged"):
+        render(choice, context, runs, SEEDS, out)
 
 
 def test_other_pages_stay_as_they_are(
