@@ -119,8 +119,10 @@ def _headings(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -
 
 def _figures(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -> None:
     """The numbers in columns at the right, where no bar and no mark is in their way."""
+    known = any(row.paper_ratio is not None for row in rows)
     for inches, heading in _COLUMNS:
-        _at_right(axis, inches, min(places, default=0.0) - 0.95, heading, FAINT)
+        if known or heading != "paper":
+            _at_right(axis, inches, min(places, default=0.0) - 0.95, heading, FAINT)
     for place, row in zip(places, rows, strict=True):
         paper = "" if row.paper_ratio is None else f"{significant(row.paper_ratio)} ×"
         texts = f"{significant(row.ratio.median)} ×", paper, significant(row.total_ms.median)

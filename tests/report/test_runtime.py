@@ -160,7 +160,9 @@ def test_the_picture_has_a_bar_a_row_and_the_papers_marks() -> None:
     low, high = axis.get_xlim()
     assert low < 0.5 and high > 8039 / 225
     texts = {text.get_text() for text in axis.texts}
-    assert {"2D CNNs", "3D CNNs", "10.0 ×", "35.7 ×", "80.0"} <= texts
+    assert {"2D CNNs", "3D CNNs", "10.0 ×", "35.7 ×", "80.0", "paper"} <= texts
+    without = [dataclasses.replace(row, paper_ratio=None) for row in FOUND]
+    assert "paper" not in {text.get_text() for text in runtime_figure(without, "a").axes[0].texts}
 
 
 def test_every_group_has_a_line_for_its_heading() -> None:
