@@ -281,7 +281,9 @@ def test_splits_and_low_resolution(
     with monkeypatch.context() as patched:
         patched.setattr(manifest, "isolated_map", lambda *_: pytest.fail("--list decodes"))
         assert main(build, arguments=[*arguments, "--split", "all"]) == 0
+        assert main(build, arguments=["--data", "ucf101", "--list", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
+    assert shown.count("  1 RGB CNN\n") == 2, "the rows are known before the videos are here"
     assert "  1 RGB CNN\nWhich runs are done is not known before the videos are checked" in shown
     list_set("ucf101", tmp_path / "set", workers=0)
     specs.clear()

@@ -165,8 +165,11 @@ def list_set(
 
 
 def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | None:
-    """What `open_set` would open without a video being decoded or made; None if one had to be."""
+    """What `open_set` would open without a video being decoded or made; None if one had to be, or if
+    the set's folder has yet to be named."""
     entry = entry_of(name)
+    if root is None and entry.default_root is None:
+        return None
     root = _root(entry, root)
     manifest = manifest_path(name, root)
     if not manifest.is_file() or not root.is_dir():
