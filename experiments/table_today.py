@@ -28,6 +28,7 @@ from repflow_pl.specs import DataSpec, RunSpec, late
 
 RGB, DIFFERENCES, TWO_STREAM = "RGB CNN", "RGB differences", "Two-stream CNN"
 LAYER, BLOCK_3 = "Flow layer on RGB inputs", "After block 3"
+FCF = "Flow-Conv-Flow (FcF)"
 VECTORS, RAFT, SHIFT = "Motion vectors", "RAFT", "Temporal Shift"
 EQUAL_3D, EQUAL_2PLUS1D = "3D CNN", "(2+1)D CNN"
 
@@ -51,7 +52,7 @@ def today(profile: Profile, data: DataSpec) -> Table:
         # Late fusion is the best that table_fusion.py found at both places.
         *_alone_and_late(LAYER, rgb, profile.flow_after(data, 0), layer),
         *_alone_and_late(BLOCK_3, rgb, profile.flow_after(data, 3), layer),
-        Row("Flow-Conv-Flow", profile.fcf_after(data, 3), group=layer),
+        Row(FCF, profile.flow_after(data, 3, layers=2, convolve=True), group=layer),
         Row("Flow CNN", profile.tvl1(data), group=outside),
         Row(TWO_STREAM, profile.two_stream(data), group=outside),
         *_alone_and_late(VECTORS, rgb, profile.seeing(data, "vectors"), outside),

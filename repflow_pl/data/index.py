@@ -165,8 +165,8 @@ def list_set(
 
 
 def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | None:
-    """What `open_set` would open without a video being decoded or made; None if one had to be, or if
-    the set's folder has yet to be named."""
+    """What `open_set` would open without a video being decoded or made; None if one had to be, or
+    if the set's folder has yet to be named."""
     entry = entry_of(name)
     if root is None and entry.default_root is None:
         return None

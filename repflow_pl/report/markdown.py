@@ -102,7 +102,7 @@ def markdown(
     parts = [
         f"# {table.title}: {context.data} ({profile})",
         f"![{shown}]({table.name}.png)",
-        *_best(main, paper),
+        *_best(table, main, paper),
         _main_table(table, main, paper, _of_rows(collected, costs)),
         *_absences(collected),
         _legend(table, main, paper, beside),
@@ -239,11 +239,11 @@ def _legend(
     return " ".join(sentences)
 
 
-def _best(main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
+def _best(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
     """Which row is best, whatever the paper says; which position, where the rows try several."""
     places = {entry.row.name: _position(entry.row) for entry in main}
     positions = [entry for entry in main if places[entry.row.name] is not None]
-    several = len(set(places.values()) - {None}) > 1
+    several = len(set(places.values()) - {None}) > 1 and not table.to_choose
     sentences = []
     if several:
         sentences.append(_best_of("position", positions, paper))

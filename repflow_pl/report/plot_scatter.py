@@ -30,7 +30,11 @@ from repflow_pl.report.plot_style import (
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.summary import figured_columns, paper_cell, paper_values, summarise
 
-_PANEL, _HEAD, _FOOT, _GAP, _LEFT = 4.6, 0.8, 0.55, 1.0, 0.6
+_PANEL, _HEAD, _FOOT, _GAP, _LEFT = 4.6, 1.0, 0.55, 1.2, 0.6
+_ABOVE_LEGEND = 20.0
+"""Points from a panel to its title where its groups' names stand between them."""
+_MARGIN = 3
+"""Pixels around a name, as wide as its halo."""
 _TIME, _TIME_SPREAD = "runtime_ms", "runtime_sd"
 
 
@@ -77,6 +81,7 @@ def scatter(
             "top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"
             + ("; ringed: no row is quicker and as good" if table.to_choose else "")
         ],
+        _ABOVE_LEGEND,
     )
     say_missing(axes[0], len(entries) - len(measured), len(entries))
     if paper is not None and column is not None:
@@ -84,7 +89,7 @@ def scatter(
         unverified = any(cell.unverified for _, cell, _ in paper_values(entries, paper, column))
         mark = f", {UNVERIFIED_MARK} unverified" if unverified else ""
         title = f"the paper: top-1 on {column_title(column)}, % over ms per clip (± sd){mark}"
-        panel_title(axes[1], [title])
+        panel_title(axes[1], [title], _ABOVE_LEGEND)
     return figure
 
 
@@ -244,6 +249,7 @@ def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -
             point.name,
             size=8.5,
             color=colours[point.group],
+            va="bottom",
             transform=None,
             path_effects=halo,
             zorder=6,
@@ -253,7 +259,7 @@ def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -
     sizes = []
     for text in texts:
         extent = text.get_window_extent(renderer)
-        sizes.append((extent.width + 4, extent.height + 4))
+        sizes.append((extent.width + 2 * _MARGIN, extent.height + 2 * _MARGIN))
     obstacles = []
     marker = 9 * DPI / 72
     for point, (x, y) in zip(points, places, strict=True):
@@ -268,7 +274,7 @@ def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -
     for text, (x, y), box in zip(
         texts, places, place_labels(places, sizes, obstacles, frame), strict=True
     ):
-        text.set_position((box.x + 2, box.y + 4))
+        text.set_position((box.x + _MARGIN, box.y + _MARGIN))
         near_x = min(max(x, box.x), box.x + box.width)
         near_y = min(max(y, box.y), box.y + box.height)
         if (near_x - x) ** 2 + (near_y - y) ** 2 > (1.2 * marker) ** 2:

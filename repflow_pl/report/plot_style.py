@@ -81,9 +81,9 @@ def error_bar(estimate: Estimate) -> tuple[float, float]:
     return 100 * (estimate.mean - low), 100 * (high - estimate.mean)
 
 
-def panel_title(axis: Axes, lines: list[str]) -> None:
-    """Small and faint, above the panel's left edge."""
-    axis.set_title("\n".join(lines), size=8.5, color=FAINT, loc="left")
+def panel_title(axis: Axes, lines: list[str], pad: float | None = None) -> None:
+    """Small and faint, `pad` points above the panel's left edge."""
+    axis.set_title("\n".join(lines), size=8.5, color=FAINT, loc="left", pad=pad)
 
 
 def say_missing(axis: Axes, missing: int, rows: int) -> None:

@@ -49,11 +49,10 @@ def render(
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
     stem = out / (context.folder or context.data) / table.name
+    collected = [collect(runs, row, seeds) for row in table.rows]
     times = times_beside(stem.parent, table.name)
-    collected = [
-        dataclasses.replace(collect(runs, row, seeds), time=times.get(row.name))
-        for row in table.rows
-    ]
+    if all(row.name in times for row in table.main_rows):  # else they are of other rows
+        collected = [dataclasses.replace(e, time=times.get(e.row.name)) for e in collected]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     beside = [

@@ -29,7 +29,8 @@ def test_rows_of_other_tables_are_their_runs() -> None:
     fusions = specs("fusion")
     assert today["RGB + Flow layer on RGB inputs"] == fusions["Late, RGB input"]
     assert today["RGB + After block 3"] == fusions["Late, block 3"]
-    assert today["Flow-Conv-Flow"] == specs("architecture")["FcF with the released residual"]
+    fcf = "Flow-Conv-Flow (FcF)"
+    assert today[fcf] == specs("architecture")[fcf]
 
 
 def test_joined_rows_are_the_rgb_network_and_the_row_above() -> None:
