@@ -114,11 +114,11 @@ def traced_back(steps: Sequence[Motion]) -> Motion:
         return steps[0]
     height, width = steps[-1].shape[:2]
     here = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    place = here.copy()
-    for step in reversed(steps):
-        x = np.clip(np.rint(place[..., 0]), 0, width - 1).astype(np.intp)
-        y = np.clip(np.rint(place[..., 1]), 0, height - 1).astype(np.intp)
-        place -= step[y, x]
+    last = np.array([width - 1, height - 1], np.float32)
+    place = here - steps[-1]
+    for step in reversed(steps[:-1]):
+        x, y = np.moveaxis(np.clip(np.rint(place), 0, last).astype(np.intp), -1, 0)
+        place -= np.take(step.reshape(-1, 2), y * width + x, axis=0)
     motion: Motion = here - place
     return motion
 
