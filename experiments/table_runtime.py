@@ -1,11 +1,12 @@
-"""Run times: ms per clip of every row of the state-of-the-art table, TV-L1 included.
+"""Run times: ms per clip of every row of a table, TV-L1 included.
 
-Piergiovanni and Ryoo (CVPR 2019) print the time of a clip beside each row. Here every row's network
-is built untrained and times one clip of the test part, all rows in turns.
+Piergiovanni and Ryoo (CVPR 2019) print the time of a clip beside each row of their comparison. Here
+every row's network is built untrained and times one clip of the test part, all rows in turns. Any
+other table's page shows such times in the place of those that its runs took by themselves.
 
     python experiments/table_runtime.py                    # embedded data, about a minute
     python experiments/table_runtime.py --data folder --data-root VIDEOS --profile paper
-    python experiments/table_runtime.py --table today      # the rows of table_today.py
+    python experiments/table_runtime.py --table placement  # the rows of table_placement.py
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from all_tables import builder, table_names
 from bench.command import shown_command, status_of
-from table_sota import sota
-from table_today import RGB, today
 
 from repflow_pl.data.index import open_set
-from repflow_pl.errors import UserError
+from repflow_pl.errors import UserError, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.options import parse
 from repflow_pl.report.page import YOURS, Rendered
-from repflow_pl.tables import NOT_TIMED, Setting, TableBuilder, split_tables
+from repflow_pl.specs import streams_of
+from repflow_pl.tables import NOT_TIMED, Setting, split_tables
 
-TABLES: dict[str, TableBuilder] = {"sota": sota, "today": today}
-REFERENCES = {"sota": "RGB", "today": RGB}
-"""The row to whose time the others' are set in proportion: the plain 2D network."""
-TODAY = (
+PAPERS = "sota"
+"""The table whose rows have times in the paper."""
+OTHER_FIELDS = (
     "Motion vectors: what is made of them, on one core, once the file is decoded, which is no part "
     "of any row's time.",
     "RAFT: torchvision's small network, freshly initialised, on the GPU where there is one.",
@@ -42,8 +41,8 @@ SAY_EVERY = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """Time one clip in every row of the state-of-the-art table, then write
-    tables/yours/<data>/runtime.{md,csv,png}, of a GPU runtime_<its name>. Nothing is trained."""
+    """Time one clip in every row of a table, then write tables/yours/<data>/runtime.{md,csv,png},
+    of a GPU runtime_<its name>. Nothing is trained."""
 
     setting: Setting = field(default_factory=Setting)
     data_root: Path | None = None
@@ -52,12 +51,15 @@ class Options:
     """How often every row is timed, after three rounds of warm-up."""
     out: Path = Path()
     """Folder that gets tables/yours/."""
-    table: Literal["sota", "today"] = "sota"
-    """Whose rows; those of today are written to runtime_today.*."""
+    table: str = PAPERS
+    """Whose rows, by its script's name; but for the state of the art's they are written to
+    runtime_<table>.*."""
 
     def __post_init__(self) -> None:
         if self.rounds < 2:
             raise UserError("--rounds is a count of 2 or more: one time has no spread.")
+        if self.table not in table_names():
+            raise unknown("table", self.table, table_names())
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,7 +80,12 @@ def measure(options: Options) -> Rendered:
     check_writable(out)
     setting = options.setting.plain()
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
-    (table,) = split_tables([TABLES[options.table]], setting, video_set.fingerprint)
+    (table,) = split_tables([builder(options.table)], setting, video_set.fingerprint)
+    rows = table.main_rows
+    clip = rows[0].spec.data.clip
+    other = [row.name for row in rows if row.spec.data.clip != clip]
+    if other:
+        raise UserError(f"{other[0]!r} has clips of its own, which are not timed beside others.")
 
     # Only now is it worth the seconds that torch and a trainer's modules take to import.
     import torch
@@ -94,16 +101,17 @@ def measure(options: Options) -> Rendered:
     from repflow_pl.training.costs.extraction import extraction_ms
     from repflow_pl.training.recording.versions import versions
 
-    clip = table.rows[0].spec.data.clip
     frames = one_clip(video_set, clip)
 
     def make_fields(streams: Sequence[DataStream]) -> float:
         return sum(extraction_ms(streams, frames, video_set, clip, repeats=1))
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    say(f"building {len(table.rows)} networks, then {options.rounds} rounds after a warm-up")
+    say(f"building {len(rows)} networks, then {options.rounds} rounds after a warm-up")
+    plain = setting.profile_of().rgb(rows[0].spec.data).model
+    models = list(dict.fromkeys([*(row.spec.model for row in rows), plain]))
     timed = time_models(
-        [row.spec.model for row in table.rows],
+        models,
         len(video_set.classes),
         frames,
         device,
@@ -113,7 +121,9 @@ def measure(options: Options) -> Rendered:
         mixed=setting.precision == "bf16",
     )
     tvl1 = TVL1Options()
-    paper = paper_figures(table.paper_csv) if table.paper_csv else None
+    paper = paper_figures(PAPERS) if options.table == PAPERS else None
+    streams = {stream for row in rows for stream in streams_of(row.spec.model)}
+    other_fields = bool(streams & {"vectors", "raft"})
     context = RuntimeContext(
         data=setting.shown_data,
         profile=setting.profile,
@@ -131,11 +141,12 @@ def measure(options: Options) -> Rendered:
         versions=versions(),
         changes=setting.changes_in_words,
         of="" if paper else options.table,
-        fields="TV-L1" if paper else "flow",
-        notes=() if paper else TODAY,
+        fields="flow" if other_fields else "TV-L1",
+        notes=OTHER_FIELDS if other_fields else (),
     )
-    rows = runtime_rows(table.rows, timed, paper, REFERENCES[options.table])
-    files = render_runtime(rows, context, out)
+    times = dict(zip(models, timed, strict=True))
+    found = runtime_rows(rows, [times[row.spec.model] for row in rows], times[plain], paper)
+    files = render_runtime(found, context, out)
     join_yours(options.out)
     return files
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import spearmanr
 
-from repflow_pl.errors import unknown
 from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
 from repflow_pl.report.markdown import PROFILES
 from repflow_pl.report.page import Rendered, page_text, write_page
@@ -24,6 +23,8 @@ from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.recording.result import Versions
 
 TITLE = "Run time per clip"
+PAPERS_RGB = "RGB"
+"""The paper's plain network among the rows that it has times of."""
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,19 @@ class RuntimeContext:
 
 
 def runtime_rows(
-    rows: Sequence[Row], timed: Sequence[ModelTimes], paper: PaperTable | None, reference: str
+    rows: Sequence[Row],
+    timed: Sequence[ModelTimes],
+    reference: ModelTimes,
+    paper: PaperTable | None,
 ) -> list[RuntimeRow]:
-    """The figures of every row; ratios are to the row `reference`, round by round.
+    """The figures of every row; ratios are to the plain network's times, round by round.
 
-    `paper`: None where the paper has no such table.
+    `paper`: None where the paper has no such times.
 
-    Errors: UserError where there is no such row, or the paper has none of a row's name.
+    Errors: UserError where the paper has no row of a row's name.
     """
-    names = [row.name for row in rows]
-    if reference not in names:
-        raise unknown("row", reference, names)
-    base = timed[names.index(reference)].times
-    paper_base = _of_the_paper(paper, reference, "runtime_ms").value
+    base = reference.times
+    paper_base = _of_the_paper(paper, PAPERS_RGB, "runtime_ms").value
     found = []
     for row, model in zip(rows, timed, strict=True):
         times = model.times
@@ -135,7 +136,7 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
         "Medians, with the quartiles in brackets. "
         f"{context.fields[0].upper()}{context.fields[1:]} is part of the time of the "
         "rows that need it; its share is the median over rounds. × RGB is the median over rounds "
-        "of the time over that of the plain RGB network in the same round. "
+        "of the time over that of the plain 2D network on RGB in the same round. "
         + (
             "The paper's milliseconds (± sd) are of another machine and other clips, so its ratio "
             "is what compares. "

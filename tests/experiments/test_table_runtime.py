@@ -93,6 +93,20 @@ def test_the_rows_of_today_are_timed_without_weights(
     assert "--table today`" in page and "| of it flow |" in page and "paper: " not in page
 
 
+def test_times_of_any_table_stand_on_its_page(
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of one whose rows the plain network is not among, and of fields of fields."""
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    videos = ["--data", "folder", "--data-root", str(video_folder)]
+    assert main([*videos, "--rounds", "2", "--table", "architecture", "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("tables/yours/folder-*/runtime_architecture.csv")
+    times = pd.read_csv(path).set_index("row")
+    assert len(times) == 6 and times.loc["TV-L1 twice", "tvl1_ms_median"] > 0
+    assert "paper: ms" not in path.with_suffix(".md").read_text()
+    assert (times["ratio_to_rgb_median"] != 1).all(), "it is timed beside them"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -100,6 +114,7 @@ def test_the_rows_of_today_are_timed_without_weights(
         (["--rounds", "many"], "rounds"),
         (["--data", "folders"], "unknown data set 'folders': did you mean folder"),
         (["--data", "folder"], "no folder was given"),
+        (["--table", "placment"], "unknown table 'placment': did you mean placement"),
         (["--backbone", "resnet18"], "see --help"),
     ],
 )

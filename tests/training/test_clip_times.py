@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from repflow_pl.data.views import CHANNELS, FEWER
 from repflow_pl.models.placement import ClipClassifier
+from repflow_pl.models.streams import FieldStack
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, DataStream
 from repflow_pl.training.costs.clip_times import ClipTime, time_models
@@ -64,9 +66,17 @@ def test_every_member_runs_in_evaluation_without_gradients(
     assert mixed == [True] * 4
 
 
-def test_other_fields_are_refused() -> None:
-    with pytest.raises(ValueError, match="tvl1_twice"):
-        time_models([PROFILE.tvl1_twice(DATA).model], 2, FRAMES, CPU, 1, no_fields)
+def test_fields_of_fields_are_fewer_and_have_more_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    forward = FieldStack.forward
+
+    def note(self: FieldStack, fields: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(fields.shape))
+        return forward(self, fields)
+
+    monkeypatch.setattr(FieldStack, "forward", note)
+    time_models([PROFILE.tvl1_twice(DATA).model], 2, FRAMES, CPU, 1, no_fields)
+    assert set(seen) == {(1, CHANNELS["tvl1_twice"], 8 - FEWER["tvl1_twice"], 32, 32)}
 
 
 def test_progress_is_told() -> None:
