@@ -211,7 +211,8 @@ def _legend(
         + " (one seed has none).",
         "GFLOPs count a multiply-add as 2, per clip.",
         (
-            f"Times per clip were taken of all rows in turns: [{page}]({page}.md)."
+            "Times per clip were taken of all rows in turns, × RGB is over the plain 2D network's: "
+            f"[{page}]({page}.md)."
             if any(entry.time for entry in main)
             else "× RGB is the time per clip over that of the plain RGB network of the row's own "
             "backbone, timed in turns with it."
