@@ -220,8 +220,8 @@ def _legend(
     ]
     if table.to_choose:
         sentences.append(
-            "Training is the time of a run, of a late fusion that of its members together; MB are "
-            "what its step keeps of a clip for the backward pass."
+            "Training is the time of a run, whatever ran beside it, of a late fusion that of its "
+            "members together; MB are what its step keeps of a clip for the backward pass."
         )
     if paper is not None:
         columns = paper_columns(table, paper)
