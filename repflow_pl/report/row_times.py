@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from repflow_pl.errors import UserError
+from repflow_pl.files import atomic_write
 
 NAME = "runtime"
 """Of a page of times."""
@@ -31,6 +32,15 @@ class RowTime:
 def page_of(table: str) -> str:
     """The name of the page of a table's times: `runtime_today`."""
     return f"{NAME}_{table}"
+
+
+def bring_times(source: Path, folder: Path, table: str) -> None:
+    """Copy the page of a table's times, where a folder has one and the other has none."""
+    for ending in (".md", ".png", ".csv"):
+        there, here = ((each / page_of(table)).with_suffix(ending) for each in (source, folder))
+        if there.is_file() and not here.exists():
+            with atomic_write(here, "wb") as stream:
+                stream.write(there.read_bytes())
 
 
 def times_beside(folder: Path, table: str) -> dict[str, RowTime]:

@@ -15,7 +15,7 @@ from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
-from repflow_pl.report.row_times import times_beside
+from repflow_pl.report.row_times import bring_times, times_beside
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
 from repflow_pl.report.tidy import tidy
 
@@ -48,8 +48,10 @@ def render(
     Rows without results are printed as missing or FAILED; see `write_page` for what stays.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
-    stem = out / (context.folder or context.data) / table.name
+    folder = context.folder or context.data
+    stem = out / folder / table.name
     collected = [collect(runs, row, seeds) for row in table.rows]
+    bring_times(runs.parent / folder, stem.parent, table.name)  # of published results
     times = times_beside(stem.parent, table.name)
     if all(row.name in times for row in table.main_rows):  # else they are of other rows
         collected = [dataclasses.replace(e, time=times.get(e.row.name)) for e in collected]

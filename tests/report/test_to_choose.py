@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,12 @@ def test_times_are_those_that_were_taken_in_turns(
         for row in (rows["RGB CNN"], rows["After block 3"])
     ]
     assert [point.time for each in collected if (point := _measured(each))] == [2.0, 3.5]
+    elsewhere = render(choice, context, runs, SEEDS, tmp_path / "elsewhere")
+    assert elsewhere.csv.read_bytes() != files.csv.read_bytes()
+    shutil.copytree(times.parent, runs.parent / times.parent.name)  # as results are published
+    elsewhere = render(choice, context, runs, SEEDS, tmp_path / "elsewhere", replace=True)
+    assert elsewhere.csv.read_bytes() == files.csv.read_bytes()
+    assert elsewhere.csv.with_name(times.name).read_bytes() == times.read_bytes()
     times.write_text("row,ms_median\nRGB CNN,2.0\n")
     with pytest.raises(UserError, match="is damaged"):
         render(choice, context, runs, SEEDS, out)
