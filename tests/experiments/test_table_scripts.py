@@ -156,9 +156,9 @@ def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> N
 
 
 # Rows of the volumetric table learn in test_table_volumetric.py; those of iterations differ in one
-# number, and two of them are other tables' too; today's and the state of the art's have parts that
-# each have tests of their own.
-SLOW = ("volumetric", "iterations", "today", "sota")
+# number, and two of them are other tables' too; those of fusion in how two maps are joined, which
+# test_models.py has; those of today and of the state of the art have parts with tests of their own.
+SLOW = ("volumetric", "iterations", "fusion", "today", "sota")
 QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
 
 
