@@ -10,7 +10,7 @@ from repflow_pl.report.paper import PaperFigure
 
 @dataclass(frozen=True)
 class RuntimeRow:
-    """A row's measured times beside the paper's. Ratios are to the plain RGB row."""
+    """A row's measured times beside the paper's. Ratios are to the plain 2D network."""
 
     name: str
     group: str | None

@@ -12,7 +12,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 class Accuracies(NamedTuple):
     """Fractions of right predictions, the number of videos they are of, and how many of those could
-    not be read."""
+    not be read. Those of single clips are None where only videos' answers are known."""
 
     top1: float
     top5: float
