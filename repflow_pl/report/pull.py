@@ -21,7 +21,7 @@ from repflow_pl.files import atomic_write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
 from repflow_pl.training.following.tracking import DATA, FACTS, RESULT, result_name
-from repflow_pl.training.following.wandb_client import api, is_logged_in
+from repflow_pl.training.following.wandb_client import api, close, is_logged_in
 from repflow_pl.training.planning.lock import BusyError, held
 from repflow_pl.training.recording.result import EXTRAS, FILES, RunResult, read_result
 
@@ -88,6 +88,7 @@ def _answered(said: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        close()
         reason = " ".join(str(error).split())
         raise UserError(f"{said} ({reason}): {advice}.") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -261,7 +263,7 @@ def test_an_error_of_the_client_amid_a_training_is_said_once_and_does_not_end_it
 
 
 @pytest.mark.parametrize(
-    "failure", ["silent", pytest.param("refused", marks=SLOW), pytest.param(500, marks=SLOW)]
+    "failure", [pytest.param(each, marks=SLOW) for each in ("silent", "refused", 500)]
 )
 def test_results_are_not_brought_from_where_nobody_answers(
     failure: Failure, tmp_path: Path
@@ -278,3 +280,26 @@ def test_results_are_not_brought_from_where_nobody_answers(
     assert done.returncode == 2 and done.stdout == ""
     (said,) = done.stderr.splitlines()
     assert said.startswith("W&B cannot be asked (no good answer within")
+
+
+def test_nobody_waits_for_a_process_of_wandb_that_does_not_end(tmp_path: Path) -> None:
+    said = tmp_path / "said"  # a pipe would be held open by that process
+    with serving("silent") as server, said.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "repflow_pl.report", "wandb", "lab/repflow"],
+            cwd=tmp_path,
+            env=environment(tmp_path, server),
+            stdout=file,
+            stderr=file,
+        )
+        while not server.asked and process.poll() is None:
+            time.sleep(0.05)
+        core = int(subprocess.check_output(["pgrep", "-P", str(process.pid), "wandb-core"]))
+        os.kill(core, signal.SIGSTOP)  # whatever it may wait for at its end
+        try:
+            assert process.wait(60) == 2
+        finally:
+            process.kill()
+            os.kill(core, signal.SIGKILL)
+    (line,) = said.read_text().splitlines()
+    assert line.startswith("W&B cannot be asked (no good answer within")

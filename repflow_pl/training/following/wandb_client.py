@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,9 @@ from typing import Any
 from repflow_pl.extras import load
 from repflow_pl.training.planning.machine import WandbMode
 
-ASK, START, FINISH = 5.0, 6.0, 30.0
-"""Seconds that W&B has to answer a question, to begin a run, and to take the rest of one that has
-ended. In between, it is sent to beside the training."""
+ASK, START, FINISH, CLOSE = 5.0, 6.0, 30.0, 5.0
+"""Seconds that W&B has to answer a question, to begin a run, to take the rest of one that has
+ended, and to end its own process. In between, it is sent to beside the training."""
 LEFT_OUT = "W&B is left out from now on"
 """How the sentence on standard error begins, by which another process knows it, too."""
 
@@ -65,7 +66,7 @@ def ask() -> None:
     try:
         api(ASK)
     finally:
-        _close()  # processes that make runs would use this one's connection
+        close()  # processes that make runs would use this one's connection
 
 
 def start(mode: WandbMode, out: Path, identity: str, **arguments: Any) -> Any:
@@ -82,7 +83,7 @@ def start(mode: WandbMode, out: Path, identity: str, **arguments: Any) -> Any:
                 settings=settings,
                 **arguments,
             )
-        _close()  # it holds on to the identity
+        close()  # it holds on to the identity
     return wandb.init(mode="offline", dir=out, id=identity, settings=settings, **arguments)
 
 
@@ -91,7 +92,22 @@ def finish(run: Any, exit_code: int = 0) -> None:
     with spared():
         run.finish(exit_code)
         return
-    _close()
+    close()
+
+
+def close() -> None:
+    """End the process that W&B has beside this one. If it died, its end would be an error here, or
+    even the end of this process; if it does not end in time, it is left behind: it ends by itself
+    after this process, whose end would otherwise wait for it, for ever where its server is silent.
+    """
+
+    def end() -> None:
+        with suppress(Exception, SystemExit):
+            client().teardown()
+
+    ending = threading.Thread(target=end, daemon=True)
+    ending.start()
+    ending.join(CLOSE)
 
 
 @contextmanager
@@ -120,13 +136,6 @@ def _leave_out(sentence: str) -> None:
     if not _left_out:
         print(sentence, file=sys.stderr)
     _left_out = True
-
-
-def _close() -> None:
-    """End the process that W&B has beside this one. If it died, its end would be an error here, or
-    even the end of this process."""
-    with suppress(Exception, SystemExit):
-        client().teardown()
 
 
 def _settings() -> Any:
