@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PINNED := -c constraints.txt -e
 
 .PHONY: placement test suite test-slow test-lowest test-newest lint report publish docs dist gpu-check
 
@@ -60,7 +62,7 @@ docs: .venv/.docs
 	@echo "built docs/_build/html/index.html"
 
 .venv/.docs: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs]"
+	$(PIP) $(PINNED) ".[test,docs]"
 	@touch $@
 
 # What a release is made of, in dist/, tried in fresh environments: needs a network and minutes.
@@ -71,7 +73,7 @@ dist: .venv/.release
 	$(BIN)/python -m pytest -m fresh --timeout=1800 tests/test_fresh.py
 
 .venv/.release: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,release]"
+	$(PIP) $(PINNED) ".[test,release]"
 	@touch $@
 
 # For the maintainers: renew tables/ and the README from runs/ and tables/yours/, all settings or,
@@ -79,8 +81,10 @@ dist: .venv/.release
 publish: $(READY)
 	$(BIN)/python experiments/publish.py $(ARGS)
 
+# By uv, in a fraction of pip's time; by pip where uv cannot, which does not read pip's settings.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(PIP) uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PINNED) ".[test]" || $(PIP) $(PINNED) ".[test]"
 	@touch $@
