@@ -15,7 +15,7 @@ from repflow_pl.report.paper import (
     is_accuracy,
 )
 from repflow_pl.report.provenance import measured
-from repflow_pl.report.row_times import page_of
+from repflow_pl.report.row_times import RowTime, page_of
 from repflow_pl.report.rows import Context, Row, Table
 from repflow_pl.report.stats import EVEN, SEED_FREEDOM
 from repflow_pl.report.summary import (
@@ -144,11 +144,10 @@ def _main_table(
 def _measured_cells(entry: Collected) -> list[str]:
     summary = summarise(entry)
     if summary is None:
-        return [entry.state, _count(entry), *[NOT_KNOWN] * (len(_MEASURED) - 2)]
-    fields = " + ".join(
-        dict.fromkeys(FIELDS[s] for s in streams_of(entry.row.spec.model) if s != "rgb")
-    )
-    made = f" ({fields} {significant(summary.time.tvl1_ms)})" if summary.time.tvl1_ms else ""
+        # Times that were taken in turns need no training.
+        times = [NOT_KNOWN] * 2 if entry.time is None else _time_cells(entry.row, entry.time)
+        unknown = [NOT_KNOWN] * (len(_MEASURED) - 2 - len(times))
+        return [entry.state, _count(entry), *unknown, *times]
     return [
         with_interval(summary.top1),
         _count(entry),
@@ -156,9 +155,14 @@ def _measured_cells(entry: Collected) -> list[str]:
         with_interval(summary.top5),
         f"{significant(summary.parameters / 1e6)} M",
         significant(summary.flops / 1e9),
-        significant(summary.time.median_ms) + made,
-        f"{summary.time.ratio:.2f}",
+        *_time_cells(entry.row, summary.time),
     ]
+
+
+def _time_cells(row: Row, time: RowTime) -> list[str]:
+    fields = " + ".join(dict.fromkeys(FIELDS[s] for s in streams_of(row.spec.model) if s != "rgb"))
+    made = f" ({fields} {significant(time.tvl1_ms)})" if time.tvl1_ms else ""
+    return [significant(time.median_ms) + made, f"{time.ratio:.2f}"]
 
 
 def _cost_cells(cost: Cost) -> list[str]:

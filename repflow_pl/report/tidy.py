@@ -38,6 +38,7 @@ def _line(
 ) -> dict[str, object]:
     results = entry.results
     summary = summarise(entry)
+    time = summary.time if summary else entry.time
     line: dict[str, object] = {
         "table": table.name,
         "data": context.data,
@@ -56,11 +57,11 @@ def _line(
         "parameters": str(summary.parameters) if summary else None,
         "parameters_trained": str(summary.parameters_trained) if summary else None,
         "flops": str(summary.flops) if summary else None,
-        "median_ms": _rounded(summary.time.median_ms if summary else None),
-        "q25_ms": _rounded(summary.time.q25_ms if summary else None),
-        "q75_ms": _rounded(summary.time.q75_ms if summary else None),
-        "tvl1_ms": _rounded(summary.time.tvl1_ms if summary else None),
-        "ratio_to_rgb": _rounded(summary.time.ratio if summary else None),
+        "median_ms": _rounded(time.median_ms if time else None),
+        "q25_ms": _rounded(time.q25_ms if time else None),
+        "q75_ms": _rounded(time.q75_ms if time else None),
+        "tvl1_ms": _rounded(time.tvl1_ms if time else None),
+        "ratio_to_rgb": _rounded(time.ratio if time else None),
         "videos_test": _join(sorted({result.videos_test for result in results})),
         "videos_broken": _join(sorted({result.videos_broken for result in results})),
         "videos_missing": _join(sorted({result.videos_missing for result in results})),

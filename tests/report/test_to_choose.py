@@ -108,6 +108,10 @@ def test_times_are_those_that_were_taken_in_turns(
     page = files.markdown.read_text()
     assert "of all rows in turns" in page and "[runtime_placement](runtime_placement.md)." in page
     assert "points, at 1.8 times its time per clip" in page
+    untrained = next(line for line in page.splitlines() if line.startswith("| After block 4 |"))
+    assert untrained.startswith("| After block 4 | FAILED | 0 of 3 |")
+    assert untrained.endswith("| 9.00 | 4.00 | – | – |"), "its time needs no training"
+    assert frame.loc["After block 4", "median_ms"] == 9.0
     collected = [
         dataclasses.replace(
             collect(runs, row, SEEDS), time=times_beside(times.parent, "placement").get(row.name)
