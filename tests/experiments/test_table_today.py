@@ -75,3 +75,8 @@ def test_rows_whose_networks_there_are_not_are_left_out(
     backbone: str, pretrained: bool, rows: int
 ) -> None:
     assert len(table("today", backbone, pretrained).rows) == rows
+
+
+def test_a_time_of_raft_without_its_weights_is_said_to_be_of_fresh_ones() -> None:
+    (said,) = [note for note in table("today").notes if note.startswith("RAFT")]
+    assert "freshly initialised" in said
