@@ -99,6 +99,7 @@ def measure(options: Options) -> Rendered:
     from repflow_pl.specs import DataStream
     from repflow_pl.training.costs.clip_times import time_models
     from repflow_pl.training.costs.extraction import extraction_ms
+    from repflow_pl.training.costs.step_costs import step_costs
     from repflow_pl.training.recording.versions import versions
 
     frames = one_clip(video_set, clip)
@@ -110,16 +111,16 @@ def measure(options: Options) -> Rendered:
     say(f"building {len(rows)} networks, then {options.rounds} rounds after a warm-up")
     plain = setting.profile_of().rgb(rows[0].spec.data).model
     models = list(dict.fromkeys([*(row.spec.model for row in rows), plain]))
+    classes, rounds = len(video_set.classes), options.rounds
+    mixed = setting.precision == "bf16"
     timed = time_models(
-        models,
-        len(video_set.classes),
-        frames,
-        device,
-        options.rounds,
-        make_fields,
-        progress(options.rounds),
-        mixed=setting.precision == "bf16",
+        models, classes, frames, device, rounds, make_fields, progress(rounds), mixed
     )
+    stepped = {}
+    if table.to_choose:
+        say("training steps, in as many rounds")
+        costs = step_costs(models, classes, frames, device, rounds, progress(rounds), mixed)
+        stepped = dict(zip(models, costs, strict=True))
     tvl1 = TVL1Options()
     paper = paper_figures(PAPERS) if options.table == PAPERS else None
     streams = {stream for row in rows for stream in streams_of(row.spec.model)}
@@ -145,7 +146,9 @@ def measure(options: Options) -> Rendered:
         notes=OTHER_FIELDS if other_fields else (),
     )
     times = dict(zip(models, timed, strict=True))
-    found = runtime_rows(rows, [times[row.spec.model] for row in rows], times[plain], paper)
+    shown = [row.spec.model for row in rows]
+    steps = [stepped[model] for model in (*shown, plain)] if stepped else ()
+    found = runtime_rows(rows, [times[model] for model in shown], times[plain], paper, steps)
     files = render_runtime(found, context, out)
     join_yours(options.out)
     return files

@@ -56,7 +56,7 @@ FIELDS: dict[DataStream, str] = {
 }
 """Fields of motion, whose making is part of a row's time."""
 
-_COSTS = ("training", "MB a clip in training")
+_COSTS = ("training", "training step × RGB", "MB a clip in training")
 
 VERDICTS = (
     "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
@@ -168,6 +168,7 @@ def _time_cells(row: Row, time: RowTime) -> list[str]:
 def _cost_cells(cost: Cost) -> list[str]:
     return [
         NOT_KNOWN if cost.train_seconds is None else duration(cost.train_seconds),
+        NOT_KNOWN if cost.step_ratio is None else f"{cost.step_ratio:.2f}",
         NOT_KNOWN if cost.kept_bytes is None else significant(cost.kept_bytes / 1e6),
     ]
 
@@ -224,8 +225,9 @@ def _legend(
     ]
     if table.to_choose:
         sentences.append(
-            "Training is the time of a run, whatever ran beside it, of a late fusion that of its "
-            "members together; MB are what its step keeps of a clip for the backward pass."
+            "Training is the time of a run, whatever ran beside it, so compare training steps, "
+            "which were timed in turns; of a late fusion both are of its members together. MB are "
+            "what a step keeps of a clip for the backward pass."
         )
     if paper is not None:
         columns = paper_columns(table, paper)
@@ -361,7 +363,7 @@ def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
             "even": f"{pair} are even",
             "undecided": f"{pair} are not told apart",
         }[checked.verdict]
-        ratio = significant(better.time.median_ms / worse.time.median_ms, 2)
+        ratio = significant(better.time.ratio / worse.time.ratio, 2)
         lines.append(
             f"- {told}: {points(checked.difference)} points, at {ratio} times its time per clip."
         )

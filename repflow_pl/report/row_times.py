@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,8 @@ from repflow_pl.files import atomic_write
 NAME = "runtime"
 """Of a page of times."""
 COLUMNS = ["ms_median", "ms_q25", "ms_q75", "tvl1_ms_median", "ratio_to_rgb_median"]
-"""Of its CSV, in the order of RowTime's."""
+"""Of its CSV, in the order of RowTime's; then those that it has where training was timed, too."""
+STEP_COLUMNS = ["step_ratio_to_rgb_median", "kept_bytes"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class RowTime:
     """Part of the median that makes the clip's fields."""
     ratio: float
     """Over the plain RGB network, round by round."""
+    step_ratio: float | None = None
+    """Of a training step, over the plain network's, where that was timed."""
+    kept_bytes: int | None = None
+    """Of one clip, what such a step keeps for its backward pass."""
 
 
 def page_of(table: str) -> str:
@@ -52,9 +58,18 @@ def times_beside(folder: Path, table: str) -> dict[str, RowTime]:
     if not path.is_file():
         return {}
     try:
-        lines = pd.read_csv(path).set_index("row")[COLUMNS].astype(float)
+        table_of_times = pd.read_csv(path).set_index("row")
+        lines = table_of_times[COLUMNS].astype(float)
+        steps = table_of_times.reindex(columns=STEP_COLUMNS).astype(float)
     except (ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it, or measure the times again."
         ) from error
-    return {str(row): RowTime(*line) for row, *line in lines.itertuples()}
+    figures = zip(lines.itertuples(), steps.itertuples(index=False), strict=True)
+    return {str(row): _with_step(RowTime(*line), *step) for (row, *line), step in figures}
+
+
+def _with_step(time: RowTime, ratio: float, kept: float) -> RowTime:
+    if math.isnan(ratio) or math.isnan(kept):
+        return time
+    return replace(time, step_ratio=ratio, kept_bytes=int(kept))

@@ -20,9 +20,15 @@ from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.wording import bracketed, grid, significant
 from repflow_pl.training.costs.clip_times import ModelTimes
+from repflow_pl.training.costs.step_costs import StepCost
 from repflow_pl.training.recording.result import Versions
 
 TITLE = "Run time per clip"
+STEPS = (
+    "Training steps: forward pass, loss and backward pass on the same clip, with rounds of their "
+    "own; of a late fusion those of its members in sum, and the memory of the one that keeps most."
+    " Fields, which training keeps from epoch to epoch, are no part of them."
+)
 PAPERS_RGB = "RGB"
 """The paper's plain network among the rows that it has times of."""
 
@@ -77,8 +83,11 @@ def runtime_rows(
     timed: Sequence[ModelTimes],
     reference: ModelTimes,
     paper: PaperTable | None,
+    steps: Sequence[StepCost] = (),
 ) -> list[RuntimeRow]:
     """The figures of every row; ratios are to the plain network's times, round by round.
+
+    `steps`: of every row and, last, of the plain network, where training steps were timed.
 
     `paper`: None where the paper has no such times.
 
@@ -87,7 +96,7 @@ def runtime_rows(
     base = reference.times
     paper_base = _of_the_paper(paper, PAPERS_RGB, "runtime_ms").value
     found = []
-    for row, model in zip(rows, timed, strict=True):
+    for k, (row, model) in enumerate(zip(rows, timed, strict=True)):
         times = model.times
         totals = [t.total_ms for t in times]
         paper_ms = _of_the_paper(paper, row.paper or row.name, "runtime_ms")
@@ -104,6 +113,9 @@ def runtime_rows(
                 paper_ms=paper_ms,
                 paper_sd=_of_the_paper(paper, row.paper or row.name, "runtime_sd"),
                 paper_ratio=paper_ms.value / paper_base if paper_ms.value and paper_base else None,
+                step_ms=quartiles(steps[k].ms) if steps else None,
+                step_ratio=quartiles_over(steps[k].ms, steps[-1].ms) if steps else None,
+                kept_bytes=steps[k].kept_bytes if steps else None,
             )
         )
     return found
@@ -166,6 +178,7 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
                 "tvl1_share": round(row.tvl1_share, 4),
                 **_spread("ratio_to_rgb", row.ratio),
                 "parameters": row.parameters,
+                **_step(row),
                 "device": context.device,
                 "paper_runtime_ms": row.paper_ms.value,
                 "paper_runtime_sd": row.paper_sd.value,
@@ -176,6 +189,14 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
         ]
     )
     return frame
+
+
+def _step(row: RuntimeRow) -> dict[str, float]:
+    """What training costs: columns only where it was measured."""
+    if row.step_ms is None or row.step_ratio is None or row.kept_bytes is None:
+        return {}
+    spreads = _spread("step_ms", row.step_ms) | _spread("step_ratio_to_rgb", row.step_ratio)
+    return {**spreads, "kept_bytes": row.kept_bytes}
 
 
 def _spread(name: str, spread: Quartiles) -> dict[str, float]:
@@ -202,8 +223,14 @@ def _has_paper(rows: Sequence[RuntimeRow]) -> bool:
     return any(row.paper_ms.value is not None for row in rows)
 
 
+def _has_steps(rows: Sequence[RuntimeRow]) -> bool:
+    return any(row.step_ms is not None for row in rows)
+
+
 def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
     titles = ["row", "ms per clip", f"of it {fields}", "× RGB", "parameters"]
+    if _has_steps(rows):
+        titles += ["training step, ms", "its × RGB", "MB it keeps"]
     if _has_paper(rows):
         titles += ["paper: ms per clip", "paper: × RGB"]
     lines = []
@@ -219,11 +246,18 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
             f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
             bracketed(row.ratio),
             f"{significant(row.parameters / 1e6)} M",
+            *_step_cells(row),
             f"{row.paper_ms}{sd}",
             NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
         ]
         lines.append(cells[: len(titles)])
     return grid(titles, lines)
+
+
+def _step_cells(row: RuntimeRow) -> list[str]:
+    if row.step_ms is None or row.step_ratio is None or row.kept_bytes is None:
+        return []
+    return [bracketed(row.step_ms), bracketed(row.step_ratio), significant(row.kept_bytes / 1e6)]
 
 
 def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:
@@ -249,6 +283,7 @@ def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
         f"Timed: one forward pass in evaluation mode at batch 1, of {context.clip}{of_split}; "
         "of a late fusion all members, one after the other. Decoding is not part of it.",
         "The networks are freshly initialised: weights do not change how long a pass takes.",
+        *([STEPS] if _has_steps(rows) else []),
         f"TV-L1: {context.tvl1}; computed anew in every round for every row that needs it.",
         *context.notes,
         f"{device}.",

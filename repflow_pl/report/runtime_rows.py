@@ -26,3 +26,8 @@ class RuntimeRow:
     paper_ms: PaperFigure
     paper_sd: PaperFigure
     paper_ratio: float | None
+    step_ms: Quartiles | None = None
+    """Of a training step on the clip, where that was timed, too."""
+    step_ratio: Quartiles | None = None
+    kept_bytes: int | None = None
+    """What such a step keeps for its backward pass."""

@@ -29,6 +29,7 @@ def tidy(
     frame = pd.DataFrame([_line(table, context, entry, paper) for entry in collected])
     if costs:
         frame["train_seconds"] = [_rounded(cost.train_seconds) for cost in costs]
+        frame["step_ratio_to_rgb"] = [_rounded(cost.step_ratio) for cost in costs]
         frame["kept_bytes"] = [cost.kept_bytes for cost in costs]
     return frame
 

@@ -88,8 +88,10 @@ def test_the_rows_of_today_are_timed_without_weights(
         frame.loc[row, "tvl1_ms_median"] for row in ("Motion vectors", "Flow CNN", "RAFT")
     )
     assert vectors < tvl1 < raft
+    assert (frame["step_ms_median"] > 0).all() and (frame["kept_bytes"] > 0).all()
     page = path.with_suffix(".md").read_text()
     assert "RAFT: torchvision's small network, freshly initialised" in page
+    assert "| training step, ms | its × RGB | MB it keeps |" in page
     assert "--table today`" in page and "| of it flow |" in page and "paper: " not in page
 
 

@@ -64,7 +64,7 @@ def test_a_page_has_costs_and_ends_in_sentences(
     files = render(choice, context, runs, SEEDS, tmp_path / "tables")
     page = files.markdown.read_text()
     header = next(line for line in page.splitlines() if line.startswith("| row |"))
-    assert header.endswith("| × RGB | training | MB a clip in training |")
+    assert header.endswith("| × RGB | training | training step × RGB | MB a clip in training |")
     lines = page[page.index("## What this says to who chooses") :].strip().splitlines()[2:]
     assert [line.split(":")[0] for line in lines] == [
         "- After block 3 beats RGB CNN",
@@ -110,7 +110,7 @@ def test_times_are_those_that_were_taken_in_turns(
     assert "points, at 1.8 times its time per clip" in page
     untrained = next(line for line in page.splitlines() if line.startswith("| After block 4 |"))
     assert untrained.startswith("| After block 4 | FAILED | 0 of 3 |")
-    assert untrained.endswith("| 9.00 | 4.00 | – | – |"), "its time needs no training"
+    assert untrained.endswith("| 9.00 | 4.00 | – | – | – |"), "its time needs no training"
     assert frame.loc["After block 4", "median_ms"] == 9.0
     collected = [
         dataclasses.replace(
@@ -125,6 +125,18 @@ def test_times_are_those_that_were_taken_in_turns(
     elsewhere = render(choice, context, runs, SEEDS, tmp_path / "elsewhere", replace=True)
     assert elsewhere.csv.read_bytes() == files.csv.read_bytes()
     assert elsewhere.csv.with_name(times.name).read_bytes() == times.read_bytes()
+    steps = {name: (f"{k + 1}.5", str(2_000_000 + k)) for k, name in enumerate(list(figures)[1:])}
+    steps["row"] = ("step_ratio_to_rgb_median", "kept_bytes")
+    times.write_text(
+        "\n".join(
+            f"{line},{','.join(steps[name])}" for name, line in zip(figures, lines, strict=True)
+        )
+    )
+    files = render(choice, context, runs, SEEDS, out, replace=True)
+    frame = pd.read_csv(files.csv).set_index("row")
+    assert frame.loc["RGB CNN", ["step_ratio_to_rgb", "kept_bytes"]].tolist() == [1.5, 2_000_000]
+    shown = next(li for li in files.markdown.read_text().splitlines() if "| After block 4 |" in li)
+    assert shown.endswith(f"| {float(steps['After block 4'][0]):.2f} | 2.00 |")
     times.write_text("row,ms_median\nRGB CNN,2.0\n")
     with pytest.raises(UserError, match="is damaged"):
         render(choice, context, runs, SEEDS, out)

@@ -65,11 +65,10 @@ def time_models(
     `in_turns`.
     Errors: UserError as `build_model` says.
     """
-    fields = np.stack([to_bytes(tvl1(a, b)) for a, b in itertools.pairwise(frames)])
-    rgb, flow = _as_input(frames, device), _as_input(fields, device)
+    inputs = ClipInputs(frames, device)
     networks = [build_model(model, classes).to(device).eval() for model in models]
     timers = [
-        _timer(network, streams_of(model), rgb, flow, make_fields)
+        _timer(network, streams_of(model), inputs, make_fields)
         for network, model in zip(networks, models, strict=True)
     ]
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
@@ -80,17 +79,25 @@ def time_models(
     ]
 
 
+class ClipInputs:
+    """What networks are given of one clip [T, H, W, 3]: a batch of it for every stream."""
+
+    def __init__(self, frames: npt.NDArray[np.uint8], device: torch.device) -> None:
+        fields = np.stack([to_bytes(tvl1(a, b)) for a, b in itertools.pairwise(frames)])
+        self._fields = _as_input(fields, device)
+        of_fields = self._fields[:, :, 1:].repeat(1, 2, 1, 1, 1)  # their channels and frames
+        self._others = {"rgb": _as_input(frames, device), "tvl1_twice": of_fields}
+
+    def of(self, streams: Sequence[DataStream]) -> tuple[Tensor, ...]:
+        """Float [1, C, T, H, W] a stream; fields are TV-L1's, whatever they are named for."""
+        return tuple(self._others.get(stream, self._fields) for stream in streams)
+
+
 def _timer(
-    network: nn.Module,
-    streams: Sequence[DataStream],
-    rgb: Tensor,
-    flow: Tensor,
-    make_fields: MakeFields,
+    network: nn.Module, streams: Sequence[DataStream], clip: ClipInputs, make_fields: MakeFields
 ) -> Callable[[], ClipTime]:
     """Times one turn of a network: its fields, if any, then its forward pass."""
-    of_fields = flow[:, :, 1:].repeat(1, 2, 1, 1, 1)  # as many channels and frames as they have
-    kinds = {"rgb": rgb, "tvl1_twice": of_fields}
-    inputs = tuple(kinds.get(stream, flow) for stream in streams)
+    inputs = clip.of(streams)
 
     def turn() -> ClipTime:
         extraction = make_fields(streams)

@@ -109,11 +109,15 @@ def in_turns(
 
 def forward_ms(model: nn.Module, inputs: Sequence[Tensor]) -> float:
     """Milliseconds of one forward pass, a GPU's work included; in the caller's gradient mode."""
-    on_gpu = inputs[0].is_cuda
+    return elapsed_ms(lambda: model(*inputs), inputs[0].is_cuda)
+
+
+def elapsed_ms(work: Callable[[], object], on_gpu: bool) -> float:
+    """Milliseconds of some work, a GPU's included."""
     if on_gpu:
         torch.cuda.synchronize()
     start = time.perf_counter()
-    model(*inputs)
+    work()
     if on_gpu:
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - start)
