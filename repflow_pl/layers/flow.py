@@ -109,6 +109,12 @@ class FlowIteration(nn.Module):
                 f"frames must be [..., {self.planes}, H, W] with a batch in front; these are "
                 f"{list(frame1.shape)}."
             )
+        height, width = frame1.shape[-2:]
+        if height < 2 or width < 2:
+            raise UserError(
+                "flow needs frames of 2 pixels or more, high and wide; these are "
+                f"{height} x {width}."
+            )
         k = self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
         theta, lam, tau = positive(torch.cat([self.theta, self.lam, self.tau])).unbind()
         if self.kernels == "dense":
