@@ -21,7 +21,7 @@ class Range(nn.Module):
     """Values scaled so that one range, the same for all clips, becomes 0..255.
 
     So a frame is scaled as its clip is, which `to_255` does not do. What lies outside the range
-    stays outside of 0..255.
+    stays outside of 0..255. A range of still clips alone, whose span is rounding, gives 0.
 
     Args:
         fixed: the range. Without it, training scales each clip by its own extremes and keeps their
@@ -62,7 +62,9 @@ class Range(nn.Module):
             self._move(clips.detach())
             return to_255(clips)
         exact = clips if clips.dtype == torch.float64 else clips.float()
-        return (exact - self.low) * (255 / (self.high - self.low))
+        low, high = self.low.to(exact.dtype), self.high.to(exact.dtype)
+        factor = 255 / _spread(low, high, 0)
+        return (exact - low) * factor.where(_spans(low, high, 0), 0)
 
     def _move(self, clips: Tensor) -> None:
         self.batches += 1

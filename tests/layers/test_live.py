@@ -73,6 +73,12 @@ def test_the_running_range_is_the_mean_of_the_clips_own() -> None:
     assert torch.equal(again.eval()(batches[0]), scale(batches[0]))
 
 
+def test_a_range_of_black_clips_alone_gives_0() -> None:
+    scale = Range()
+    scale(torch.zeros(2, 3, 5, 6, 6))
+    assert not scale.eval()(torch.randn(2, 3, 5, 6, 6)).any()
+
+
 def test_a_fixed_range_does_not_move() -> None:
     scale = Range((-1.0, 1.0))
     torch.testing.assert_close(
