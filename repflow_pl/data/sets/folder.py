@@ -107,7 +107,15 @@ def _classes(root: Path, parent: Path, empty: Callable[[Path], None]) -> Iterato
 
 
 def _folders(parent: Path) -> list[Path]:
-    return sorted(p for p in parent.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """Those in a folder; a link that leads back to it, or to one that holds it, is none of them."""
+    here = parent.resolve()
+    return sorted(
+        place
+        for place in parent.iterdir()
+        if place.is_dir()
+        and not place.name.startswith(".")
+        and not here.is_relative_to(place.resolve())
+    )
 
 
 def without_suffix(path: str) -> str:

@@ -115,6 +115,9 @@ def test_links_are_followed_and_may_go_round_in_circles(tmp_path: Path) -> None:
         (other / f"z{k}").symlink_to(target)
     (root / "run" / "itself").symlink_to(root / "run" / "itself")
     assert {candidate.path for candidate in listed(root)} == before
+    for name, target in (("a", root), ("b", tmp_path), ("c", root / "c")):  # no classes
+        (root / name).symlink_to(target)
+    assert {candidate.path for candidate in listed(root)} == before
 
 
 def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
