@@ -24,6 +24,8 @@ from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.data.listing.found import videos_under
 from repflow_pl.errors import UserError
 
+OTHER_NAMES = frozenset({"training", "testing", "valid", "validation", "eval", "evaluation", "dev"})
+"""What parts are called elsewhere."""
 TEST_SHARE = 0.2
 VAL_SHARE = 0.1
 GROUPS = "groups.csv"
@@ -42,6 +44,12 @@ def candidates_in(root: Path, empty: Callable[[Path], None]) -> Iterator[Candida
     if has_parts(root):
         yield from _given(root, _folders(root), empty)
         return
+    names = [place.name for place in _folders(root)]
+    if names and OTHER_NAMES.issuperset(name.lower() for name in names):
+        raise UserError(
+            f"folder: {', '.join(names)} in {root} look like parts, not classes; call them train, "
+            "val and test."
+        )
     groups = _read_groups(root / GROUPS) if (root / GROUPS).is_file() else None
     for path, label in _classes(root, root, empty):
         group = "" if groups is None else _group_of(path, groups)

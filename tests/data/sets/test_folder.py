@@ -132,6 +132,8 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     assert "no folder 'test'" in message(tmp_path / "b")
     touch(*(tmp_path / "b" / name / "run" / "1.mp4" for name in ("test", "validation")))
     assert "'validation' beside them is none of train, val, test" in message(tmp_path / "b")
+    touch(*(tmp_path / "f" / name / "run" / "1.mp4" for name in ("Training", "Testing")))
+    assert "Testing, Training in" in message(tmp_path / "f")
     touch(tmp_path / "d" / "Test" / "run" / "1.mp4", tmp_path / "d" / "test" / "run" / "1.mp4")
     assert "are one part" in message(tmp_path / "d")
     touch(tmp_path / "c" / "run" / "1.mp4", tmp_path / "c" / "run" / "2.mp4")
