@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -15,9 +16,9 @@ def parse(kind: type[T], plain: Any) -> T:
     """The value of type `kind` that `plain`, as `json.load` gives it, stands for.
 
     Known are dataclasses, their unions, tuples, Mapping[str, ...], Literal, None, bool, int, float
-    and str. A field with a default may be absent, since a file may be older than an option; `kind`
-    may not, where it tells the members of a union apart. An integer will do for a float and stays
-    one, so that a spec keeps its hash.
+    and str. A float is finite. A field with a default may be absent, since a file may be older than
+    an option; `kind` may not, where it tells the members of a union apart. An integer will do for a
+    float and stays one, so that a spec keeps its hash.
 
     >>> parse(tuple[int, ...], [1, 2])
     (1, 2)
@@ -46,6 +47,8 @@ def _parse(kind: Any, plain: Any, place: str) -> Any:
     accepted = (int, float) if kind is float else (kind,)
     if type(plain) not in accepted:  # not isinstance: True is no count
         raise _wrong(place, plain, "null" if kind is type(None) else kind.__name__)
+    if kind is float and not math.isfinite(plain):
+        raise _wrong(place, plain, "a finite number")
     return plain
 
 

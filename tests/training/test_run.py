@@ -168,14 +168,18 @@ def test_what_is_no_fraction_or_no_number_is_no_result(videos: VideoSet, tmp_pat
     whole = json.loads(path.read_text())
     for name, value in (
         ("top1", float("nan")), ("top1", 50.0), ("clip_top5", -0.1), ("val_top1", float("inf")),
-        ("train_loss", float("nan")),
+        ("train_loss", float("nan")), ("train_seconds", float("inf")),
+        ("latency", {**whole["latency"], "ratio": float("nan")}),
     ):  # fmt: skip
         path.write_text(json.dumps({**whole, name: value}))
-        with pytest.raises(UserError, match=f"{name} is"):
+        with pytest.raises(UserError, match=rf"\({name}\b"):
             read_result(path)
     result = RunResult(**{**whole, "latency": None, "versions": None})
     with pytest.raises(ValueError, match="top1 is nan"):
         dataclasses.replace(result, top1=float("nan"))
+    with pytest.raises(ValueError):
+        write_result(tmp_path / "new.json", dataclasses.replace(result, test_seconds=float("nan")))
+    assert not (tmp_path / "new.json").exists()
 
 
 def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_path: Path) -> None:

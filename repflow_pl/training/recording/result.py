@@ -114,9 +114,9 @@ class RunResult:
 
 
 def write_result(path: Path, result: RunResult) -> None:
-    """Write result.json, whole or not at all."""
+    """Write result.json, whole or not at all. Errors: ValueError where a figure is not finite."""
     with atomic_write(path) as stream:
-        json.dump(dataclasses.asdict(result), stream, indent=1)
+        json.dump(dataclasses.asdict(result), stream, indent=1, allow_nan=False)
         stream.write("\n")
 
 
