@@ -38,7 +38,7 @@ with needs("train", program=True, signals=True):
         split_tables,
         write_table,
     )
-    from repflow_pl.training.planning.jobs import Job, left_to_do, ordered
+    from repflow_pl.training.planning.jobs import Job, has_result, left_to_do, ordered
     from repflow_pl.training.planning.ranks import (
         all_devices,
         check_machine,
@@ -330,10 +330,9 @@ def show_list(console: Console, rows: Sequence[Numbered], seeds: int, runs: Path
             if runs is None:
                 console.print(f"{number:3} {row.name}", markup=False)
                 continue
-            folders = [runs / spec_hash(spec) for spec in (row.spec, *row.other_splits)]
-            done = [
-                all((folder / f"seed{seed}" / "result.json").is_file() for folder in folders)
-                for seed in range(seeds)
-            ]
+            splits = (row.spec, *row.other_splits)
+            done = [all(has_result(runs, spec, seed) for spec in splits) for seed in range(seeds)]
             state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
-            console.print(f"{number:3} {row.name:32} runs/{folders[0].name}  {state}", markup=False)
+            console.print(
+                f"{number:3} {row.name:32} runs/{spec_hash(row.spec)}  {state}", markup=False
+            )

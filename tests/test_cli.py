@@ -294,6 +294,12 @@ def test_splits_and_low_resolution(
     assert "0 of 1 seeds done" in capsys.readouterr().out
     assert main(build, arguments=[*arguments, "--split", "3"]) == 0
     assert specs[-1].split == 3
+    (name,) = re.findall(r"runs/(\w{12})", capsys.readouterr().out)
+    damaged = tmp_path / "runs" / name / "seed0" / "result.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{}")
+    assert main(build, arguments=[*arguments, "--split", "3"]) == 0
+    assert f"runs/{name}  0 of 1 seeds done" in capsys.readouterr().out
     tables = [Table("t", "T", (Row(RGB, demo_profile("ucf101").rgb(data)),)) for data in specs[:3]]
     (row,) = average_of(tables).rows
     assert [spec.data.split for spec in (row.spec, *row.other_splits)] == [1, 2, 3]

@@ -31,12 +31,16 @@ def run_folder(out: Path, spec: RunSpec, seed: int) -> Path:
 
 def is_finished(out: Path, job: Job) -> bool:
     """Whether the job has a result of its own that can be read."""
-    path = run_folder(out, job.spec, job.seed) / "result.json"
+    return has_result(out / "runs", job.spec, job.seed)
+
+
+def has_result(runs: Path, spec: RunSpec, seed: int) -> bool:
+    """The same, of a folder of runs."""
     try:
-        result = read_result(path)
+        result = read_result(runs / spec_hash(spec) / f"seed{seed}" / "result.json")
     except (FileNotFoundError, UserError):
         return False
-    return (result.spec, result.seed) == (spec_hash(job.spec), job.seed)
+    return (result.spec, result.seed) == (spec_hash(spec), seed)
 
 
 def is_made(out: Path, job: Job) -> bool:
