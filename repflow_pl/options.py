@@ -36,11 +36,11 @@ class Help(DefaultHelpFormatter):
         return text if said else f"{text} (default: %(default)s)"
 
 
-def new_parser(description: str | None, exit_on_error: bool = False, **more: Any) -> ArgumentParser:
-    """A parser for `read`; with `exit_on_error` it ends the program by itself at a mistake."""
+def new_parser(description: str | None, **more: Any) -> ArgumentParser:
+    """A parser for `read`."""
     return ArgumentParser(
         description=description,
-        exit_on_error=exit_on_error,
+        exit_on_error=False,
         formatter_class=Help,
         print_config=PRINT_CONFIG,
         **more,
@@ -161,7 +161,6 @@ def _typed(value: Any) -> str:
 def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     """The arguments, by default the program's own, as the parser reads them.
 
-    The parser is to be one with `exit_on_error=False`.
     Errors: UserError, one sentence; --help exits by itself.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)

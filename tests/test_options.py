@@ -145,6 +145,24 @@ def test_every_program_reads_the_file_that_it_prints(
     assert option in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["prepare", "folder", "a", "b", "--short_side", "9"], "did you mean --short-side?"),
+        (["verify", "folder", "a", "--wrokers=3"], "unknown option --wrokers: did you mean"),
+        (["verify", "folder"], "see --help."),
+        (["verfy", "folder", "a"], "unknown command 'verfy': did you mean verify?"),
+        ([], "name what to do: one of import, verify, prepare; see --help."),
+    ],
+)
+def test_a_mistake_in_looking_after_a_set_is_one_sentence(
+    given: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data(given) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: ") and sentence in said
+
+
 BENCHES = (bench_data.Options, bench_flow.Options, bench_training.Options)
 
 

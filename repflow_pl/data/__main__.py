@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -14,25 +15,18 @@ from repflow_pl.data.upkeep.prepare import Options, prepare
 from repflow_pl.data.upkeep.verify import lines, verify
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError, unknown
-from repflow_pl.options import add_config, new_parser
+from repflow_pl.options import add_config, new_parser, read
 
+PROGRAM = "python -m repflow_pl.data"
 IMPORTERS = {NAME: import_archive}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 for a mistake or an incomplete set."""
-    parser = new_parser(
-        "Look after data sets.", exit_on_error=True, prog="python -m repflow_pl.data"
-    )
-    commands = parser.add_subcommands(dest="command")
-    commands.add_subcommand("import", _import_parser())
-    commands.add_subcommand("verify", _verify_parser())
-    commands.add_subcommand("prepare", _prepare_parser())
-    parsed = parser.parse_args(arguments)
-    run = {"import": _import, "verify": _verify, "prepare": _prepare}[parsed.command]
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with ended_by_signals():
-            return run(parsed[parsed.command])
+            return _run(given)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -42,14 +36,33 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser(description: str) -> ArgumentParser:
-    parser = new_parser(description, exit_on_error=True)
+def _run(given: list[str]) -> int:
+    commands = {
+        "import": (_import_parser(), _import),
+        "verify": (_verify_parser(), _verify),
+        "prepare": (_prepare_parser(), _prepare),
+    }
+    if not given or given[0].startswith("-"):
+        whole = new_parser("Look after data sets.", prog=PROGRAM)
+        parts = whole.add_subcommands(dest="command", required=False)
+        for name, (parser, _) in commands.items():
+            parts.add_subcommand(name, parser)
+        read(whole, given)  # for --help
+        raise UserError(f"name what to do: one of {', '.join(commands)}; see --help.")
+    if given[0] not in commands:
+        raise unknown("command", given[0], commands)
+    parser, run = commands[given[0]]
+    return run(read(parser, given[1:]))
+
+
+def _parser(command: str, description: str) -> ArgumentParser:
+    parser = new_parser(description, prog=f"{PROGRAM} {command}")
     add_config(parser)
     return parser
 
 
 def _import_parser() -> ArgumentParser:
-    parser = _parser("Unpack a data set's archive and check its videos.")
+    parser = _parser("import", "Unpack a data set's archive and check its videos.")
     parser.add_argument("name", help=f"one of: {', '.join(IMPORTERS)}")
     parser.add_argument("archive", type=Path, help="the archive, as it was fetched")
     parser.add_argument(
@@ -71,8 +84,9 @@ def _import(given: Namespace) -> int:
 
 def _verify_parser() -> ArgumentParser:
     parser = _parser(
+        "verify",
         "Decode every file, keep what was found for training, and say what is missing "
-        "or corrupted; exit status 1 where anything is. Interrupted, it goes on where it was."
+        "or corrupted; exit status 1 where anything is. Interrupted, it goes on where it was.",
     )
     parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
     parser.add_argument("root", type=Path, help="the data set's folder")
@@ -95,8 +109,9 @@ def _choose_decoder(given: Namespace) -> None:
 
 def _prepare_parser() -> ArgumentParser:
     parser = _parser(
+        "prepare",
         "Unpack a data set's archives, re-encode its videos to be small, compute their "
-        "TV-L1 flow. What is there already is kept: interrupted, run the same command again."
+        "TV-L1 flow. What is there already is kept: interrupted, run the same command again.",
     )
     parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
     parser.add_argument("root", type=Path, help="the folder of the archives or the videos")
