@@ -12,15 +12,21 @@ tables/yours/, the times to tables/yours/bench/kernels_cuda.csv.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]  # where the package is not installed
+
+from repflow_pl.ending import descendants, ended_by_signals  # noqa: E402
+from repflow_pl.errors import INTERRUPTED  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,12 @@ def main(arguments: Sequence[str]) -> int:
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
     print(f"{torch.cuda.get_device_name()}, capability {capability}, torch {torch.__version__}")
     chosen = [step for step in steps(options.out.resolve()) if options.step in ("all", step.name)]
-    return run_steps(chosen)
+    try:
+        with ended_by_signals():
+            return run_steps(chosen)
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def run_steps(chosen: Iterable[Step]) -> int:
@@ -90,15 +101,7 @@ def run_steps(chosen: Iterable[Step]) -> int:
         print(f"\n== {step.name}", flush=True)
         begin = time.monotonic()
         try:
-            done = subprocess.run(
-                [sys.executable, *step.command],
-                env=environment,
-                cwd=ROOT,
-                timeout=step.limit,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            complaint, status = done.stderr, done.returncode
+            status, complaint = _run(step, environment)
         except subprocess.TimeoutExpired:
             complaint, status = f"it took longer than {step.limit} s", 1
         took = f"{time.monotonic() - begin:.0f} s"
@@ -113,6 +116,26 @@ def run_steps(chosen: Iterable[Step]) -> int:
             failed = True
     print("\n" + "\n".join(said))
     return int(failed)
+
+
+def _run(step: Step, environment: dict[str, str]) -> tuple[int, str]:
+    """Its status and standard error. Whatever it started ends with it, where a signal or its limit
+    ends it: else a benchmark's own processes would go on beside the steps that follow."""
+    with subprocess.Popen(
+        [sys.executable, *step.command],
+        env=environment,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            complaint = process.communicate(timeout=step.limit)[1]
+        except BaseException:
+            for pid in (*descendants(process.pid), process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise
+    return process.returncode, complaint
 
 
 if __name__ == "__main__":

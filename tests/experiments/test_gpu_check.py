@@ -6,8 +6,11 @@ import csv
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +29,7 @@ import table_runtime  # noqa: E402
 from bench.cells import Cell  # noqa: E402
 from gpu_check import Step  # noqa: E402
 
+from repflow_pl.errors import INTERRUPTED, terminate  # noqa: E402
 from repflow_pl.ops import flow_cuda  # noqa: E402
 from repflow_pl.ops.flow_cuda_tiling import Gpu  # noqa: E402
 from repflow_pl.options import parse  # noqa: E402
@@ -109,6 +113,45 @@ def test_a_failed_step_is_said_and_the_others_run(capfd: pytest.CaptureFixture[s
     ):
         assert re.search(line, printed), line
     assert gpu_check.run_steps([step("elsewhere", "import no_such_package")]) == 0
+
+
+STARTER = """
+import subprocess, sys, time
+from pathlib import Path
+started = subprocess.Popen(["sleep", "60"], start_new_session=True)
+Path(sys.argv[1]).write_text(f"{started.pid}\\n")
+time.sleep(60)
+"""
+
+
+def test_a_signal_ends_a_step_and_what_it_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = tmp_path / "pid"
+    step = Step("times", ("-c", STARTER, str(told)), 60)
+    monkeypatch.setattr(gpu_check, "steps", lambda out: [step])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+
+    def ask_to_end() -> None:
+        while not (told.exists() and told.read_text()):
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, terminate)  # of the tests' own process
+    threading.Thread(target=ask_to_end, daemon=True).start()
+    try:
+        assert gpu_check.main([]) == INTERRUPTED
+    except KeyboardInterrupt:
+        pytest.fail("the signal is not its own")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    started = Path("/proc") / told.read_text().strip() / "cmdline"
+    deadline = time.monotonic() + 10
+    while started.exists() and started.read_bytes():  # a dead one's is empty
+        assert time.monotonic() < deadline, "what the step started goes on"
+        time.sleep(0.05)
 
 
 def test_every_check_runs_whatever_failed_before(capsys: pytest.CaptureFixture[str]) -> None:
