@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.floats import to_float
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import FlowIteration, flow_layers
+from repflow_pl.layers.flow import FlowIteration, flow_layers, positive
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
@@ -268,9 +268,9 @@ def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[s
 
 
 def flow_scalars(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """(name, value) of theta, lambda and tau of every flow layer, for the curves."""
+    """(name, value) of theta, lambda and tau, as every flow layer uses them, for the curves."""
     return [
-        (f"{name}{suffix}", value.detach())
+        (f"{name}{suffix}", positive(value.detach()))
         for suffix, layer in _numbered(model)
         for name, value in (("theta", layer.theta), ("lambda", layer.lam), ("tau", layer.tau))
     ]

@@ -66,6 +66,12 @@ def test_curves_of_the_flow_scalars() -> None:
     }
 
 
+def test_a_curve_shows_the_scalar_that_the_flow_uses() -> None:
+    model = build_model(ModelSpec("narrow", flow=FLOW), classes=3)
+    model.flow.iteration.theta.data.fill_(-0.3)  # a step that went too far
+    assert 0 < dict(flow_scalars(model))["theta"].item() < 1e-3
+
+
 def test_the_seed_decides_the_weights() -> None:
     def weights(seed: int) -> torch.Tensor:
         return torch.cat([p.flatten() for p in module(seed).parameters()])
