@@ -78,8 +78,9 @@ def today(profile: Profile, data: DataSpec) -> Table:
         notes=(
             "RGB + another row: the late average with the RGB CNN's class probabilities, at the "
             "time of both.",
-            "Motion vectors: their part of the time is what is made of them; reading the file is "
-            "no part of any row's time.",
+            "Motion vectors are those of the encoder that wrote the files. They are read in a pass "
+            "of their own through each file, once, and kept; their part of the time is what is "
+            "made of them, reading a file is no part of any row's.",
             "RAFT: torchvision's small network. Times taken in turns are of a freshly initialised "
             "one, so a row has them where its weights could not be had.",
             "3D and (2+1)D CNN: as deep as the RGB CNN and narrower, within 3 % of its GFLOPs.",

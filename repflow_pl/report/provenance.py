@@ -68,7 +68,7 @@ def _bounds(context: Context) -> str:
         return f"{chance}."
     return (
         f"{chance}; a model that knows every appearance and no motion reaches at most "
-        f"{percent(context.ceiling)} % (the dashed line of the plot)."
+        f"{percent(context.ceiling)} %."
     )
 
 
