@@ -259,7 +259,7 @@ def test_two_processes_train_one_run(script: Script) -> None:
     assert status == 0, errors
     assert output.count("epoch 10/10") == 1
     (result,) = script.results()
-    assert result["videos_test"] == 6
+    assert result["videos_test"] == 6 and result["ranks"] == 2
     assert round(result["top1"] * 6) == pytest.approx(result["top1"] * 6)
 
 
