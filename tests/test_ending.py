@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -213,3 +214,22 @@ def test_no_process_of_a_command_outlives_a_signal(
     assert marked.gone(since), marked.there()
     said = process.communicate()[0]
     assert "Traceback" not in said and not list(tmp_path.rglob("error.txt")), said
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["repflow_pl.report", "repflow_pl.released"])
+def test_a_program_without_processes_ends_with_a_sentence(
+    name: str,
+    how: signal.Signals,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), how)
+        time.sleep(10)
+
+    program = importlib.import_module(f"{name}.__main__")
+    monkeypatch.setattr("repflow_pl.options.call", interrupted)
+    monkeypatch.setattr(program, "call", interrupted, raising=False)
+    assert program.main([]) == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again.\n"

@@ -1,8 +1,9 @@
 """Temporal shift: features that look one frame back or ahead, without a multiplication.
 
-Lin, Gan and Han, "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019, Section
-3: a convolution over frames, w1 X(t - 1) + w2 X(t) + w3 X(t + 1), is a shift of X and a product. The
-shift is made here, of some channels; the product is that of the 2D convolution which follows.
+Lin, Gan and Han, "TSM: Temporal Shift Module for Efficient Video Understanding", ICCV 2019,
+Section 3: a convolution over frames, w1 X(t - 1) + w2 X(t) + w3 X(t + 1), is a shift of X and a
+product. The shift is made here, of some channels; the product is that of the 2D convolution which
+follows.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repflow_pl.errors import UserError
+from repflow_pl.ending import ended_by_signals
+from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.extras import needs
 from repflow_pl.released.load import convert
 
@@ -16,10 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
         from repflow_pl.options import call
 
     try:
-        call(_convert, arguments)
+        with ended_by_signals():
+            call(_convert, arguments)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again.", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repflow_pl.errors import UserError
+from repflow_pl.ending import ended_by_signals
+from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.options import call
 from repflow_pl.report.join import join
 from repflow_pl.report.pull import open_api, pull
@@ -59,14 +60,18 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; a mistake is one sentence and exit status 2, a refused result status 1."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        if given[:1] == ["wandb"]:
-            return call(wandb, given[1:])
-        if given[:1] == ["html"]:
-            return call(html, given[1:])
-        call(report, given)
+        with ended_by_signals():
+            if given[:1] == ["wandb"]:
+                return call(wandb, given[1:])
+            if given[:1] == ["html"]:
+                return call(html, given[1:])
+            call(report, given)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again.", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 

@@ -31,7 +31,6 @@ from pathlib import Path
 
 from repflow_pl.training.following import tracking, wandb_client
 
-wandb_client.FINISH = 3.0
 out, file, took = Path("out"), Path("facts.json"), {}
 out.mkdir()
 file.write_text("{}")
@@ -280,6 +279,11 @@ def test_results_are_not_brought_from_where_nobody_answers(
     assert done.returncode == 2 and done.stdout == ""
     (said,) = done.stderr.splitlines()
     assert said.startswith("W&B cannot be asked (no good answer within")
+
+
+def test_a_run_waits_ten_seconds_at_most_at_either_end() -> None:
+    assert wandb_client.START + wandb_client.CLOSE <= 10
+    assert wandb_client.FINISH + wandb_client.CLOSE <= 10
 
 
 def test_nobody_waits_for_a_process_of_wandb_that_does_not_end(tmp_path: Path) -> None:

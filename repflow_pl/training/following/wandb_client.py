@@ -15,9 +15,10 @@ from typing import Any
 from repflow_pl.extras import load
 from repflow_pl.training.planning.machine import WandbMode
 
-ASK, START, FINISH, CLOSE = 5.0, 6.0, 30.0, 5.0
+ASK, START, FINISH, CLOSE = 5.0, 6.0, 7.0, 3.0
 """Seconds that W&B has to answer a question, to begin a run, to take the rest of one that has
-ended, and to end its own process. In between, it is sent to beside the training."""
+ended, and to end its own process: a run waits for it 10 seconds at most at either end. In between,
+it is sent to beside the training."""
 LEFT_OUT = "W&B is left out from now on"
 """How the sentence on standard error begins, by which another process knows it, too."""
 
