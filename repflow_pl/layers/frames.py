@@ -11,8 +11,10 @@ from repflow_pl.errors import UserError
 
 
 def check_counts(least: int, **counts: int | None) -> None:
-    """Errors: UserError, one sentence, where a count is less than the least it can be."""
+    """Errors: UserError, one sentence, where a count is none, or less than the least it can be."""
     for name, count in counts.items():
+        if count is not None and not isinstance(count, int):
+            raise UserError(f"{name} must be a whole number, not {count!r}.")
         if count is not None and count < least:
             raise UserError(f"{name} must be {least} or more; it is {count}.")
 

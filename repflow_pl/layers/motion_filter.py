@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repflow_pl.layers.frames import check_pairs
+from repflow_pl.layers.frames import check_counts, check_pairs
 
 DIRECTIONS = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
 """The displacements (right, down) in pixels of the features that are compared."""
@@ -27,6 +27,7 @@ class MotionBlock(nn.Module):
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
+        check_counts(1, channels=channels, reduction=reduction)
         narrow = max(1, channels // reduction)
         self.reduce = nn.Conv3d(channels, narrow, kernel_size=1, bias=False)
         self.expand = nn.Conv3d(len(DIRECTIONS) * narrow, channels, kernel_size=1, bias=False)

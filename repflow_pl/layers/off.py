@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repflow_pl.layers.frames import check_pairs
+from repflow_pl.layers.frames import check_counts, check_pairs
 
 
 class OFFLayer(nn.Module):
@@ -25,6 +25,7 @@ class OFFLayer(nn.Module):
 
     def __init__(self, channels: int, temporal: int, spatial: int) -> None:
         super().__init__()
+        check_counts(1, channels=channels, temporal=temporal, spatial=spatial)
         self.temporal = nn.Conv3d(channels, temporal, kernel_size=1)
         self.spatial = nn.Conv3d(channels, spatial, kernel_size=1)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.frames import check_pairs, in_full_precision
+from repflow_pl.layers.frames import check_counts, check_pairs, in_full_precision
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
 
@@ -43,11 +43,8 @@ class TVNet(nn.Module):
 
     def __init__(self, scales: int = 1, warps: int = 1, n_iter: int = 50) -> None:
         super().__init__()
-        if scales < 1 or warps < 1 or n_iter < 0:
-            raise UserError(
-                "TVNet has 1 scale, 1 warp and 0 iterations or more, not "
-                f"{scales}, {warps} and {n_iter}."
-            )
+        check_counts(1, scales=scales, warps=warps)
+        check_counts(0, n_iter=n_iter)
         self.scales, self.warps, self.n_iter = scales, warps, n_iter
         # The dual variable starts at zero, so smoothing begins with the second iteration.
         smoothings = max(warps * n_iter - 1, 0)

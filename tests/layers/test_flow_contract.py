@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import LEAST, FlowIteration, RepFlow, positive
 from repflow_pl.layers.flow_stack import FlowStack
+from repflow_pl.layers.motion_filter import MotionBlock
+from repflow_pl.layers.off import OFFLayer
+from repflow_pl.layers.tvnet import TVNet
 
 LAYERS = pytest.mark.parametrize("make", [RepFlow, FlowStack, FlowIteration])
 
@@ -51,6 +54,8 @@ def test_frames_that_do_not_fit(shape: tuple[int, ...], kernels: Any) -> None:
     "wrong, message",
     [
         ({"n_iter": -1}, "n_iter must be 0 or more; it is -1"),
+        ({"n_iter": 1.5}, r"n_iter must be a whole number, not 1\.5"),
+        ({"n_iter": "20"}, "n_iter must be a whole number, not '20'"),
         ({"learn": "theta"}, r"give \['theta'\], not 'theta'"),
         ({"learn": ["thetta"]}, "did you mean theta"),
         ({"kernels": "centre"}, "did you mean central"),
@@ -69,6 +74,20 @@ def test_bottlenecks_that_do_not_fit(make: Any, bottleneck: int) -> None:
         make(6, bottleneck=bottleneck)
     with pytest.raises(UserError, match="did you mean clip"):
         make(6, normalise="clips")
+
+
+@pytest.mark.parametrize(
+    "make, wrong, message",
+    [
+        (MotionBlock, (6, 0), "reduction must be 1 or more; it is 0"),
+        (OFFLayer, (6, -1, 1), "temporal must be 1 or more; it is -1"),
+        (TVNet, (1, 1, -1), "n_iter must be 0 or more; it is -1"),
+        (TVNet, (1, 0.5), r"warps must be a whole number, not 0\.5"),
+    ],
+)
+def test_counts_that_do_not_fit_other_layers(make: Any, wrong: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(*wrong)
 
 
 def test_any_iterable_names_what_is_trained_in_every_flow_of_a_stack() -> None:
