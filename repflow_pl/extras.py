@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -62,8 +63,8 @@ EXTRAS = (
 
 
 def needs(name: str, program: bool = False, signals: bool = False) -> AbstractContextManager[None]:
-    """Check that an extra is there, at the top of what it is for. The context it gives does
-    nothing: imports stand in it to come after the check.
+    """Check that an extra is there, at the top of what it is for. In the context it gives stand the
+    imports that come after the check; a program that is interrupted in it ends without a word.
 
     `signals`: so are the signals of Linux and macOS, by which programs are ended.
 
@@ -82,7 +83,22 @@ def needs(name: str, program: bool = False, signals: bool = False) -> AbstractCo
             raise error
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    return nullcontext()
+    return _ended_by_ctrl_c() if program else nullcontext()
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """To import a trainer takes seconds. Nothing is begun yet: a trace-back would say nothing."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()  # others set no handler
+    if not in_main or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def load(module: str) -> Any:

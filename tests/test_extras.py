@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -195,3 +196,24 @@ def test_without_posix_the_layer_works_and_programs_say_where_they_do(tmp_path: 
     assert done.stdout == "1 8 3 10 12 1 8 2 10 12\n1 7\n", done.stderr
     told = "error: videos are read and networks trained on Linux and macOS; on Windows run this in "
     assert (done.returncode, done.stderr) == (2, f"{told}WSL.\n")
+
+
+PRESSED = """
+import os, signal, sys
+
+class Pressed:
+    def find_spec(self, name, path=None, target=None):
+        if name == "repflow_pl.report.table":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background of a shell
+sys.meta_path.insert(0, Pressed())
+import repflow_pl.cli
+print("imported")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
+def test_ctrl_c_while_a_program_is_imported_ends_it_without_a_word() -> None:
+    done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
