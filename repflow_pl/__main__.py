@@ -176,9 +176,9 @@ def whole_parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one part of the command; 0, 1 where some of the work failed, 2 for a mistake."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] and given[0] in PROGRAMS and "_ARGCOMPLETE" not in os.environ:
-        return PROGRAMS[given[0]].run(given[1:])
     try:
+        if given[:1] and given[0] in PROGRAMS and "_ARGCOMPLETE" not in os.environ:
+            return PROGRAMS[given[0]].run(given[1:])
         with ended_by_signals():
             return _run(given)
     except UserError as error:

@@ -13,6 +13,7 @@ import pytest
 
 from repflow_pl.extras import (
     EXTRAS,
+    VIDEO,
     Extra,
     NotInstalled,
     command,
@@ -130,6 +131,16 @@ def test_a_program_says_what_it_needs(program: list[str], extra: str, tmp_path: 
     status, text = said(tmp_path, all_but("torch", "numpy"), *program)
     assert status == 2 and text.count("\n") == 1
     assert text.startswith("error: ") and text.endswith(f"not installed; run: {command(extra)}.\n")
+
+
+def test_a_part_of_the_command_says_what_it_needs(tmp_path: Path) -> None:
+    """Where videos can be read and nothing can be trained."""
+    (train,) = (set(extra.modules) for extra in EXTRAS if extra.name == "train")
+    hidden = train - set(VIDEO.modules)
+    for part in (["report", "html"], ["curves", "runs"], ["audit", "."], ["table", "why"]):
+        status, text = said(tmp_path, hidden, "-m", "repflow_pl", *part)
+        assert status == 2 and text.count("\n") == 1, part
+        assert text.startswith("error: ") and text.endswith(f"run: {command('train')}.\n"), part
 
 
 def test_a_part_of_the_package_says_what_it_needs(tmp_path: Path) -> None:
