@@ -200,8 +200,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     named = given[:1]
-    if "_ARGCOMPLETE" in os.environ or not named or named[0].startswith("-"):
+    if "_ARGCOMPLETE" in os.environ or (named and named[0].startswith("-")):
         read(whole_parser(), given)
+    if not named:
         raise UserError(f"name what to do: one of {', '.join((*COMMANDS, *PROGRAMS))}; see --help.")
     if named[0] not in COMMANDS:
         raise unknown("command", named[0], (*COMMANDS, *PROGRAMS))

@@ -171,7 +171,7 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     except (UserError, SystemExit):
         raise
     except Exception as error:
-        raise UserError(f"{' '.join(str(error).split())}; see --help.") from error
+        raise UserError(f"{' '.join(str(error).split()).rstrip('.')}; see --help.") from error
     found.pop("config", None)  # where options came from is none of them
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -189,8 +190,11 @@ def _as_onnx(
 @torch.no_grad()
 def _apart(module: nn.Module, run: Run, clips: Sequence[Tensor]) -> float:
     expected = module(*clips)
+    if not expected.isfinite().all():
+        raise UserError("the network's own scores are no numbers: its training failed.")
     largest = expected.abs().max().clamp(min=1e-6)
-    return float((run(clips) - expected).abs().max() / largest)
+    apart = (run(clips) - expected).abs().max() / largest
+    return float(apart.nan_to_num(nan=math.inf))  # NaN would count as no difference
 
 
 def _dynamic(said: Described, any_frames: bool) -> Any:

@@ -20,6 +20,8 @@ def look(video: Path, options: LookOptions) -> int:
     known = (*FORMATS, PAGE)
     if out.suffix.lower() not in known:
         raise UserError(f"the name ends in one of {', '.join(known)}, not as {out} does.")
+    if out.exists() and video.exists() and out.samefile(video):
+        raise UserError(f"{out} is the video itself, which would be lost: name another file.")
     with watching(
         video,
         lambda rate: sources_of(options, rate),

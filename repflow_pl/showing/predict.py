@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from repflow_pl.data.decoding.isolated import IsolatedProcess
@@ -119,11 +119,9 @@ def as_table(answers: Sequence[Answer], top: int) -> Table:
     """A line for each video and class; with the members' own answers where there are some, else
     with a bar."""
     members = [name for name, _ in answers[0].members] if answers else []
-    table = Table(Column("video", overflow="fold"), "class", "score")
-    if not members:
-        table.add_column("")
-    for name in members:
-        table.add_column(name)
+    table = Table()
+    for name in ("video", "class", "score", *(members or [""])):
+        table.add_column(name, overflow="fold")  # a name that is cut off may be another one's
     for answer in answers:
         ranked = answer.top(top)
         beside = [answer.top(top, scores) for _, scores in answer.members]

@@ -144,6 +144,23 @@ def test_a_file_that_gives_other_scores_is_not_written(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
+    """Of clips that are longer than in training, or of any."""
+
+    def lost(module: nn.Module, *_: object) -> exporting.Run:
+        frames = CLIP.frames
+        return lambda clips: module(*clips) * (1 if clips[0].shape[2] == frames else torch.nan)
+
+    with pytest.raises(UserError, match="of the largest apart"):
+        exported(small(), tmp_path / "w.pt2", lost)
+    weights = small()
+    with torch.no_grad():
+        next(weights.network.parameters()).fill_(torch.nan)
+    with pytest.raises(UserError, match="no numbers: its training failed"):
+        exported(weights, tmp_path / "w.pt2", lost)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("to", ENDINGS)
 def test_an_ending_that_is_not_the_formats_is_refused(
     to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

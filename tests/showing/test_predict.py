@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from repflow_pl.__main__ import main
 from repflow_pl.data.decoding.isolated import IsolatedProcess
-from repflow_pl.showing.answers import ask
+from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.predict import as_table
 from repflow_pl.showing.weights import load_weights, save_weights
 from repflow_pl.training.recording.predictions import DIGITS, PREDICTIONS, read_predictions
 from tests.conftest import write_clip
@@ -91,6 +93,19 @@ def test_the_table_shows_the_members_of_a_fusion(
     assert str(video) in printed
 
 
+def test_names_are_whole_in_a_narrow_table() -> None:
+    classes = ("HandstandWalkingBackwards", "HandstandWalkingForwards")
+    scores = np.array([0.75, 0.25])
+    members = tuple((f"narrow on stream {k}", scores) for k in range(2))
+    answer = Answer(Path("v.mp4"), 8, 25.0, classes, (0,), 8, scores[None], members)
+    console = Console(width=80, file=io.StringIO())
+    console.print(as_table([answer], 2))
+    lines = [line.split("│")[1:-1] for line in console.file.getvalue().splitlines() if "│" in line]  # type: ignore[attr-defined]
+    for column in (1, 3, 4):
+        said = "".join(cells[column].strip() for cells in lines)
+        assert all(name in said for name in classes), column
+
+
 def test_a_folder_stands_for_its_videos(
     trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,3 +163,7 @@ def test_mistakes_are_sentences(
 def test_what_to_do_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, errors = said(capsys, "predct")
     assert status == 2 and "did you mean predict" in errors
+    status, _, errors = said(capsys)
+    assert status == 2 and errors.startswith("error: name what to do: one of predict, look, ")
+    status, _, errors = said(capsys, "--top", "3")
+    assert status == 2 and errors.endswith("; see --help.\n") and ".; see" not in errors
