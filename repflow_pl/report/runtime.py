@@ -17,7 +17,7 @@ from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, Pap
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.row_times import NAME
 from repflow_pl.report.rows import Row
-from repflow_pl.report.runtime_rows import RuntimeRow
+from repflow_pl.report.runtime_rows import RuntimeRow, StepFigures
 from repflow_pl.report.wording import bracketed, grid, significant
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.costs.step_costs import StepCost
@@ -96,7 +96,10 @@ def runtime_rows(
     base = reference.times
     paper_base = _of_the_paper(paper, PAPERS_RGB, "runtime_ms").value
     found = []
-    for k, (row, model) in enumerate(zip(rows, timed, strict=True)):
+    trained: list[StepFigures | None] = [None] * len(rows)
+    if steps:
+        trained = [_step(cost, steps[-1]) for cost in steps[:-1]]
+    for row, model, step in zip(rows, timed, trained, strict=True):
         times = model.times
         totals = [t.total_ms for t in times]
         paper_ms = _of_the_paper(paper, row.paper or row.name, "runtime_ms")
@@ -113,12 +116,14 @@ def runtime_rows(
                 paper_ms=paper_ms,
                 paper_sd=_of_the_paper(paper, row.paper or row.name, "runtime_sd"),
                 paper_ratio=paper_ms.value / paper_base if paper_ms.value and paper_base else None,
-                step_ms=quartiles(steps[k].ms) if steps else None,
-                step_ratio=quartiles_over(steps[k].ms, steps[-1].ms) if steps else None,
-                kept_bytes=steps[k].kept_bytes if steps else None,
+                step=step,
             )
         )
     return found
+
+
+def _step(cost: StepCost, plain: StepCost) -> StepFigures:
+    return StepFigures(quartiles(cost.ms), quartiles_over(cost.ms, plain.ms), cost.kept_bytes)
 
 
 def _of_the_paper(paper: PaperTable | None, row: str, column: str) -> PaperFigure:
@@ -178,7 +183,7 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
                 "tvl1_share": round(row.tvl1_share, 4),
                 **_spread("ratio_to_rgb", row.ratio),
                 "parameters": row.parameters,
-                **_step(row),
+                **_step_columns(row.step),
                 "device": context.device,
                 "paper_runtime_ms": row.paper_ms.value,
                 "paper_runtime_sd": row.paper_sd.value,
@@ -191,12 +196,12 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
     return frame
 
 
-def _step(row: RuntimeRow) -> dict[str, float]:
+def _step_columns(step: StepFigures | None) -> dict[str, float]:
     """What training costs: columns only where it was measured."""
-    if row.step_ms is None or row.step_ratio is None or row.kept_bytes is None:
+    if step is None:
         return {}
-    spreads = _spread("step_ms", row.step_ms) | _spread("step_ratio_to_rgb", row.step_ratio)
-    return {**spreads, "kept_bytes": row.kept_bytes}
+    spreads = _spread("step_ms", step.ms) | _spread("step_ratio_to_rgb", step.ratio)
+    return {**spreads, "kept_bytes": step.kept_bytes}
 
 
 def _spread(name: str, spread: Quartiles) -> dict[str, float]:
@@ -224,7 +229,7 @@ def _has_paper(rows: Sequence[RuntimeRow]) -> bool:
 
 
 def _has_steps(rows: Sequence[RuntimeRow]) -> bool:
-    return any(row.step_ms is not None for row in rows)
+    return any(row.step is not None for row in rows)
 
 
 def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
@@ -246,7 +251,7 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
             f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
             bracketed(row.ratio),
             f"{significant(row.parameters / 1e6)} M",
-            *_step_cells(row),
+            *_step_cells(row.step),
             f"{row.paper_ms}{sd}",
             NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
         ]
@@ -254,10 +259,10 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
     return grid(titles, lines)
 
 
-def _step_cells(row: RuntimeRow) -> list[str]:
-    if row.step_ms is None or row.step_ratio is None or row.kept_bytes is None:
+def _step_cells(step: StepFigures | None) -> list[str]:
+    if step is None:
         return []
-    return [bracketed(row.step_ms), bracketed(row.step_ratio), significant(row.kept_bytes / 1e6)]
+    return [bracketed(step.ms), bracketed(step.ratio), significant(step.kept_bytes / 1e6)]
 
 
 def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:

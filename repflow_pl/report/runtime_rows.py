@@ -9,6 +9,17 @@ from repflow_pl.report.paper import PaperFigure
 
 
 @dataclass(frozen=True)
+class StepFigures:
+    """Of a training step on the timed clip."""
+
+    ms: Quartiles
+    ratio: Quartiles
+    """To the plain 2D network's."""
+    kept_bytes: int
+    """What it keeps for its backward pass."""
+
+
+@dataclass(frozen=True)
 class RuntimeRow:
     """A row's measured times beside the paper's. Ratios are to the plain 2D network."""
 
@@ -26,8 +37,5 @@ class RuntimeRow:
     paper_ms: PaperFigure
     paper_sd: PaperFigure
     paper_ratio: float | None
-    step_ms: Quartiles | None = None
-    """Of a training step on the clip, where that was timed, too."""
-    step_ratio: Quartiles | None = None
-    kept_bytes: int | None = None
-    """What such a step keeps for its backward pass."""
+    step: StepFigures | None = None
+    """Where training was timed, too."""
