@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from bench.command import folder_of, say, status_of
+from bench.command import folder_of, say
 from bench.loading import Plan, decoding_by, run
 from bench.loading_page import page_of
 from bench.page import publish
@@ -27,6 +27,7 @@ from repflow_pl.data.decoding.decode import Decoder
 from repflow_pl.data.index import default_clip, open_set
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.options import parse
+from repflow_pl.program import status_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, say, status_of
+from bench.command import chosen_device, folder_of, say
 from bench.flow_page import page_of
 from bench.page import publish
 from bench.plan import build_plan
@@ -24,6 +24,7 @@ from bench.run import run
 
 from repflow_pl.errors import UserError
 from repflow_pl.options import parse
+from repflow_pl.program import status_of
 
 
 @dataclass(frozen=True)

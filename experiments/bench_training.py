@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.command import chosen_device, folder_of, say, status_of
+from bench.command import chosen_device, folder_of, say
 from bench.page import publish
 from bench.training import Results, Setting, run
 from bench.training_page import page_of
@@ -28,6 +28,7 @@ from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.options import parse
 from repflow_pl.profiles import build_profile
+from repflow_pl.program import status_of
 
 DATA = "motion_shapes"
 

@@ -21,7 +21,7 @@ import numpy as np
 from all_tables import builder
 from rich.console import Console
 
-from repflow_pl.cli import Options, status_of
+from repflow_pl.cli import Options, trained
 from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.index import VideoSet, fold_count, open_set
 from repflow_pl.data.parallel import progress_bar
@@ -55,7 +55,7 @@ LICENCES = {
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the file; 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
-    return status_of(lambda: make(parse(ABOUT, arguments), console))
+    return trained(lambda: make(parse(ABOUT, arguments), console))
 
 
 def make(options: Options, console: Console) -> int:

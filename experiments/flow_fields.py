@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.utils import flow_to_image
 
-from repflow_pl.cli import Options, status_of
+from repflow_pl.cli import Options, trained
 from repflow_pl.data.fields.tvl1 import tvl1
 from repflow_pl.data.floats import to_float
 from repflow_pl.data.index import open_set
@@ -55,7 +55,7 @@ CLIPS, PICTURED = 64, 4
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the page; 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
-    return status_of(lambda: picture_fields(parse(ABOUT, arguments), console))
+    return trained(lambda: picture_fields(parse(ABOUT, arguments), console))
 
 
 def picture_fields(options: Options, console: Console) -> int:

@@ -25,8 +25,9 @@ from typing import Literal
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]  # where the package is not installed
 
-from repflow_pl.ending import descendants, ended_by_signals  # noqa: E402
-from repflow_pl.errors import INTERRUPTED  # noqa: E402
+from repflow_pl.ending import descendants  # noqa: E402
+from repflow_pl.errors import UserError  # noqa: E402
+from repflow_pl.program import status_of  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -65,31 +66,25 @@ def steps(out: Path) -> tuple[Step, ...]:
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit status: 0, 1 where a step failed, 2 for a mistake or without a GPU."""
+    return status_of(lambda: check(arguments))
+
+
+def check(arguments: Sequence[str]) -> int:
+    """All of it. Errors: UserError."""
     options = Options()
     if arguments:  # its packages are not everywhere where the checks can run
-        from repflow_pl.errors import UserError
         from repflow_pl.options import parse
 
-        try:
-            options = parse(Options, arguments)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+        options = parse(Options, arguments)
 
     import torch
 
     if not torch.cuda.is_available():
-        print("error: there is no GPU here that torch sees.", file=sys.stderr)
-        return 2
+        raise UserError("there is no GPU here that torch sees.")
     capability = ".".join(map(str, torch.cuda.get_device_capability()))
     print(f"{torch.cuda.get_device_name()}, capability {capability}, torch {torch.__version__}")
     chosen = [step for step in steps(options.out.resolve()) if options.step in ("all", step.name)]
-    try:
-        with ended_by_signals():
-            return run_steps(chosen)
-    except KeyboardInterrupt:
-        print("interrupted.", file=sys.stderr)
-        return INTERRUPTED
+    return run_steps(chosen)
 
 
 def run_steps(chosen: Iterable[Step]) -> int:

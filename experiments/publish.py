@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from all_tables import builder, table_names
-from bench.command import status_of
 from bench_precision import precision
 from choose_recipe import recipe
 
@@ -27,6 +26,7 @@ from repflow_pl import cli
 from repflow_pl.data.upkeep.facts import facts_path
 from repflow_pl.errors import UserError
 from repflow_pl.options import add_options, new_parser, read, take
+from repflow_pl.program import status_of
 from repflow_pl.report.fields_page import NAME as FIELDS
 from repflow_pl.report.join import find_pages, join
 from repflow_pl.report.page import YOURS, write_page

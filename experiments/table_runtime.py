@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from all_tables import builder, table_names
-from bench.command import shown_command, status_of
+from bench.command import shown_command
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.files import check_writable
 from repflow_pl.options import parse
+from repflow_pl.program import status_of
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.specs import streams_of
 from repflow_pl.tables import NOT_TIMED, Setting, split_tables

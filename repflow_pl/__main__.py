@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from repflow_pl.extras import needs
+from repflow_pl.extras import is_complete, needs
 
 with needs("video", program=True, signals=True):
     from jsonargparse import ArgumentParser
 
     from repflow_pl.audit.options import AuditOptions
-    from repflow_pl.ending import ended_by_signals
-    from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError, unknown
+    from repflow_pl.errors import UserError, unknown
     from repflow_pl.options import add_options, new_parser, read, take
+    from repflow_pl.program import status_of
     from repflow_pl.showing.options import CurvesOptions, ExportOptions, LookOptions, PredictOptions
 
 NAME = "repflow"
@@ -54,37 +53,34 @@ class Program:
 
     name: str
     about: str
-    run: Callable[[list[str]], int]
+    module: str
+    """Has its `main` and `add_to`; imported only when called."""
 
-    def parser(self) -> ArgumentParser:
-        """For --help of the whole."""
-        return new_parser(self.about, prog=f"{NAME} {self.name}")
+    def call(self, arguments: Sequence[str]) -> int:
+        """Do it; the exit status."""
+        status: int = import_module(self.module).main(arguments)
+        return status
 
-
-def _table(arguments: list[str]) -> int:
-    from repflow_pl.scripts import main
-
-    return main(arguments)
-
-
-def _data(arguments: list[str]) -> int:
-    from repflow_pl.data.__main__ import main
-
-    return main(arguments)
-
-
-def _report(arguments: list[str]) -> int:
-    from repflow_pl.report.__main__ import main
-
-    return main(arguments)
+    def add_to(self, parser: ArgumentParser) -> None:
+        """Give a parser all that it has to complete, where that is installed."""
+        if is_complete("train"):
+            import_module(self.module).add_to(parser)
 
 
 PROGRAMS = {
     program.name: program
     for program in (
-        Program("table", "Run the script of a table or a benchmark, as placement.", _table),
-        Program("data", "Import, verify and prepare data sets.", _data),
-        Program("report", "Join tables, bring results from W&B, write pages.", _report),
+        Program(
+            "table",
+            "Run the script of a table or a benchmark, as placement.",
+            "repflow_pl.scripts",
+        ),
+        Program("data", "Import, verify and prepare data sets.", "repflow_pl.data.__main__"),
+        Program(
+            "report",
+            "Join tables, bring results from W&B, write pages.",
+            "repflow_pl.report.__main__",
+        ),
     )
 }
 
@@ -149,6 +145,22 @@ def _audit(root: Path | None, options: AuditOptions) -> int:
     return audit(root, options)
 
 
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Print a shell's completion of this command: repflow completion bash."""
+
+
+def _add_shell(parser: ArgumentParser) -> None:
+    from shtab import SUPPORTED_SHELLS
+
+    parser.add_argument("shell", choices=SUPPORTED_SHELLS)
+
+
+def _completion(shell: str, options: CompletionOptions) -> int:
+    print(whole_parser(deep=True).get_completion_script(f"shtab-{shell}"))
+    return 0
+
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -157,56 +169,41 @@ COMMANDS = {
         Command("export", ExportOptions, _add_weights, _export),
         Command("curves", CurvesOptions, _add_runs, _curves),
         Command("audit", AuditOptions, _add_set, _audit),
+        Command("completion", CompletionOptions, _add_shell, _completion),
     )
 }
 
 
-def whole_parser() -> ArgumentParser:
-    """All parts in one parser: for --help and a shell's completion."""
+def whole_parser(deep: bool = False) -> ArgumentParser:
+    """All parts in one parser: for --help; `deep`, with the programs' own, for completion."""
     parser = new_parser("Representation flow, taken to your own videos.", prog=NAME)
     parts = parser.add_subcommands(dest="command")
     for command in COMMANDS.values():
         short = (command.options.__doc__ or "").partition("\n")[0]
         parts.add_subcommand(command.name, command.parser(), help=short)
     for program in PROGRAMS.values():
-        parts.add_subcommand(program.name, program.parser(), help=program.about)
+        part = new_parser(program.about, prog=f"{NAME} {program.name}")
+        parts.add_subcommand(program.name, part, help=program.about)
+        if deep:
+            program.add_to(part)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one part of the command; 0, 1 where some of the work failed, 2 for a mistake."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        if given[:1] and given[0] in PROGRAMS and "_ARGCOMPLETE" not in os.environ:
-            return PROGRAMS[given[0]].run(given[1:])
-        with ended_by_signals():
-            return _run(given)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print("interrupted.", file=sys.stderr)
-        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-    except BrokenPipeError:  # what is printed goes to a program that has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        place = f" {error.filename}" if error.filename else ""
-        print(f"error: cannot write{place}: {error.strerror}; free some space.", file=sys.stderr)
-        return 2
+    return status_of(lambda: _run(given))
 
 
 def _run(given: list[str]) -> int:
-    named = given[:1]
-    if "_ARGCOMPLETE" in os.environ or (named and named[0].startswith("-")):
-        read(whole_parser(), given)
-    if not named:
-        raise UserError(f"name what to do: one of {', '.join((*COMMANDS, *PROGRAMS))}; see --help.")
-    if named[0] not in COMMANDS:
-        raise unknown("command", named[0], (*COMMANDS, *PROGRAMS))
-    return COMMANDS[named[0]].call(given[1:])
+    if given and given[0].startswith("-"):
+        read(whole_parser(), given)  # for --help
+    names = (*COMMANDS, *PROGRAMS)
+    if not given or given[0].startswith("-"):
+        raise UserError(f"name what to do: one of {', '.join(names)}; see --help.")
+    if given[0] not in names:
+        raise unknown("command", given[0], names)
+    return (COMMANDS | PROGRAMS)[given[0]].call(given[1:])
 
 
 if __name__ == "__main__":

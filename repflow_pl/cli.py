@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +12,19 @@ from typing import Literal
 from repflow_pl.extras import needs
 
 with needs("train", program=True, signals=True):
+    from jsonargparse import ArgumentParser
     from rich.console import Console
 
     from repflow_pl.data.decoding.decode import Decoder, choose_decoder
     from repflow_pl.data.fields.flow_files import fields_beside
     from repflow_pl.data.index import VideoSet, known_set, open_set
     from repflow_pl.data.upkeep.facts import DataFacts, facts_of, facts_path
-    from repflow_pl.ending import die_with_parent, ended_by_signals
-    from repflow_pl.errors import INTERRUPTED, TERMINATED, Terminated, UserError
+    from repflow_pl.ending import die_with_parent
+    from repflow_pl.errors import UserError
     from repflow_pl.files import check_writable
     from repflow_pl.launching.slurm import Slurm
     from repflow_pl.options import add_options, new_parser, read, take
+    from repflow_pl.program import GO_ON, status_of
     from repflow_pl.report.choose import Numbered, choose_rows
     from repflow_pl.report.join import join_yours
     from repflow_pl.report.page import YOURS, Rendered
@@ -112,42 +112,28 @@ class Options:
 def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
     """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake."""
     console = Console(soft_wrap=True, highlight=False)
-    return status_of(lambda: run_tables(builders, parse(arguments), console))
+    return trained(lambda: run_tables(builders, parse(arguments), console))
 
 
-def status_of(work: Callable[[], int]) -> int:
-    """Do work that trains; its status, or 2 for a mistake, and what a signal's is."""
-    try:
-        with ended_by_signals():
-            if not under_torchrun():
-                return work()
-            die_with_parent(signal.SIGTERM)
-            from repflow_pl.launching.torchrun import together
-
-            return together(work)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        message = "interrupted: run the same command again and it goes on where it stopped."
-        if is_main_process():
-            print(message, file=sys.stderr)
-        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
-            raise
-        place = f" {error.filename}" if error.filename else ""
-        print(
-            f"error: cannot write{place}: {error.strerror}; free some space or choose another "
-            "place with --out, then run the same command again: finished work is kept.",
-            file=sys.stderr,
-        )
-        return 2
+def trained(work: Callable[[], int]) -> int:
+    """The status of a program that trains, by itself or as one of torchrun's ranks."""
+    return status_of(
+        lambda: _as_rank(work) if under_torchrun() else work(),
+        interrupted=GO_ON if is_main_process() else "",
+        full="free some space or choose another place with --out, then run the same command "
+        "again: finished work is kept",
+    )
 
 
-def parse(arguments: Sequence[str] | None) -> Options:
-    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = new_parser(Options.__doc__)
+def _as_rank(work: Callable[[], int]) -> int:
+    from repflow_pl.launching.torchrun import together
+
+    die_with_parent(signal.SIGTERM)
+    return together(work)
+
+
+def add_to(parser: ArgumentParser) -> None:
+    """Give a parser the options, for `parse`."""
     parser.add_argument(
         "--rows",
         action="append",
@@ -166,6 +152,12 @@ def parse(arguments: Sequence[str] | None) -> Options:
         "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs. By "
         "default what is missing is run.",
     )
+
+
+def parse(arguments: Sequence[str] | None) -> Options:
+    """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
+    parser = new_parser(Options.__doc__)
+    add_to(parser)
     given = read(parser, arguments).as_dict()
     given["setting"] = take(Setting, given)
     given["rows"] = ",".join(given.pop("rows") or ["all"])

@@ -41,7 +41,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     names = list(known)
     lowered = {n.lower(): n for n in names}
     close = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=3)]
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    hint = f": did you mean {' or '.join(close)}?" if close else "."
     shown = ", ".join(names[:MOST_NAMED])
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return UserError(f"unknown {kind} {name!r}: {hint}Known: {shown}{more}.")
+    return UserError(f"unknown {kind} {name!r}{hint} Known: {shown}{more}.")

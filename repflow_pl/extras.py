@@ -38,7 +38,7 @@ VIDEO = Extra(
     "video",
     (
         *("PIL", "docstring_parser", "jinja2", "joblib", "jsonargparse"),
-        *("platformdirs", "rich", "torchvision"),
+        *("platformdirs", "rich", "shtab", "torchvision"),
     ),
     sometimes=("av", "safetensors"),  # or decord; a run's own checkpoint
 )
@@ -71,8 +71,7 @@ def needs(name: str, program: bool = False, signals: bool = False) -> AbstractCo
     Errors: NotInstalled. A program ends with the sentence and status 2, also one that is started as
     `python -m`: nobody could catch the error there.
     """
-    (extra,) = (extra for extra in EXTRAS if extra.name == name)
-    absent = [module for module in extra.modules if not is_installed(module)]
+    absent = _absent(name)
     error = _not_installed(absent, name) if absent else None
     if signals and not hasattr(signal, "SIGALRM"):
         error = NotInstalled(
@@ -99,6 +98,16 @@ def _ended_by_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def is_complete(name: str) -> bool:
+    """Whether all of an extra is there."""
+    return not _absent(name)
+
+
+def _absent(name: str) -> list[str]:
+    (extra,) = (extra for extra in EXTRAS if extra.name == name)
+    return [module for module in extra.modules if not is_installed(module)]
 
 
 def load(module: str) -> Any:

@@ -106,16 +106,23 @@ def take(options: Any, given: dict[str, Any]) -> Any:
     )
 
 
-def call(function: Callable[..., T], arguments: Sequence[str] | None) -> T:
-    """Call a function with a command line: what has no default is given by its place.
-
-    Its docstring is the help. Errors: those of `parse`, and the function's own.
-    """
+def parser_of(function: Callable[..., Any], **more: Any) -> ArgumentParser:
+    """A parser of a function's arguments, of which the docstring is the help."""
     documented = docstring_parser.parse_from_object(function)
-    parser = new_parser(documented.short_description)
+    parser = new_parser(documented.short_description, **more)
+    add_arguments(parser, function)
+    return parser
+
+
+def add_arguments(parser: ArgumentParser, function: Callable[..., Any]) -> None:
+    """Give a parser a function's arguments: what has no default is given by its place."""
     add_config(parser)
     parser.add_function_arguments(function, as_group=False, as_positional=True)
-    return function(**read(parser, arguments).as_dict())
+
+
+def call(function: Callable[..., T], arguments: Sequence[str] | None, **more: Any) -> T:
+    """Call a function with a command line. Errors: those of `parse`, and the function's own."""
+    return function(**read(parser_of(function, **more), arguments).as_dict())
 
 
 def arguments_of(options: Any, prefix: str = "") -> list[str]:

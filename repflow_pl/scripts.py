@@ -13,8 +13,13 @@ import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from repflow_pl.errors import UserError, unknown
+from repflow_pl.errors import unknown
+from repflow_pl.program import status_of
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 HERE = Path(__file__).parent
 FOLDER = next(each for each in (HERE / "experiments", HERE.parent / "experiments") if each.is_dir())
@@ -38,22 +43,26 @@ def script(name: str) -> Path:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a script as a program: 0, or 2 where there is none of the name; it may exit by itself."""
+    """Run a script as a program; it may exit by itself. Errors: UserError where there is none."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
         for name in script_names():
             print(f"{name:20} {_about(FOLDER / f'{name}.py')}")
         return 0
     name, *others = arguments
-    try:
-        path = script(name)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    path = script(name)
     sys.path.insert(0, str(FOLDER))  # where the scripts find each other
     sys.argv = [str(path), *others]
     runpy.run_path(str(path), run_name="__main__")
     return 0
+
+
+def add_to(parser: ArgumentParser) -> None:
+    """The scripts and the options that those of the tables share, for a shell's completion."""
+    from repflow_pl.cli import add_to
+
+    parser.add_argument("script", choices=[each.removeprefix("table_") for each in script_names()])
+    add_to(parser)
 
 
 def _about(path: Path) -> str:
@@ -63,4 +72,4 @@ def _about(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(status_of(lambda: main(sys.argv[1:])))

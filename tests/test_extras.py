@@ -54,7 +54,7 @@ def test_an_extra_brings_what_is_imported() -> None:
     brought = in_pyproject()
     assert brought.keys() >= {extra.name for extra in EXTRAS}
     for extra in EXTRAS:
-        own = modules(extra) - {"docstring_parser"}  # jsonargparse[signatures] brings it
+        own = modules(extra) - {"docstring_parser", "shtab"}  # jsonargparse brings them
         own = {module for module in own if is_installed(module)}
         if extra.name == "train":
             own -= set.union(*(modules(each) for each in EXTRAS if each.name == "video"))

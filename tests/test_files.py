@@ -59,4 +59,4 @@ def test_a_place_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_unknown_without_close_matches_lists_what_there_is() -> None:
-    assert str(unknown("block", "zzz", ["stem"])) == "unknown block 'zzz': Known: stem."
+    assert str(unknown("block", "zzz", ["stem"])) == "unknown block 'zzz'. Known: stem."

@@ -39,6 +39,7 @@ COMMANDS = [
     ("repflow_pl", "export"),
     ("repflow_pl", "curves"),
     ("repflow_pl", "audit"),
+    ("repflow_pl", "completion"),
     ("repflow_pl.data", "import"),
     ("repflow_pl.data", "verify"),
     ("repflow_pl.data", "prepare"),
@@ -61,7 +62,7 @@ def test_every_option_says_its_default_once(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = help_of(capsys, *command)
-    options = re.findall(r"^  (--.*(?:\n {6,}.*)*)", shown, re.MULTILINE)
+    options = re.findall(r"^  (--(?!help\.).*(?:\n {6,}.*)*)", shown, re.MULTILINE)
     assert options or command[1:2] == ("wandb",)
     for option in (" ".join(text.split()) for text in options):
         assert len(re.findall("default", option, re.IGNORECASE)) == 1, option
@@ -71,6 +72,11 @@ def test_every_option_says_its_default_once(
 def test_every_command_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     (names,) = re.findall(r"^usage: .*?\{(.*)\}", help_of(capsys, "repflow_pl.data"))
     assert {command[1] for command in COMMANDS if "data" in command[0]} == set(names.split(","))
+    (names,) = re.findall(
+        r"^ +\{(.*)\} \.\.\.$", help_of(capsys, "repflow_pl.report"), re.MULTILINE
+    )
+    found = {command[1] for command in COMMANDS if command[0].endswith("report") and command[1:]}
+    assert found == set(names.split(","))
     (parts,) = re.findall(r"^usage: .*?\{(.*)\}", help_of(capsys, "repflow_pl"))
     own = {command[1] for command in COMMANDS if command[0] == NAME}
     assert own == set(parts.split(",")) - PROGRAMS.keys()
@@ -158,7 +164,7 @@ def test_every_program_reads_the_file_that_it_prints(
 def test_a_mistake_in_looking_after_a_set_is_one_sentence(
     given: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert data(given) == 1
+    assert data(given) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("error: ") and sentence in said
 

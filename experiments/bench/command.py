@@ -1,38 +1,21 @@
-"""What the benchmarks' commands share: a status, a device chosen, a folder."""
+"""What the benchmarks' commands share: a device, a folder."""
 
 from __future__ import annotations
 
 import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repflow_pl.extras import needs
 
 with needs("train", program=True, signals=True):
-    from repflow_pl.ending import ended_by_signals
-    from repflow_pl.errors import INTERRUPTED, UserError
+    from repflow_pl.errors import UserError
     from repflow_pl.files import check_writable
     from repflow_pl.options import arguments_of
     from repflow_pl.report.page import YOURS
 
 if TYPE_CHECKING:
     import torch
-
-
-def status_of(work: Callable[[], object]) -> int:
-    """Do the work; returns the exit status: 0, or 2 for a mistake."""
-    try:
-        with ended_by_signals():
-            work()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
 
 
 def chosen_device(name: str) -> torch.device:

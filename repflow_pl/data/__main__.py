@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -13,40 +13,40 @@ from repflow_pl.data.index import SPLITS, open_set, set_names
 from repflow_pl.data.sets.ut_interaction import NAME, import_archive
 from repflow_pl.data.upkeep.prepare import Options, prepare
 from repflow_pl.data.upkeep.verify import lines, verify
-from repflow_pl.ending import ended_by_signals
-from repflow_pl.errors import INTERRUPTED, UserError, unknown
+from repflow_pl.errors import UserError, unknown
 from repflow_pl.options import add_config, new_parser, read
+from repflow_pl.program import GO_ON, status_of
 
 PROGRAM = "python -m repflow_pl.data"
 IMPORTERS = {NAME: import_archive}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, or 1 for a mistake or an incomplete set."""
+    """Run one command; returns the exit status: 0, 1 for an incomplete set, 2 for a mistake."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    try:
-        with ended_by_signals():
-            return _run(given)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        message = "interrupted: run the same command again and it goes on where it stopped."
-        print(message, file=sys.stderr)
-        return INTERRUPTED
+    return status_of(lambda: _run(given), interrupted=GO_ON)
 
 
-def _run(given: list[str]) -> int:
-    commands = {
+def add_to(whole: ArgumentParser) -> None:
+    """Give a parser all commands: for --help and a shell's completion."""
+    parts = whole.add_subcommands(dest="command", required=False)
+    for name, (parser, _) in _commands().items():
+        parts.add_subcommand(name, parser, help=parser.description)
+
+
+def _commands() -> dict[str, tuple[ArgumentParser, Callable[[Namespace], int]]]:
+    return {
         "import": (_import_parser(), _import),
         "verify": (_verify_parser(), _verify),
         "prepare": (_prepare_parser(), _prepare),
     }
+
+
+def _run(given: list[str]) -> int:
+    commands = _commands()
     if not given or given[0].startswith("-"):
         whole = new_parser("Look after data sets.", prog=PROGRAM)
-        parts = whole.add_subcommands(dest="command", required=False)
-        for name, (parser, _) in commands.items():
-            parts.add_subcommand(name, parser)
+        add_to(whole)
         read(whole, given)  # for --help
         raise UserError(f"name what to do: one of {', '.join(commands)}; see --help.")
     if given[0] not in commands:

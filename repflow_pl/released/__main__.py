@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from repflow_pl.ending import ended_by_signals
-from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.extras import needs
+from repflow_pl.program import status_of
 from repflow_pl.released.load import convert
 
 
@@ -16,16 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     with needs("video", program=True):  # the network itself needs no command line
         from repflow_pl.options import call
 
-    try:
-        with ended_by_signals():
-            call(_convert, arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return status_of(lambda: call(_convert, arguments))
 
 
 def _convert(source: Path, target: Path, iterations: int | None = None) -> None:

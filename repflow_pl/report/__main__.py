@@ -1,22 +1,24 @@
-"""`python -m repflow_pl.report`: join the rendered tables into one page and the README; with `wandb
-ENTITY/PROJECT`: bring results of other machines; with `html`: pages for a browser."""
+"""Command line: python -m repflow_pl.report [{wandb,html}] ..., see --help."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from repflow_pl.ending import ended_by_signals
-from repflow_pl.errors import INTERRUPTED, UserError
-from repflow_pl.options import call
+from jsonargparse import ArgumentParser
+
+from repflow_pl.errors import unknown
+from repflow_pl.options import add_arguments, call, new_parser, parser_of, read
+from repflow_pl.program import status_of
 from repflow_pl.report.join import join
 from repflow_pl.report.pull import open_api, pull
+
+PROGRAM = "python -m repflow_pl.report"
 
 
 def report(tables: Path = Path("tables"), readme: Path = Path("README.md")) -> None:
     """Join all tables into TABLES/README.md and rewrite the README's placement block.
-
-    `python -m repflow_pl.report wandb ENTITY/PROJECT` brings results of W&B runs into runs/.
 
     Args:
         tables: folder with <data set>/<table>.md.
@@ -56,23 +58,35 @@ def html(tables: Path = Path("tables"), out: Path = Path("html")) -> int:
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; a mistake is one sentence and exit status 2, a refused result status 1."""
-    given = sys.argv[1:] if arguments is None else arguments
-    try:
-        with ended_by_signals():
-            if given[:1] == ["wandb"]:
-                return call(wandb, given[1:])
-            if given[:1] == ["html"]:
-                return call(html, given[1:])
-            call(report, given)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+COMMANDS: dict[str, Callable[..., int]] = {"wandb": wandb, "html": html}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, by default `report`; returns the exit status: 0, 1 where a result was
+    refused, 2 for a mistake."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return status_of(lambda: _run(given), interrupted="interrupted: run the same command again.")
+
+
+def add_to(whole: ArgumentParser) -> None:
+    """Give a parser all commands, and the arguments of `report`, which needs none."""
+    add_arguments(whole, report)
+    parts = whole.add_subcommands(dest="command", required=False)
+    for name, function in COMMANDS.items():
+        parser = parser_of(function, prog=f"{PROGRAM} {name}")
+        parts.add_subcommand(name, parser, help=parser.description)
+
+
+def _run(given: list[str]) -> int | None:
+    if given and not given[0].startswith("-"):
+        if given[0] not in COMMANDS:
+            raise unknown("command", given[0], COMMANDS)
+        return call(COMMANDS[given[0]], given[1:], prog=f"{PROGRAM} {given[0]}")
+    about = "Join all tables into TABLES/README.md and the README, or run a command."
+    whole = new_parser(about, prog=PROGRAM)
+    add_to(whole)
+    asked = read(whole, given)
+    return report(asked.tables, asked.readme)
 
 
 if __name__ == "__main__":

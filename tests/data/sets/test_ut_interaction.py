@@ -78,8 +78,8 @@ def test_mistakes_get_one_sentence(
     (root / "mine").touch()
     with pytest.raises(UserError, match="is not empty"):
         import_archive(make_archive(tmp_path), root)
-    assert main(["import", "ut_interaction", "missing.tar"]) == 1
-    assert main(["import", "ut_interactoin", "missing.tar"]) == 1
+    assert main(["import", "ut_interaction", "missing.tar"]) == 2
+    assert main(["import", "ut_interactoin", "missing.tar"]) == 2
     assert "did you mean ut_interaction" in capsys.readouterr().err
 
 

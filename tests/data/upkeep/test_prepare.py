@@ -197,7 +197,7 @@ def test_preparing_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert (out / "Train" / "run" / "3.mp4").is_file()
     assert len(list((out / ".tvl1" / "stride1").rglob("*.mkv"))) == 14
     assert len(open_set("folder", out, workers=0).videos) == 14
-    assert main([*command[:5], "64"]) == 1
+    assert main([*command[:5], "64"]) == 2
     assert "choose another folder" in capsys.readouterr().err
 
 
