@@ -17,6 +17,7 @@ Order = tuple[tuple[str, ...], ...]
 ORDER: Order = (
     ("errors", "extras", "specs", "strict"),
     ("ending", "files", "options", "quartiles", "templates", "weights"),
+    ("program",),
     ("ops",),
     ("layers",),
     ("backbones",),

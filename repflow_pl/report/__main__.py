@@ -77,7 +77,7 @@ def add_to(whole: ArgumentParser) -> None:
         parts.add_subcommand(name, parser, help=parser.description)
 
 
-def _run(given: list[str]) -> int | None:
+def _run(given: list[str]) -> int:
     if given and not given[0].startswith("-"):
         if given[0] not in COMMANDS:
             raise unknown("command", given[0], COMMANDS)
@@ -86,7 +86,8 @@ def _run(given: list[str]) -> int | None:
     whole = new_parser(about, prog=PROGRAM)
     add_to(whole)
     asked = read(whole, given)
-    return report(asked.tables, asked.readme)
+    report(asked.tables, asked.readme)
+    return 0
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import table_runtime  # noqa: E402
 from bench.cells import Cell  # noqa: E402
 from gpu_check import Step  # noqa: E402
 
-from repflow_pl.errors import INTERRUPTED, terminate  # noqa: E402
+from repflow_pl.errors import TERMINATED, terminate  # noqa: E402
 from repflow_pl.ops import flow_cuda  # noqa: E402
 from repflow_pl.ops.flow_cuda_tiling import Gpu  # noqa: E402
 from repflow_pl.options import parse  # noqa: E402
@@ -142,7 +142,7 @@ def test_a_signal_ends_a_step_and_what_it_started(
     before = signal.signal(signal.SIGTERM, terminate)  # of the tests' own process
     threading.Thread(target=ask_to_end, daemon=True).start()
     try:
-        assert gpu_check.main([]) == INTERRUPTED
+        assert gpu_check.main([]) == TERMINATED
     except KeyboardInterrupt:
         pytest.fail("the signal is not its own")
     finally:

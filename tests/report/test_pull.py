@@ -233,7 +233,7 @@ def test_without_a_login_it_says_what_to_do(
     monkeypatch.setattr("repflow_pl.report.pull.is_logged_in", lambda: False)
     assert command.main(["wandb", "lab/repflow", "--runs", str(tmp_path)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
-    assert said == "nobody is logged in to W&B here: run `wandb login`, then this again."
+    assert said == "error: nobody is logged in to W&B here: run `wandb login`, then this again."
 
 
 def test_the_fake_has_what_wandb_has() -> None:
