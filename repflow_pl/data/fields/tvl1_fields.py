@@ -142,7 +142,8 @@ def keep_fields(
         for video in sorted(video_set.videos, key=lambda video: video.path)
     }
     reader = Reader(source, FlatArrays.at(cache_dir() / folder / name, shapes), CLIP_TIMEOUT)
-    reader.fill(video_set.videos, f"{label} of {video_set.name}", workers, VIDEO_TIMEOUT)
+    named = f"{label} of {video_set.name}"
+    reader.fill(video_set.root, video_set.videos, named, workers, VIDEO_TIMEOUT)
     return reader
 
 

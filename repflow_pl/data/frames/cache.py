@@ -86,7 +86,7 @@ def open_frames(
                 markup=False,
             )
     reader = Reader(source, arrays)
-    reader.fill(video_set.videos, f"Decoding {video_set.name}", workers)
+    reader.fill(source.root, video_set.videos, f"Decoding {video_set.name}", workers)
     return reader
 
 

@@ -1,4 +1,4 @@
-"""Many uint8 arrays in one memory-mapped file, which knows of each whether it is there."""
+"""Many uint8 arrays in one memory-mapped file, which knows of each what it was made from."""
 
 from __future__ import annotations
 
@@ -8,25 +8,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.files import unwritable
 
+STAMP = 8
+"""Bytes of a stamp."""
+NONE = 0
+
 
 @dataclass(frozen=True)
 class FlatArrays:
-    """Arrays laid end to end in a file, in the order of `shapes`, and behind them a byte for each:
-    1 where the array was written. Any number of processes may read and write at once."""
+    """Arrays laid end to end in a file, in the order of `shapes`, and behind them a stamp for each:
+    an integer of 8 bytes that tells from what it was made, or NONE where it was not written. Any
+    number of processes may read and write at once."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     """Shape of each array by its key."""
     offsets: Mapping[str, int]
     """First byte of each array."""
-    flags: Mapping[str, int]
-    """The byte that says whether the array is there."""
+    stamps: Mapping[str, int]
+    """First byte of each array's stamp."""
     bytes: int
     """Size of all arrays."""
 
@@ -38,26 +44,33 @@ class FlatArrays:
         for key, shape in shapes.items():
             offsets[key] = end
             end += prod(shape)
-        return cls(path, shapes, offsets, {key: end + k for k, key in enumerate(shapes)}, end)
+        stamps = {key: end + STAMP * k for k, key in enumerate(shapes)}
+        return cls(path, shapes, offsets, stamps, end)
 
     @property
     def is_laid_out(self) -> bool:
         """Whether the file is there, with room for all arrays."""
         try:
-            return self.path.stat().st_size == self.bytes + len(self.flags)
+            return self.path.stat().st_size == self._size
         except FileNotFoundError:
             return False
 
     def holds(self, key: str) -> bool:
         """Whether an array was written."""
+        return self.stamp(key) != NONE
+
+    def stamp(self, key: str) -> int:
+        """With which stamp an array was written; NONE where it was not."""
         try:
             whole = _mapped(self.path)
         except FileNotFoundError:
-            return False
-        return self.flags[key] < len(whole) and whole[self.flags[key]] == 1
+            return NONE
+        begin = self.stamps[key]
+        told = whole[begin : begin + STAMP] if len(whole) == self._size else b""
+        return int.from_bytes(bytes(told), "little")
 
-    def write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
-        """Put an array in its place; a file of another length, as an older one is, is mended.
+    def write(self, key: str, array: npt.NDArray[np.uint8], stamp: int = 1) -> None:
+        """Put an array in its place; a file of another length, as an older one is, is begun anew.
 
         Errors: UserError where the file cannot be written.
         """
@@ -65,9 +78,14 @@ class FlatArrays:
             expected = f"expected uint8 {self.shapes[key]}, got {array.dtype} {array.shape}"
             raise ValueError(f"{key}: {expected}")
         try:
-            self._write(key, array)
+            self._write(key, array, stamp)
         except OSError as error:
             raise unwritable(self.path, error) from error
+
+    def forget(self, key: str) -> None:
+        """An array that is there is there no more."""
+        with self.path.open("r+b") as stream:
+            self._put_stamp(stream, key, NONE)
 
     def read(self, key: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """A copy of some rows of one array that the file holds.
@@ -78,17 +96,26 @@ class FlatArrays:
         array = _mapped(self.path)[begin : begin + prod(shape)].reshape(shape)
         return array[np.asarray(rows, dtype=np.intp)]
 
-    def _write(self, key: str, array: npt.NDArray[np.uint8]) -> None:
+    @property
+    def _size(self) -> int:
+        return self.bytes + STAMP * len(self.stamps)
+
+    def _write(self, key: str, array: npt.NDArray[np.uint8], stamp: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
+            if os.fstat(stream.fileno()).st_size != self._size:
+                os.ftruncate(stream.fileno(), self.bytes)
             # New bytes are zero: what was not written does not count as there.
-            os.ftruncate(stream.fileno(), self.bytes + len(self.flags))
+            os.ftruncate(stream.fileno(), self._size)
             stream.seek(self.offsets[key])
             stream.write(np.ascontiguousarray(array).data)
             stream.flush()
-            os.fsync(stream.fileno())  # on the disk before its flag
-            stream.seek(self.flags[key])
-            stream.write(b"\1")
+            os.fsync(stream.fileno())  # on the disk before its stamp
+            self._put_stamp(stream, key, stamp)
+
+    def _put_stamp(self, stream: BinaryIO, key: str, stamp: int) -> None:
+        stream.seek(self.stamps[key])
+        stream.write(stamp.to_bytes(STAMP, "little"))
 
 
 def _mapped(path: Path) -> npt.NDArray[np.uint8]:

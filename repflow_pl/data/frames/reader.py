@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -80,24 +81,31 @@ class Reader:
 
     def fill(
         self,
+        root: Path,
         videos: Sequence[Video],
         label: str,
         workers: int | None = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """Put into the cache what it does not hold of these videos.
+        """Put into the cache what it does not hold of these videos, files below `root`, and what
+        it made of a file that was changed since.
 
         What cannot be made is named and stays out of it: it is tried again whenever it is asked
         for, and at the next filling.
         """
         assert self.cache is not None
-        jobs = [(self.source, video) for video in videos if not self.cache.holds(video.path)]
+        stamps = {video.path: changed(root / video.path) for video in videos}
+        missing = [v for v in videos if self.cache.stamp(v.path) != stamps[v.path]]
+        for video in missing:
+            if self.cache.holds(video.path):
+                self.cache.forget(video.path)
+        jobs = [(self.source, video) for video in missing]
         for (_, video), frames in isolated_map(_whole, jobs, label, workers, timeout):
             if isinstance(frames, Exception):
                 told = " ".join(str(frames).split())
                 console.print(f"{video.path}: not in the cache, {told}", markup=False)
             else:
-                self.cache.write(video.path, frames)
+                self.cache.write(video.path, frames, stamps[video.path])
 
     def _made(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
         jobs = [(self.source, video, list(indices)) for video, indices in reads]
@@ -107,6 +115,14 @@ class Reader:
                 (frames,) = second.stream(_read, [job])
                 second.stop()
             yield frames if isinstance(frames, Exception) else self.source.finish(job[1], frames)
+
+
+def changed(path: Path) -> int:
+    """When a file was last changed, in nanoseconds; 1 where there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 1
 
 
 def _read(job: tuple[Source, Video, list[int]]) -> Frames:

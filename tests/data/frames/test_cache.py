@@ -183,6 +183,10 @@ def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
         assert not arrays.holds("a") and not arrays.holds("b")
         arrays.write("b", np.full(4, 7, np.uint8))
         assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
+    arrays.write("a", np.zeros((2, 3), np.uint8), stamp=2**62)
+    assert arrays.stamp("a") == 2**62 and arrays.stamp("b") == 1
+    arrays.forget("a")
+    assert not arrays.holds("a") and arrays.holds("b")
 
 
 def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path) -> None:
@@ -241,6 +245,31 @@ def test_what_was_lost_while_the_cache_was_filled_is_read_again(
     again = ClipDataset(opened, "test", clip, (stream,))
     assert all(cache.holds(video.path) for video in opened.videos)
     assert torch.equal(again[1].inputs[0], expected) and not again[1].unread
+
+
+@pytest.mark.parametrize("stream", ["rgb", "tvl1"])
+def test_a_video_that_was_replaced_is_read_again(tmp_path: Path, stream: DataStream) -> None:
+    """By one of as many bytes and frames, so that no list of the set's files tells it."""
+    root = tmp_path / "set"
+    for part in ("train", "test"):
+        for n in range(3):
+            write_video(root / part / "run" / f"{n}.avi", frames=6, seed=n, codec="rawvideo")
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    before = ClipDataset(open_set("folder", root, workers=0), "test", clip, (stream,))
+    old = [before[k].inputs[0] for k in range(3)]
+    path = root / "test" / "run" / "1.avi"
+    size = path.stat().st_size
+    write_video(path, frames=6, seed=9, codec="rawvideo")
+    assert path.stat().st_size == size
+    opened = open_set("folder", root, workers=0)
+    after = ClipDataset(opened, "test", clip, (stream,))
+    fresh = ClipDataset(opened, "test", clip, (stream,), kept=False)
+    assert torch.equal(after[1].inputs[0], fresh[1].inputs[0])
+    assert not torch.equal(after[1].inputs[0], old[1])
+    assert all(torch.equal(after[k].inputs[0], old[k]) for k in (0, 2))
+    # What cannot be made of the new file is not what was made of the old one.
+    path.write_bytes(bytes(size))
+    assert ClipDataset(opened, "test", clip, (stream,))[1].unread
 
 
 def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
