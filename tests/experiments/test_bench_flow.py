@@ -215,7 +215,7 @@ def test_an_interrupted_measurement_leaves_no_process(monkeypatch: pytest.Monkey
     monkeypatch.setattr(memory, "_outcome", interrupted)
     with pytest.raises(KeyboardInterrupt):
         memory.measure([memory.Job(name, [], 100) for name in ("eager", "baseline")], CPU, 1)
-    assert [process.returncode for process in started] == [-signal.SIGKILL] * 2
+    assert {process.returncode for process in started} == {-signal.SIGKILL}  # one or both
 
 
 def test_a_backend_that_is_not_there_says_so() -> None:
