@@ -1,7 +1,10 @@
 """RAFT's optical flow between prepared frames, computed once for a set and kept like TV-L1's.
 
 Teed and Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020; the small
-network, with the weights, of torchvision.
+network, with the weights, of torchvision. Features g of both frames, at an eighth of the
+resolution, are compared all with all (Section 3.2): C[i, j] = g(I1)[i] . g(I2)[j], at four scales
+of j. From a flow f of zeros, a recurrent unit that looks C up around j = i + f[i] then gives steps
+(Section 3.3): f <- f + df, UPDATES times.
 """
 
 from __future__ import annotations
