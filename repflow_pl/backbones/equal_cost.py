@@ -1,12 +1,13 @@
 """3D and (2+1)D ResNets that cost what a 2D one does: as deep, on maps as large, and narrower.
 
-Each 2D convolution becomes one in time as well, as in Tran et al., "A Closer Look at Spatiotemporal
-Convolutions for Action Recognition" (CVPR 2018, Section 3): t x d x d in 3D; in (2+1)D 1 x d x d and
-then t x 1 x 1, by way of M = floor(t d^2 N' N / (d^2 N' + t N)) channels, which gives as many weights
-from N' channels to N. In a block the second convolution takes the M of the first, as in torchvision;
-the stem has its own N for M. All channels are scaled by a factor, to multiples of 4, such that the
-operations of a clip come within 3 % of the 2D network's: of 8 frames of 64 pixels for the narrow
-network, of 16 of 112 for the others. Time is halved where narrow3d does it, in layer3 and layer4.
+Each 2D convolution becomes one in time as well, as in Tran et al., "A Closer Look at
+Spatiotemporal Convolutions for Action Recognition" (CVPR 2018, Section 3): t x d x d in 3D; in
+(2+1)D 1 x d x d and then t x 1 x 1, by way of M = floor(t d^2 N' N / (d^2 N' + t N)) channels,
+which gives as many weights from N' channels to N. In a block the second convolution takes the M of
+the first, as in torchvision; the stem has its own N for M. All channels are scaled by a factor, to
+multiples of 4, such that the operations of a clip come within 3 % of the 2D network's: of 8 frames
+of 64 pixels for the narrow network, of 16 of 112 for the others. Time is halved where narrow3d
+does it, in layer3 and layer4.
 """
 
 from __future__ import annotations
