@@ -77,8 +77,11 @@ def _machine(results: Sequence[RunResult], runs: int) -> list[str]:
         return []
     train = sum(result.train_seconds for result in results)
     test = sum(result.test_seconds for result in results)
+    shared = any(result.ranks > 1 for result in results)
+    ranks = f"; ranks that shared a run: {_each(results, lambda r: r.ranks)}" if shared else ""
+    device = f"{_each(results, lambda r: r.device)}{ranks}"
     return [
-        f"Device: {_each(results, lambda r: r.device)}. Times compare within one machine at most.",
+        f"Device: {device}. Times compare within one machine at most.",
         f"The {runs} runs took {duration(train)} of training and {duration(test)} of test.",
         f"Versions: {_each(results, _versions)}.",
     ]

@@ -95,3 +95,14 @@ def test_a_row_of_several_splits_is_their_average(
     assert 9 in joint.missing and joint.asked == 4
     said = " ".join(measured(table, context, [joint]))
     assert f"The {2 * len(common)} runs took" in said, "each split is a run"
+
+
+def test_how_many_shared_a_run_is_said_where_any_was_shared(
+    runs: Path, rows: Rows, table: Table, context: Context
+) -> None:
+    collected = collect(runs, rows["rgb"], [0, 1])
+    assert "ranks" not in " ".join(measured(table, context, [collected]))
+    first, second = collected.results
+    shared = dataclasses.replace(collected, results=(first, dataclasses.replace(second, ranks=2)))
+    said = " ".join(measured(table, context, [shared]))
+    assert "; ranks that shared a run: 1 or 2. Times" in said
