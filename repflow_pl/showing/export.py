@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import json
 import math
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -72,6 +73,7 @@ def export(weights: Path, options: ExportOptions) -> int:
         save_weights(out, asked)
         print(f"wrote {out}: {said}, {len(asked.described.classes)} classes")
         return 0
+    print(f"exporting {said}, each iteration of its flow: a minute or more", file=sys.stderr)
     exporter = _as_onnx if options.to == "onnx" else _as_torch
     found = exported(asked, out, exporter)
     clip = asked.described.clip
