@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from repflow_pl.errors import UserError
-from repflow_pl.report.row_times import RowTime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.stats import Answers
+from repflow_pl.report.times_beside import RowTime
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, read_predictions
 from repflow_pl.training.recording.result import RunResult, read_result

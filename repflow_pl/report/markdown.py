@@ -15,7 +15,6 @@ from repflow_pl.report.paper import (
     is_accuracy,
 )
 from repflow_pl.report.provenance import measured
-from repflow_pl.report.row_times import RowTime, page_of
 from repflow_pl.report.rows import Context, Row, Table
 from repflow_pl.report.stats import EVEN, SEED_FREEDOM
 from repflow_pl.report.summary import (
@@ -27,6 +26,7 @@ from repflow_pl.report.summary import (
     summarise,
     top1_difference,
 )
+from repflow_pl.report.times_beside import RowTime, page_of
 from repflow_pl.report.wording import (
     duration,
     grid,

@@ -15,9 +15,9 @@ from repflow_pl.report.markdown import PROFILES
 from repflow_pl.report.page import Rendered, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
-from repflow_pl.report.row_times import NAME
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow, StepFigures
+from repflow_pl.report.times_beside import NAME
 from repflow_pl.report.wording import bracketed, grid, significant
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.costs.step_costs import StepCost

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from repflow_pl.report.collect import Collected, mean_of_all
 from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
-from repflow_pl.report.row_times import RowTime
 from repflow_pl.report.rows import Row, Table
 from repflow_pl.report.stats import (
     Estimate,
@@ -21,6 +20,7 @@ from repflow_pl.report.stats import (
     seeds_needed,
     verdict,
 )
+from repflow_pl.report.times_beside import RowTime
 from repflow_pl.training.recording.result import Latency
 
 PAPER_COLUMN = "paper"

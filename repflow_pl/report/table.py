@@ -15,9 +15,9 @@ from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
-from repflow_pl.report.row_times import bring_times, times_beside
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
 from repflow_pl.report.tidy import tidy
+from repflow_pl.report.times_beside import bring_times, times_beside
 
 __all__ = [
     "Collected",

@@ -15,8 +15,8 @@ from repflow_pl.errors import UserError
 from repflow_pl.report.collect import collect
 from repflow_pl.report.costs import costs_of
 from repflow_pl.report.plot_scatter import Point, _measured, front, scatter
-from repflow_pl.report.row_times import COLUMNS, times_beside
 from repflow_pl.report.table import Context, Ordering, Row, Table, render
+from repflow_pl.report.times_beside import COLUMNS, times_beside
 from repflow_pl.specs import late, spec_hash
 from repflow_pl.training.recording.result import read_result, write_result
 
