@@ -17,8 +17,6 @@ from unittest import mock
 from jsonargparse import ArgumentParser
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-BY_HAND = {"repflow_pl.report": ("html", "wandb")}
-"""Commands that a program tells apart before it makes a parser."""
 NO_OPTIONS = ("repflow_pl.launching.worker", "repflow_pl.scripts")
 """One that other programs start, and one that starts scripts with the options of theirs."""
 NAMED = {"repflow_pl": "repflow"}
@@ -31,12 +29,10 @@ class Program:
 
     name: str
     """A module, or a file below the checkout."""
-    command: str = ""
-    """Of a program with several."""
 
     def __str__(self) -> str:
         typed = self.name if self.name.endswith(".py") else f"-m {self.name}"
-        return f"{NAMED.get(self.name, f'python {typed}')} {self.command}".rstrip()
+        return NAMED.get(self.name, f"python {typed}")
 
 
 def programs() -> list[Program]:
@@ -50,7 +46,7 @@ def programs() -> list[Program]:
         if place.parts[0] == "repflow_pl":
             module = ".".join(place.with_suffix("").parts).removesuffix(".__main__")
             if module not in NO_OPTIONS:
-                listed += [Program(module, command) for command in ("", *BY_HAND.get(module, ()))]
+                listed.append(Program(module))
         else:
             listed.append(Program(place.as_posix()))
     return listed
@@ -63,7 +59,7 @@ def parser_of(program: Program) -> ArgumentParser:
     def keep(parser: ArgumentParser, *_: Any, **__: Any) -> None:
         shown.append(parser)
 
-    arguments = [program.name, *program.command.split(), "--help"]
+    arguments = [program.name, "--help"]
     with (
         mock.patch.object(ArgumentParser, "print_help", keep),
         mock.patch.object(sys, "argv", arguments),
@@ -106,9 +102,9 @@ def section(parser: ArgumentParser) -> str:
 
 
 def _commands(name: str, parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
-    """A program's parser or, where it has several commands, each of theirs."""
+    """A program's parser, if it has options or no commands, and those of its commands."""
     below = [each for each in parser._actions if isinstance(each, _SubParsersAction)]
-    if not below:
+    if not below or any(_is_shown(action) for action in parser._actions):
         yield name, parser
     for action in below:
         for command, inner in action._name_parser_map.items():
@@ -122,7 +118,9 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _is_shown(action: Action) -> bool:
-    return action.dest != "help" and action.help != "==SUPPRESS=="
+    """Whether it is an option of its program's."""
+    hidden = action.dest == "help" or action.help == "==SUPPRESS=="
+    return not hidden and not isinstance(action, _SubParsersAction)
 
 
 def _spelt(action: Action) -> str:
