@@ -27,7 +27,7 @@ from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_vi
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.fields.eight_bit import BOUND, ZERO, to_bytes, to_pixels
 from repflow_pl.data.fields.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, tvl1
-from repflow_pl.data.frames.cache import resized_shape
+from repflow_pl.data.frames.cache import resize, resized_shape
 from repflow_pl.data.frames.reader import Reader
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.parallel import console
@@ -262,9 +262,6 @@ def prepare_motion(motion: npt.NDArray[np.float32], clip: ClipSpec) -> npt.NDArr
 
     Shapes: [n, H, W, 2] in pixels of the file -> [n, h, w, 2] in pixels of the clip.
     """
-    import torch
-    from torchvision.transforms.v2 import functional as transforms
-
     if clip.source_crop is not None:
         height, width = clip.source_crop
         top, left = (motion.shape[1] - height) // 2, (motion.shape[2] - width) // 2
@@ -273,8 +270,4 @@ def prepare_motion(motion: npt.NDArray[np.float32], clip: ClipSpec) -> npt.NDArr
     size = resized_shape(height, width, clip)
     if size == (height, width):
         return motion
-    pixels = torch.from_numpy(np.ascontiguousarray(motion)).permute(0, 3, 1, 2)
-    resized = transforms.resize(pixels, list(size), antialias=True)
-    factors = torch.tensor([size[1] / width, size[0] / height])[:, None, None]
-    prepared: npt.NDArray[np.float32] = (resized * factors).permute(0, 2, 3, 1).numpy()
-    return prepared
+    return resize(motion, size) * np.array([size[1] / width, size[0] / height], np.float32)

@@ -11,8 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from repflow_pl.data.decoding.decode import DecodeError, read_frames
 from repflow_pl.data.decoding.isolated import Lost
@@ -24,6 +26,8 @@ from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.specs import ClipSpec
+
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
 TOLD = 1e9
 """Bytes of frames whose place is told before it is filled."""
@@ -168,16 +172,19 @@ def crop_source(frames: Frames, clip: ClipSpec) -> Frames:
     return frames[:, top : top + height, left : left + width]
 
 
-def resize(frames: Frames, size: tuple[int, int]) -> Frames:
-    """Anti-aliased: [n, H, W, 3] -> [n, *size, 3]."""
+def resize(frames: npt.NDArray[Pixel], size: tuple[int, int]) -> npt.NDArray[Pixel]:
+    """Anti-aliased: [n, H, W, C] -> [n, *size, C].
+
+    What torchvision's resize computes, without its import, which a decoding process would spend as
+    long on as on torch's.
+    """
     if size == frames.shape[1:3]:
         return frames
     import torch
-    from torchvision.transforms.v2 import functional as transforms
 
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    resized = transforms.resize(pixels, list(size), antialias=True)
-    array: Frames = resized.permute(0, 2, 3, 1).numpy()
+    resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+    array: npt.NDArray[Pixel] = resized.permute(0, 2, 3, 1).numpy()
     return array
 
 

@@ -12,7 +12,8 @@ import io
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import get_args
 
@@ -161,10 +162,12 @@ def _finding(
 
 def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
     """One line a file, by path; whole or not at all."""
+    names = [column.name for column in fields(Finding)]
+    cells = attrgetter(*names)  # `astuple` copies each one, of 100,000 files for seconds
     with atomic_write(manifest) as stream:
         writer = csv.writer(stream)  # quotes what is in its end of line: names with "\r" or "\n"
-        writer.writerow(column.name for column in fields(Finding))
-        writer.writerows(astuple(findings[path]) for path in sorted(findings))
+        writer.writerow(names)
+        writer.writerows(cells(findings[path]) for path in sorted(findings))
 
 
 def digest(lines: Sequence[str]) -> str:

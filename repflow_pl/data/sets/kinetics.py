@@ -18,6 +18,7 @@ Left and right carry no class.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import re
@@ -90,10 +91,15 @@ def known_label(folder: str) -> str:
 
     Errors: UserError for a name that is none of the 400.
     """
-    labels = {_plain(label): label for label in read_lines("kinetics400_labels.txt")}
+    labels = _labels()
     if _plain(folder) not in labels:
         raise unknown("class of Kinetics-400", folder, sorted(labels.values()))
     return labels[_plain(folder)]
+
+
+@functools.cache  # asked for each class folder
+def _labels() -> dict[str, str]:
+    return {_plain(label): label for label in read_lines("kinetics400_labels.txt")}
 
 
 def _near(root: Path, pattern: str) -> list[Path]:
