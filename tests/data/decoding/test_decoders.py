@@ -32,17 +32,23 @@ KINDS = {
 ACCESS = {"open_gop.mp4": "read", "open_gop.mkv": "read", "b_frames.avi": "read"}
 
 
+LONG = 100
+"""Frames of a video that is not read from its start again for every few of them."""
+
+
 def agree(path: Path, found: Probe, clips: int = 8) -> np.ndarray:
     """Check that both decoders give the same frames in every way of asking; returns them all."""
-    every = read_frames(path, range(found.frames), decoder="decord")
+    whole = range(found.frames)
+    every = read_frames(path, whole, decoder="decord")
     rng = random.Random(0)
-    asked = [range(found.frames), [found.frames - 1], [0]]
-    asked += [sorted(rng.choices(range(found.frames), k=4)) for _ in range(clips)]
-    for indices in asked:
-        for decoder in DECODERS:
-            for access in {"read", found.access}:
+    some = [[found.frames - 1], [0]]
+    some += [sorted(rng.choices(whole, k=4)) for _ in range(clips)]
+    for decoder in DECODERS:
+        for access in {"read", found.access}:
+            few = found.frames > LONG and access == "read"
+            for indices in ([0], *([whole] * (decoder == "pyav"))) if few else (whole, *some):
                 frames = read_frames(path, indices, access, decoder)
-                np.testing.assert_array_equal(frames, every[list(indices)])
+                assert np.array_equal(frames, every[list(indices)]), (decoder, access, indices)
     return every
 
 
@@ -208,7 +214,7 @@ def resident():
     return pages
 
 for k in range(int(sys.argv[2])):
-    read_frames(Path(sys.argv[1]), [3, 5, 40], access="seek")
+    read_frames(Path(sys.argv[1]), [3, 5, 12], access="seek")
     if k == int(sys.argv[2]) // 10:
         first = resident()
 print(first, resident())
@@ -219,7 +225,7 @@ print(first, resident())
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("opens", [400, pytest.param(5000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow(tmp_path: Path, decoder: Decoder, opens: int) -> None:
-    path = write_video(tmp_path / "a.mp4", frames=48, size=(96, 128))
+    path = write_video(tmp_path / "a.mp4", frames=14, size=(96, 128))
     done = subprocess.run(
         [sys.executable, "-c", RESIDENT, str(path), str(opens)],
         env={**os.environ, decode.VARIABLE: decoder},
