@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -71,6 +72,12 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
         os.environ["REPFLOW_CACHE"] = before
     assert set(opened.classes) == set(CLASSES)
     yield opened
+
+
+@pytest.fixture(scope="session")
+def few(shapes: VideoSet) -> VideoSet:
+    """Four of them, the first and the last among them, for what is done to each alike."""
+    return replace(shapes, videos=shapes.videos[::21])
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,13 @@ from .conftest import one_sentence, write_video
 pytestmark = pytest.mark.usefixtures("kept_cache")
 
 CLIP = ClipSpec(frames=4, stride=2, size=32, crop=(24, 28), views=3)
+
+
+@pytest.fixture(scope="module", name="shapes")
+def some_shapes(shapes: VideoSet) -> VideoSet:
+    """8 training, 4 validation and 4 test videos."""
+    parts = (shapes.part("train")[:8], shapes.part("val")[:4], shapes.part("test")[:4])
+    return dataclasses.replace(shapes, videos=tuple(itertools.chain(*parts)))
 
 
 def same(first: Sample, second: Sample) -> bool:

@@ -131,8 +131,8 @@ def open_decoded(video_set: VideoSet, clip: ClipSpec, kept: bool):
     return open_frames(video_set, clip, kept=False)
 
 
-def test_prepare_leaves_nothing_to_do(shapes: VideoSet, cache: Path) -> None:
-    both = ClipModule(shapes, CLIP, ("rgb", "tvl1"), 8, 0)
+def test_prepare_leaves_nothing_to_do(few: VideoSet, cache: Path) -> None:
+    both = ClipModule(few, CLIP, ("rgb", "tvl1"), 2, 0)
     both.prepare()
     files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.u8")}
     assert len(files) == 2

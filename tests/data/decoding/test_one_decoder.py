@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from repflow_pl.data.decoding import decode
+from repflow_pl.data.index import list_set
+from repflow_pl.errors import UserError
 from tests.installed import without
 
 from .. import odd_videos
@@ -26,11 +29,12 @@ from repflow_pl.data.index import list_set, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
+OWN_SIZE = ClipSpec(size="half", crop=(128, 128))  # none is larger: torch is not needed
 try:
     root = Path(sys.argv[1])
     findings = list_set("folder", root, workers=1).findings
     opened = open_set("folder", root)
-    reader = open_frames(opened, ClipSpec(size=32), kept=False)
+    reader = open_frames(opened, OWN_SIZE, kept=False)
     clips = [reader.frames(video, [0, 3, video.frames - 1]) for video in opened.videos]
     print(json.dumps({
         "decoder": chosen_decoder(),
@@ -102,11 +106,22 @@ def test_either_decoder_is_enough(videos: Path, tmp_path: Path) -> None:
     assert pyav["frames"] == both["frames"]
 
 
-def test_without_any_it_says_what_to_install(videos: Path, tmp_path: Path) -> None:
-    video, other = "pip install 'repflow-pl[video]'", "pip install 'repflow-pl[decord]'"
-    told = f"no decoder of videos is installed; run: {video}."
-    assert read(videos, tmp_path / "a", "av", "decord") == told
-    told = f"decord is not installed; run: {other}, or choose the decoder pyav."
-    assert read(videos, tmp_path / "b", "decord", decoder="decord") == told
-    told = f"pyav is not installed; run: {video}, or choose the decoder decord."
-    assert read(videos, tmp_path / "c", "av", decoder="pyav") == told
+VIDEO, OTHER = "pip install 'repflow-pl[video]'", "pip install 'repflow-pl[decord]'"
+
+
+@pytest.mark.parametrize(
+    ("installed", "asked", "told"),
+    [
+        ("", "", f"no decoder of videos is installed; run: {VIDEO}."),
+        ("av", "decord", f"decord is not installed; run: {OTHER}, or choose the decoder pyav."),
+        ("decord", "pyav", f"pyav is not installed; run: {VIDEO}, or choose the decoder decord."),
+    ],
+)
+def test_without_any_it_says_what_to_install(
+    installed: str, asked: str, told: str, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "is_installed", lambda module: module == installed)
+    monkeypatch.setenv(decode.VARIABLE, asked)
+    with pytest.raises(UserError) as error:
+        list_set("folder", videos, workers=1)
+    assert str(error.value) == told

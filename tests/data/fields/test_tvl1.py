@@ -49,11 +49,11 @@ def test_eight_bits() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 3])
-def test_kept_fields_are_those_between_the_frames(shapes: VideoSet, stride: int) -> None:
+def test_kept_fields_are_those_between_the_frames(few: VideoSet, stride: int) -> None:
     clip = ClipSpec(stride=stride, size=32)
-    fields = open_fields(shapes, clip, FAST, workers=0)
-    frames = open_frames(shapes, clip, workers=0)
-    video = shapes.videos[7]
+    fields = open_fields(few, clip, FAST, workers=0)
+    frames = open_frames(few, clip, workers=0)
+    video = few.videos[1]
     last = video.frames - 1
     for i in (0, 4, last - 1):
         pair = frames.frames(video, [i, min(i + stride, last)])
@@ -62,23 +62,23 @@ def test_kept_fields_are_those_between_the_frames(shapes: VideoSet, stride: int)
     assert (fields.frames(video, [last]) == ZERO).all()
 
 
-def test_fields_are_computed_once(shapes: VideoSet, cache: Path) -> None:
+def test_fields_are_computed_once(few: VideoSet, cache: Path) -> None:
     clip = ClipSpec()
-    open_fields(shapes, clip, FAST, workers=2)
+    open_fields(few, clip, FAST, workers=2)
     (file,) = (cache / "tvl1").iterdir()
     written = file.stat().st_mtime_ns
-    open_fields(shapes, clip, FAST, workers=0)
+    open_fields(few, clip, FAST, workers=0)
     assert file.stat().st_mtime_ns == written
-    open_fields(shapes, ClipSpec(stride=2), FAST, workers=0)
+    open_fields(few, ClipSpec(stride=2), FAST, workers=0)
     assert len(list((cache / "tvl1").iterdir())) == 2
 
 
-def test_fields_of_fields(shapes: VideoSet) -> None:
+def test_fields_of_fields(few: VideoSet) -> None:
     """Each component of the fields is a grey picture of its own."""
     clip = ClipSpec(size=32)
-    once = open_fields(shapes, clip, FAST, workers=1)
-    twice = open_fields(shapes, clip, FAST, workers=1, twice=True)
-    video = shapes.videos[7]
+    once = open_fields(few, clip, FAST, workers=1)
+    twice = open_fields(few, clip, FAST, workers=1, twice=True)
+    video = few.videos[1]
     first, second = once.frames(video, [2, 3])
     (found,) = twice.frames(video, [2])
     for component in (0, 1):

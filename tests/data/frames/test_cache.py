@@ -1,5 +1,6 @@
 import cProfile
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torchvision.transforms.v2 import functional as transforms
 import repflow_pl.data.frames.reader as reader_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decoding.decode import read_frames
-from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.decoding.isolated import IsolatedProcess, Lost
 from repflow_pl.data.frames import cache as frames_cache
 from repflow_pl.data.frames import room
 from repflow_pl.data.frames.cache import (
@@ -39,42 +40,55 @@ CLIPS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def decoding() -> Iterator[IsolatedProcess]:
+    """One process for all readers that decode: it imports torch to make frames smaller."""
+    process = IsolatedProcess(60.0)
+    yield process
+    process.stop()
+
+
 @pytest.mark.parametrize("clip", CLIPS, ids=str)
-def test_mapped_frames_are_the_decoded_ones(shapes: VideoSet, clip: ClipSpec) -> None:
-    mapped = open_frames(shapes, clip, workers=0)
-    decoded = open_frames(shapes, clip, kept=False)
+def test_mapped_frames_are_the_decoded_ones(
+    few: VideoSet, clip: ClipSpec, decoding: IsolatedProcess
+) -> None:
+    mapped = open_frames(few, clip, workers=0)
+    decoded = open_frames(few, clip, kept=False)
     assert mapped.cache is not None and decoded.cache is None
-    for video in (shapes.videos[0], shapes.videos[-1]):
+    decoded.process = decoding
+    for video in (few.videos[0], few.videos[-1]):
         indices = [3, 0, video.frames - 1, 3]
         frames = mapped.frames(video, indices)
         assert frames.shape == (4, *prepared_shape(video, clip), 3) and frames.dtype == np.uint8
         np.testing.assert_array_equal(frames, decoded.frames(video, indices))
 
 
-def test_untouched_frames_are_the_files_own(shapes: VideoSet) -> None:
-    video = shapes.videos[5]
-    expected = read_frames(shapes.root / video.path, [1, 2])
-    np.testing.assert_array_equal(open_frames(shapes, ClipSpec()).frames(video, [1, 2]), expected)
+def test_untouched_frames_are_the_files_own(few: VideoSet) -> None:
+    video = few.videos[1]
+    expected = read_frames(few.root / video.path, [1, 2])
+    np.testing.assert_array_equal(open_frames(few, ClipSpec()).frames(video, [1, 2]), expected)
 
 
-def test_the_preparation_is_torchvisions() -> None:
+@pytest.mark.parametrize("size", [20, (27, 61), 80, (90, 13)], ids=str)
+@pytest.mark.parametrize("frames", [1, 2])
+def test_the_preparation_is_torchvisions(size: int | tuple[int, int], frames: int) -> None:
     rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (2, 60, 80, 3), dtype=np.uint8)
-    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    whole = rng.integers(0, 256, (frames, 60, 80, 3), dtype=np.uint8)
+    pixels = torch.from_numpy(whole).permute(0, 3, 1, 2)
     cropped = transforms.center_crop(pixels, [40, 50])
-    expected = transforms.resize(cropped, [20, 25], antialias=True).permute(0, 2, 3, 1)
-    clip = ClipSpec(source_crop=(40, 50), size=20)
-    found = resize(crop_source(frames, clip), resized_shape(40, 50, clip))
+    expected = transforms.resize(cropped, size, antialias=True).permute(0, 2, 3, 1)
+    clip = ClipSpec(source_crop=(40, 50), size=size)
+    found = resize(crop_source(whole, clip), resized_shape(40, 50, clip))
     np.testing.assert_array_equal(found, expected.numpy())
 
 
-def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None:
-    open_frames(shapes, ClipSpec(frames=8), workers=0)
+def test_the_file_is_made_once_and_shared(few: VideoSet, cache: Path) -> None:
+    open_frames(few, ClipSpec(frames=8), workers=0)
     (file,) = (cache / "frames").iterdir()
     written = file.stat().st_mtime_ns
-    open_frames(shapes, ClipSpec(frames=4, crop=(8, 8)), workers=0)
+    open_frames(few, ClipSpec(frames=4, crop=(8, 8)), workers=0)
     assert file.stat().st_mtime_ns == written
-    open_frames(shapes, ClipSpec(size=32), workers=0)
+    open_frames(few, ClipSpec(size=32), workers=0)
     assert len(list((cache / "frames").iterdir())) == 2
 
 
@@ -88,7 +102,7 @@ def test_the_file_is_made_once_and_shared(shapes: VideoSet, cache: Path) -> None
     ],
 )
 def test_frames_are_kept_where_that_pays_off(
-    shapes: VideoSet,
+    few: VideoSet,
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
     memory: float,
@@ -100,31 +114,31 @@ def test_frames_are_kept_where_that_pays_off(
     monkeypatch.setattr(room, "memory", lambda: memory)
     monkeypatch.setattr(room, "free_disk", lambda folder: disk)
     monkeypatch.setattr(room, "seconds_to_read", lambda folder, size: reading)
-    assert (open_frames(shapes, ClipSpec(frames=8)).cache is not None) is kept
+    assert (open_frames(few, ClipSpec(frames=8)).cache is not None) is kept
     assert " GB " not in capsys.readouterr().err
     monkeypatch.setattr(room, "free_disk", lambda folder: 0)
-    again = open_frames(shapes, ClipSpec(frames=8)).cache is not None
+    again = open_frames(few, ClipSpec(frames=8)).cache is not None
     assert again is kept, "what was laid out has its place"
 
 
 def test_whether_to_keep_frames_is_tried_once(
-    shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
+    few: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "memory", lambda: 0)
     for seconds in (1e9, 0.0):  # a disk that was busy, and is not now
         monkeypatch.setattr(room, "seconds_to_read", lambda folder, size, s=seconds: s)
-        assert open_frames(shapes, ClipSpec(frames=8)).cache is None
+        assert open_frames(few, ClipSpec(frames=8)).cache is None
     (tried,) = (cache / "frames").glob("*.json")
     tried.unlink()
-    assert open_frames(shapes, ClipSpec(frames=8), workers=0).cache is not None
+    assert open_frames(few, ClipSpec(frames=8), workers=0).cache is not None
 
 
 def test_much_disk_is_not_taken_without_a_word(
-    shapes: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    few: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr(frames_cache, "TOLD", 1e6)
+    monkeypatch.setattr(frames_cache, "TOLD", 1e5)
     for told in (True, False):
-        open_frames(shapes, ClipSpec(frames=8), workers=0)
+        open_frames(few, ClipSpec(frames=8), workers=0)
         said = "".join(capsys.readouterr().err.split())  # wrapped anywhere
         assert (f"GBofframesarekeptin{cache / 'frames'};" in said) is told
 
