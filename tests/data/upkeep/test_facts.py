@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data.index import VideoSet
+from repflow_pl.data.upkeep import metadata
 from repflow_pl.data.upkeep.facts import facts_of, facts_path, kept_facts, read_facts
 from repflow_pl.data.upkeep.metadata import metadata_baseline
 from repflow_pl.errors import UserError
 
 from ..conftest import one_sentence
+
+
+@pytest.fixture(autouse=True)
+def small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier is asked for what is kept, not for how good it is."""
+    monkeypatch.setattr(metadata, "TREES", 10)
 
 
 def test_facts_are_those_of_the_videos_and_are_found_again(
