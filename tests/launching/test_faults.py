@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +68,24 @@ class OneRun:
         return run_folder(out, self.job.spec, self.job.seed)
 
 
-@pytest.fixture
-def one(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> OneRun:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+@pytest.fixture(scope="module")
+def cached(shared_cache: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPFLOW_CACHE", str(shared_cache))
+        yield
+
+
+@pytest.fixture(scope="module")
+def one(video_folder: Path, cached: None) -> OneRun:
     videos = open_set("folder", video_folder)
     spec = RunSpec(ModelSpec("narrow"), DataSpec("folder", CLIP, videos.fingerprint), RECIPE)
     job = Job("t", "rgb", spec, 0)
     return OneRun(videos, job)
 
 
-@pytest.fixture
-def undisturbed(one: OneRun, tmp_path: Path) -> Path:
-    out = tmp_path / "undisturbed"
+@pytest.fixture(scope="module")
+def undisturbed(one: OneRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
     failed, printed = one.make(out)
     assert failed == 0 and printed.count("· epoch") == 4
     return out

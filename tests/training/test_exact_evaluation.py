@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -90,24 +91,34 @@ def test_every_process_has_as_many_batches(videos: int, ranks: int, batch: int) 
     assert {int(index) for one in shares for some in one for index in some} == set(range(videos))
 
 
-def _in_a_process(rank: int, ranks: int, port: int, out: str) -> None:
-    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=ranks)
+def _as_rank(rank: int, ranks: int, port: int) -> dict[tuple[int, int], Accuracies]:
+    """By the number of videos and the batch."""
+    address, wait = f"tcp://127.0.0.1:{port}", timedelta(minutes=4)
+    dist.init_process_group("gloo", address, timeout=wait, rank=rank, world_size=ranks)
     found = {
         (videos, batch): share(videos, ranks, rank, batch).compute()
         for videos in SIZES
         for batch in BATCHES
     }
-    torch.save({key: tuple(value) for key, value in found.items()}, f"{out}/{rank}.pt")
     dist.destroy_process_group()
+    return found
+
+
+def _in_a_process(number: int, ranks: int, port: int, out: str) -> None:
+    found = _as_rank(number + 1, ranks, port)
+    torch.save({key: tuple(value) for key, value in found.items()}, f"{out}/second.pt")
 
 
 def test_two_real_processes(tmp_path: Path) -> None:
+    """This one is the first."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spawn(_in_a_process, args=(2, port, str(tmp_path)), nprocs=2)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+    other = spawn(_in_a_process, args=(2, port, str(tmp_path)), nprocs=1, join=False)
+    first = _as_rank(0, 2, port)
+    while not other.join():
+        pass
+    for found in (first, torch.load(tmp_path / "second.pt", weights_only=True)):
         assert len(found) == len(SIZES) * len(BATCHES)
         for (videos, _), values in found.items():
             assert_exact(Accuracies(*values), videos)

@@ -6,7 +6,9 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +34,11 @@ RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle"
 FLOW = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
 
 
-@pytest.fixture
-def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    return open_set("folder", video_folder)
+@pytest.fixture(scope="module")
+def videos(video_folder: Path, shared_cache: Path) -> Iterator[VideoSet]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPFLOW_CACHE", str(shared_cache))
+        yield open_set("folder", video_folder)
 
 
 def job_of(videos: VideoSet, model: ModelSpec = FLOW) -> Job:
@@ -49,6 +52,28 @@ def make(job: Job, videos: VideoSet, out: Path) -> tuple[Path, str]:
     launch(jobs, [videos], Machine(out, console=console))
     printed: str = console.file.getvalue()  # type: ignore[attr-defined]
     return run_folder(out, job.spec, job.seed), printed
+
+
+@pytest.fixture(scope="module")
+def with_flow(videos: VideoSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run's results, for tests that only read it."""
+    out = tmp_path_factory.mktemp("flow")
+    make(job_of(videos), videos, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def plain(videos: VideoSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a network without flow, for tests that copy it."""
+    out = tmp_path_factory.mktemp("plain")
+    make(job_of(videos, ModelSpec("narrow")), videos, out)
+    return out
+
+
+def folder_in(out: Path) -> Path:
+    """That of the only run."""
+    (folder,) = out.glob("runs/*/seed0")
+    return folder
 
 
 def test_a_result_is_of_the_device_that_trained(
@@ -83,12 +108,12 @@ def test_a_result_is_of_the_device_that_trained(
 
 
 def test_the_memory_of_training_is_of_one_clip_and_changes_no_network(
-    videos: VideoSet, tmp_path: Path
+    videos: VideoSet, with_flow: Path, tmp_path: Path
 ) -> None:
     """A late average trains nothing and has none."""
+    shutil.copytree(with_flow, tmp_path, dirs_exist_ok=True)
     job = job_of(videos)
-    folder, _ = make(job, videos, tmp_path)
-    kept = read_result(folder / "result.json").kept_bytes
+    kept = read_result(folder_in(tmp_path) / "result.json").kept_bytes
     clip = job.spec.data.clip
     network = build_model(job.spec.model, len(videos.classes))
     assert kept == kept_for_backward(network, [torch.zeros(1, 3, clip.frames, *clip.crop)])
@@ -118,8 +143,8 @@ def test_validation_counts_once_in_the_time_of_training(
     assert 2 < read_result(folder / "result.json").train_seconds < took[0]
 
 
-def test_predictions_and_curve_say_what_the_result_says(videos: VideoSet, tmp_path: Path) -> None:
-    folder, _ = make(job_of(videos), videos, tmp_path)
+def test_predictions_and_curve_say_what_the_result_says(videos: VideoSet, with_flow: Path) -> None:
+    folder = folder_in(with_flow)
     result = read_result(folder / "result.json")
     predictions = read_predictions(folder / PREDICTIONS)
     assert predictions.right.mean() == result.top1
@@ -162,10 +187,9 @@ def test_a_training_that_is_not_finite_stops_and_names_its_clips(
     assert all(value.isfinite().all() for value in state.values())
 
 
-def test_what_is_no_fraction_or_no_number_is_no_result(videos: VideoSet, tmp_path: Path) -> None:
-    folder, _ = make(job_of(videos, ModelSpec("narrow")), videos, tmp_path)
-    path = folder / "result.json"
-    whole = json.loads(path.read_text())
+def test_what_is_no_fraction_or_no_number_is_no_result(plain: Path, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    whole = json.loads((folder_in(plain) / "result.json").read_text())
     for name, value in (
         ("top1", float("nan")), ("top1", 50.0), ("clip_top5", -0.1), ("val_top1", float("inf")),
         ("train_loss", float("nan")), ("train_seconds", float("inf")),
@@ -182,9 +206,12 @@ def test_what_is_no_fraction_or_no_number_is_no_result(videos: VideoSet, tmp_pat
     assert not (tmp_path / "new.json").exists()
 
 
-def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_path: Path) -> None:
+def test_a_member_whose_weights_are_gone_keeps_its_result(
+    videos: VideoSet, plain: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
     member = job_of(videos, ModelSpec("narrow"))
-    folder, _ = make(member, videos, tmp_path)
+    folder = folder_in(tmp_path)
     path = folder / "result.json"
     before = path.read_text()
     (folder / "last.ckpt").unlink()
@@ -205,7 +232,10 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(videos: VideoSet, tmp_
     assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()
 
 
-def test_late_fusion_without_weights_is_made_of_answers(videos: VideoSet, tmp_path: Path) -> None:
+def test_late_fusion_without_weights_is_made_of_answers(
+    videos: VideoSet, plain: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
     members = [
         job_of(videos, model) for model in (ModelSpec("narrow"), ModelSpec("narrow", "grey"))
     ]
