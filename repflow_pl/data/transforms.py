@@ -1,4 +1,4 @@
-"""Spatial transforms of clips, on uint8 tensors with torchvision v2.
+"""Spatial transforms of clips, on uint8 tensors.
 
 Pictures become floats only on the device that computes with them.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from repflow_pl.data.fields.tvl1 import ZERO
+from repflow_pl.data.frames.resizing import resized
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def cut_frames(frames: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
     """The window of every frame, resized to `size`: uint8 [T, C, h, w] -> [T, C, *size]."""
     cut: Tensor = transforms.crop(frames, window.top, window.left, window.height, window.width)
     if cut.shape[-2:] != size:
-        cut = transforms.resize(cut, list(size), antialias=True)
+        cut = resized(cut, size)
     return cut
 
 

@@ -23,7 +23,7 @@ def test_cutting() -> None:
     assert torch.equal(cut, frames[..., 3:23, 5:35])
     larger = cut_frames(frames, Window(3, 5, 20, 30), (40, 60))
     expected = transforms.resize(frames[..., 3:23, 5:35], [40, 60], antialias=True)
-    assert larger.dtype == torch.uint8 and torch.equal(larger, expected)
+    assert larger.dtype == torch.uint8 and (larger.int() - expected.int()).abs().max() <= 1
 
 
 def test_what_is_enlarged_moves_faster() -> None:

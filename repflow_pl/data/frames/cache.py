@@ -21,6 +21,7 @@ from repflow_pl.data.decoding.isolated import Lost
 from repflow_pl.data.frames import room
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.frames.reader import Frames, Reader
+from repflow_pl.data.frames.resizing import resized
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
@@ -33,7 +34,7 @@ TOLD = 1e9
 """Bytes of frames whose place is told before it is filled."""
 TRIED = 5
 """Clips that are decoded to find out how long that takes."""
-VERSION = 1
+VERSION = 2
 """Of the preparation: raise it with every change of the pixels it gives."""
 
 
@@ -173,18 +174,13 @@ def crop_source(frames: Frames, clip: ClipSpec) -> Frames:
 
 
 def resize(frames: npt.NDArray[Pixel], size: tuple[int, int]) -> npt.NDArray[Pixel]:
-    """Anti-aliased: [n, H, W, C] -> [n, *size, C].
-
-    What torchvision's resize computes, without its import, which a decoding process would spend as
-    long on as on torch's.
-    """
+    """See `resized`: [n, H, W, C] -> [n, *size, C]."""
     if size == frames.shape[1:3]:
         return frames
     import torch
 
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    resized = torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
-    array: npt.NDArray[Pixel] = resized.permute(0, 2, 3, 1).numpy()
+    array: npt.NDArray[Pixel] = resized(pixels, size).permute(0, 2, 3, 1).numpy()
     return array
 
 

@@ -1,5 +1,8 @@
 import cProfile
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,7 +82,25 @@ def test_the_preparation_is_torchvisions(size: int | tuple[int, int], frames: in
     expected = transforms.resize(cropped, size, antialias=True).permute(0, 2, 3, 1)
     clip = ClipSpec(source_crop=(40, 50), size=size)
     found = resize(crop_source(whole, clip), resized_shape(40, 50, clip))
-    np.testing.assert_array_equal(found, expected.numpy())
+    assert found.dtype == np.uint8 and found.shape == expected.shape
+    np.testing.assert_allclose(found.astype(int), expected.numpy().astype(int), rtol=0, atol=1)
+
+
+PIXELS = """
+import hashlib, torch
+from repflow_pl.data.frames.resizing import resized
+noise = torch.randint(0, 256, (1, 3, 60, 80), dtype=torch.uint8, generator=torch.manual_seed(0))
+for size in ((24, 32), (90, 99)):
+    print(hashlib.sha256(resized(noise, size).numpy()).hexdigest())
+"""
+
+
+def test_pixels_are_the_same_on_every_processor(capsys: pytest.CaptureFixture[str]) -> None:
+    """torch's own code for a processor without AVX is asked for beside that for this one."""
+    plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    told = subprocess.run([sys.executable, "-c", PIXELS], env=plain, stdout=subprocess.PIPE)
+    exec(PIXELS, {})
+    assert capsys.readouterr().out == told.stdout.decode()
 
 
 def test_the_file_is_made_once_and_shared(few: VideoSet, cache: Path) -> None:
@@ -307,4 +328,5 @@ def test_half_of_the_files_frames() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 240, 320, 3), dtype=np.uint8)
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2)
     expected = transforms.resize(pixels, [120, 160], antialias=True).permute(0, 2, 3, 1)
-    np.testing.assert_array_equal(resize(frames, shape(240, 320, clip)), expected.numpy())
+    found = resize(frames, shape(240, 320, clip))
+    np.testing.assert_allclose(found.astype(int), expected.numpy().astype(int), rtol=0, atol=1)
