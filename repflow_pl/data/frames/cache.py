@@ -34,7 +34,7 @@ TOLD = 1e9
 """Bytes of frames whose place is told before it is filled."""
 TRIED = 5
 """Clips that are decoded to find out how long that takes."""
-VERSION = 2
+VERSION = 1
 """Of the preparation: raise it with every change of the pixels it gives."""
 
 

@@ -11,9 +11,8 @@ if TYPE_CHECKING:
 def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear and anti-aliased: [n, C, H, W], bytes or floats, on the CPU -> [n, C, *size].
 
-    Bytes stay bytes all the way. torchvision's resize takes them through floats where a processor
-    has no AVX2, or AVX-512, so that a pixel may be 1 of 255 away; and its import takes a decoding
-    process as long as torch's.
+    Bytes stay bytes all the way. torchvision's resize takes them through floats on some processors,
+    so that a pixel may be 1 of 255 away; and its import takes a decoding process as long as torch's.
     """
     from torch.nn.functional import interpolate
 
