@@ -218,15 +218,15 @@ def test_fields_are_those_of_the_prepared_frames(tmp_path: Path) -> None:
 
 def test_they_are_made_once_for_each_stride(tmp_path: Path, cache: Path) -> None:
     videos = folder(tmp_path)
-    clip = ClipSpec(frames=4, stride=2, size=32, crop=(32, 32))
+    clip = ClipSpec(frames=4, stride=2, size=96, crop=(32, 32))
     sample = ClipDataset(videos, "train", clip, ("rgb", "vectors"))[0]
     assert [tuple(s.shape) for s in sample.inputs] == [(2, 3, 4, 32, 32), (2, 2, 3, 32, 32)]
     (file,) = (cache / "vectors").iterdir()
     written = file.stat().st_mtime_ns
     open_vectors(videos, clip, workers=0)
     assert file.stat().st_mtime_ns == written
-    once = open_vectors(videos, ClipSpec(size=32), workers=0)
-    fresh = open_vectors(videos, ClipSpec(size=32), workers=0, kept=False)
+    once = open_vectors(videos, ClipSpec(size=96), workers=0)
+    fresh = open_vectors(videos, ClipSpec(size=96), workers=0, kept=False)
     assert len(list((cache / "vectors").iterdir())) == 2
     video = videos.part("train")[0]
     twice = open_vectors(videos, clip, workers=0)
