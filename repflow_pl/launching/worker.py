@@ -75,7 +75,9 @@ def main(order: str) -> int:
 
 
 def _make(order: Order) -> int:
-    # To import a trainer takes seconds, in which the parent may end.
+    # To import a trainer takes seconds, in which the parent may end; other videos need none.
+    videos = videos_of(order)
+
     from rich.console import Console
 
     from repflow_pl.launching.make import make
@@ -86,7 +88,7 @@ def _make(order: Order) -> int:
     machine = Machine(
         Path(order.out), order.devices, order.wandb, console, tensorboard=order.tensorboard
     )
-    return make(order, videos_of(order), machine)
+    return make(order, videos, machine)
 
 
 def _end_with_parent() -> None:

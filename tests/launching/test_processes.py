@@ -116,7 +116,10 @@ def test_videos_that_changed_since_are_a_mistake(
     order = dataclasses.replace(order, data_root=str(video_folder))
     alive, parent = os.pipe()  # a worker whose standard input has ended has no parent any more
     done = subprocess.run(
-        [sys.executable, "-m", "repflow_pl.launching.worker", to_json(order)],
+        [
+            *(sys.executable, "-X", "importtime"),
+            *("-m", "repflow_pl.launching.worker", to_json(order)),
+        ],
         env={**os.environ, "REPFLOW_CACHE": str(shared_cache)},
         stdin=alive,
         capture_output=True,
@@ -125,7 +128,9 @@ def test_videos_that_changed_since_are_a_mistake(
     os.close(alive)
     os.close(parent)
     assert done.returncode == MISTAKE
-    assert "have changed since the sweep began" in done.stderr.splitlines()[-1]
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert "have changed since the sweep began" in said[-1]
+    assert "lightning" not in done.stderr, "it is said before a trainer is imported"
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
