@@ -196,7 +196,7 @@ def test_no_process_of_a_command_outlives_a_signal(
     devices, per_run = DEVICES[which]
     process = marked.start(
         *(script, "--data", "folder", "--data-root", str(video_folder), "--out", str(tmp_path)),
-        *("--rows", "RGB CNN,After block 3", "--wandb", "disabled"),
+        *("--rows", "RGB CNN", "--seeds", "2", "--wandb", "disabled"),
         *("--devices", devices, "--gpus-per-run", per_run),
         PYTHONPATH=os.pathsep.join([str(tmp_path / "site"), str(CHECKOUT)]),
         REPFLOW_CACHE=str(shared_cache),
@@ -217,9 +217,17 @@ def test_no_process_of_a_command_outlives_a_signal(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("name", ["repflow_pl.report", "repflow_pl.released"])
+@pytest.mark.parametrize(
+    ("name", "function", "sentence"),
+    [
+        ("report", "report.__main__.report", "interrupted: run the same command again."),
+        ("released", "options.call", "interrupted."),
+    ],
+)
 def test_a_program_without_processes_ends_with_a_sentence(
     name: str,
+    function: str,
+    sentence: str,
     how: signal.Signals,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -228,8 +236,7 @@ def test_a_program_without_processes_ends_with_a_sentence(
         os.kill(os.getpid(), how)
         time.sleep(10)
 
-    program = importlib.import_module(f"{name}.__main__")
-    monkeypatch.setattr("repflow_pl.options.call", interrupted)
-    monkeypatch.setattr(program, "call", interrupted, raising=False)
-    assert program.main([]) == 130
-    assert capsys.readouterr().err == "interrupted: run the same command again.\n"
+    program = importlib.import_module(f"repflow_pl.{name}.__main__")
+    monkeypatch.setattr(f"repflow_pl.{function}", interrupted)
+    assert program.main([]) == {signal.SIGINT: 130, signal.SIGTERM: 143}[how]
+    assert capsys.readouterr().err == f"{sentence}\n"
