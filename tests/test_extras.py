@@ -23,6 +23,7 @@ from repflow_pl.extras import (
     needs,
 )
 from tests.installed import all_but, extras_of, without
+from tests.programs import run
 from tests.test_architecture import FILES, imports
 
 CHECKOUT = Path(__file__).parents[1]
@@ -103,6 +104,12 @@ def test_a_package_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPat
 # --- programs, where packages are missing
 
 
+@pytest.fixture(scope="module")
+def bare() -> set[str]:
+    """What the layer alone does not bring."""
+    return all_but("torch", "numpy")
+
+
 def said(tmp_path: Path, hidden: set[str], *arguments: str) -> tuple[int, str]:
     """Exit status and last words of a program that does not find these modules."""
     done = subprocess.run(
@@ -127,8 +134,10 @@ def said(tmp_path: Path, hidden: set[str], *arguments: str) -> tuple[int, str]:
     ],
     ids=lambda value: value if isinstance(value, str) else value[-2 if "-" in value[-1] else -1],
 )
-def test_a_program_says_what_it_needs(program: list[str], extra: str, tmp_path: Path) -> None:
-    status, text = said(tmp_path, all_but("torch", "numpy"), *program)
+def test_a_program_says_what_it_needs(
+    program: list[str], extra: str, bare: set[str], tmp_path: Path
+) -> None:
+    status, text = said(tmp_path, bare, *program)
     assert status == 2 and text.count("\n") == 1
     assert text.startswith("error: ") and text.endswith(f"not installed; run: {command(extra)}.\n")
 
@@ -143,25 +152,39 @@ def test_a_part_of_the_command_says_what_it_needs(tmp_path: Path) -> None:
         assert text.startswith("error: ") and text.endswith(f"run: {command('train')}.\n"), part
 
 
-def test_a_part_of_the_package_says_what_it_needs(tmp_path: Path) -> None:
-    for part, extra in (("backbones", "video"), ("data.index", "video"), ("training.run", "train")):
-        status, text = said(tmp_path, all_but("torch", "numpy"), "-c", f"import repflow_pl.{part}")
-        assert status == 1 and text.endswith(f"not installed; run: {command(extra)}.\n"), part
-        assert "repflow_pl.extras.NotInstalled: " in text
+def test_a_part_of_the_package_says_what_it_needs(bare: set[str], tmp_path: Path) -> None:
+    parts = {"backbones": "video", "data.index": "video", "training.run": "train"}
+    code = f"""
+import importlib, sys
+from repflow_pl.extras import NotInstalled
+for part in {list(parts)}:
+    try:
+        importlib.import_module("repflow_pl." + part)
+    except NotInstalled as error:
+        print(error, file=sys.stderr)
+"""
+    status, text = said(tmp_path, bare, "-c", code)
+    assert status == 0
+    for (part, extra), line in zip(parts.items(), text.splitlines(), strict=True):
+        assert line.endswith(f"not installed; run: {command(extra)}."), part
 
 
 def test_tvl1_that_is_missing_is_said_before_anything_is_trained(
-    video_folder: Path, tmp_path: Path
-) -> None:
-    status, text = said(
-        tmp_path / "a", {"cv2"}, TABLE, "--data", "folder", "--data-root", str(video_folder),
-        "--rows", "RGB CNN,Flow CNN", "--out", str(tmp_path),
-    )  # fmt: skip
-    assert status == 2 and text.endswith(f"cv2 is not installed; run: {command('tvl1')}.\n")
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    asked = ["--data", "folder", "--data-root", str(video_folder), "--rows", "RGB CNN,Flow CNN"]
+    assert run(TABLE, [*asked, "--wandb", "disabled", "--out", str(tmp_path)]) == 2
+    text = capsys.readouterr().err
+    assert text.endswith(f"cv2 is not installed; run: {command('tvl1')}.\n")
     assert not list((tmp_path / "runs").glob("*/seed0"))
 
 
-def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(tmp_path: Path) -> None:
+def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = "from repflow_pl.training.following.tracking import wandb_mode as m; print(m(None))"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -170,14 +193,18 @@ def test_wandb_that_is_missing_is_done_without_unless_it_is_asked_for(tmp_path: 
         text=True,
     )
     assert done.stdout == "disabled\n", done.stderr
-    status, text = said(tmp_path, {"wandb"}, TABLE, "--wandb", "offline", "--out", str(tmp_path))
-    assert (status, text) == (2, f"error: wandb is not installed; run: {command('wandb')}.\n")
-    hidden, out = {"tensorboard"}, ("--out", str(tmp_path))
-    status, text = said(tmp_path, hidden, TABLE, "--tensorboard", *out)
+
+    for name in ("wandb", "tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    missing = f"error: wandb is not installed; run: {command('wandb')}.\n"
+    out = ["--out", str(tmp_path)]
+    assert run(TABLE, ["--wandb", "offline", *out]) == 2
+    assert capsys.readouterr().err == missing
+    assert run(TABLE, ["--tensorboard", *out]) == 2
     brings = command("tensorboard")
-    assert (status, text) == (2, f"error: tensorboard is not installed; run: {brings}.\n")
-    status, text = said(tmp_path, {"wandb"}, "-m", "repflow_pl.report", "wandb", "lab/repflow")
-    assert (status, text) == (2, f"wandb is not installed; run: {command('wandb')}.\n")
+    assert capsys.readouterr().err == f"error: tensorboard is not installed; run: {brings}.\n"
+    assert run("repflow_pl.report", ["wandb", "lab/repflow"]) == 2
+    assert capsys.readouterr().err == missing
 
 
 # --- a system without POSIX signals
