@@ -121,6 +121,31 @@ class Steps:
         return watched
 
 
+@dataclasses.dataclass(frozen=True)
+class Undisturbed:
+    folder: Path
+    steps: list[tuple[str, int, int]]
+
+
+@pytest.fixture(scope="module")
+def made_before() -> dict[RunSpec, Undisturbed]:
+    return {}
+
+
+@pytest.fixture
+def undisturbed(
+    one: OneRun, made_before: dict[RunSpec, Undisturbed], tmp_path_factory: pytest.TempPathFactory
+) -> Undisturbed:
+    """The same run in one go, which is made once for all tests that compare with it."""
+    if one.job.spec not in made_before:
+        out = tmp_path_factory.mktemp("undisturbed")
+        with pytest.MonkeyPatch.context() as patch:
+            steps = Steps(patch)
+            one.make(out)
+        made_before[one.job.spec] = Undisturbed(one.folder(out), steps.made)
+    return made_before[one.job.spec]
+
+
 MOMENTS = {
     ("training", 0, 0): (0, 1),
     ("training", 1, 3): (1, 4),
@@ -131,14 +156,12 @@ MOMENTS = {
 
 
 def test_a_run_goes_on_from_the_very_step(
-    one: OneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = Steps(monkeypatch)
-    one.make(tmp_path / "undisturbed")
-    undisturbed, steps.made = steps.made, []
-    trained = [place for place in undisturbed if place[0] == "training"]
+    trained = [place for place in undisturbed.steps if place[0] == "training"]
     assert len(trained) == EPOCHS * BATCHES
 
+    steps = Steps(monkeypatch)
     steps.ask_at = set(MOMENTS)
     folder = one.folder(tmp_path / "asked")
     for place in MOMENTS.values():
@@ -151,7 +174,7 @@ def test_a_run_goes_on_from_the_very_step(
     lines = one.make(tmp_path / "asked")
     assert "epoch 3/3" in lines[0]
     assert [place for place in steps.made if place[0] == "training"] == trained, "none twice"
-    expected = one.folder(tmp_path / "undisturbed")
+    expected = undisturbed.folder
     assert result_of(folder) == result_of(expected)
     assert (folder / CURVE).read_bytes() == (expected / CURVE).read_bytes()
     ended, wanted = checkpoint_of(folder), checkpoint_of(expected)
@@ -161,10 +184,9 @@ def test_a_run_goes_on_from_the_very_step(
 
 @pytest.mark.parametrize("one", ["plateau"], indirect=True)
 def test_a_killed_run_with_a_plateau_goes_on_from_its_last_epoch(
-    one: OneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the plateau counts is in the checkpoint of an epoch's end."""
-    one.make(tmp_path / "undisturbed")
     with monkeypatch.context() as patch:
         steps = Steps(patch)
         step = VideoClassifier.training_step
@@ -178,21 +200,18 @@ def test_a_killed_run_with_a_plateau_goes_on_from_its_last_epoch(
         with pytest.raises(KeyboardInterrupt):
             one.make(tmp_path / "killed")
     one.make(tmp_path / "killed")
-    ended, wanted = (
-        checkpoint_of(one.folder(tmp_path / name)) for name in ("killed", "undisturbed")
-    )
+    ended, wanted = map(checkpoint_of, (one.folder(tmp_path / "killed"), undisturbed.folder))
     assert same(ended["lr_schedulers"], wanted["lr_schedulers"])
     assert ended["lr_schedulers"][0]["last_epoch"] == EPOCHS
 
 
 @pytest.mark.parametrize("one", ["one_cycle"], indirect=True)
 def test_loading_in_other_processes_goes_on_from_the_very_step(
-    one: OneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They load ahead of the training, and are asked to end with it."""
     monkeypatch.setattr(ClipDataset, "cached", False)  # so that there are some
     monkeypatch.setattr(data_module, "MOST_WORKERS", 2)
-    one.make(tmp_path / "undisturbed")
     steps = Steps(monkeypatch)
     steps.ask_at = {("training", 1, 3)}
     kill = os.kill
@@ -211,7 +230,7 @@ def test_loading_in_other_processes_goes_on_from_the_very_step(
     folder = one.folder(tmp_path / "asked")
     assert place_of(folder) == (1, 4)
     one.make(tmp_path / "asked")
-    assert result_of(folder) == result_of(one.folder(tmp_path / "undisturbed"))
+    assert result_of(folder) == result_of(undisturbed.folder), "made without them"
 
 
 # --- as a user and a scheduler do it
