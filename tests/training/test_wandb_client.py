@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,9 +163,16 @@ def made(case: Case, folder: Path) -> Outcome:
     return Outcome(folder, server, said=said.splitlines(), **told)
 
 
+@pytest.fixture(scope="module")
+def deleted(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return made(DELETED, tmp_path_factory.mktemp("deleted"))
+
+
 @pytest.mark.parametrize("case", FROM_THE_BEGINNING, ids=str)
-def test_runs_go_on_offline_where_it_fails_from_the_beginning(case: Case, tmp_path: Path) -> None:
-    outcome = made(case, tmp_path)
+def test_runs_go_on_offline_where_it_fails_from_the_beginning(
+    case: Case, deleted: Outcome, tmp_path: Path
+) -> None:
+    outcome = deleted if case is DELETED else made(case, tmp_path)
     assert sum(outcome.took.values()) < PATIENCE, outcome.took
     assert not outcome.asked_for("second") and not outcome.asked_for("table-folder-short")
     (said,) = outcome.said
@@ -209,8 +217,8 @@ def test_without_a_login_runs_are_offline_and_it_is_said_to_who_wants_them_onlin
     assert len(outcome.said) == (asked is not None)
 
 
-def test_what_was_made_offline_can_be_sent_later(tmp_path: Path) -> None:
-    made(DELETED, tmp_path)
+def test_what_was_made_offline_can_be_sent_later(deleted: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(deleted.folder, tmp_path, dirs_exist_ok=True)
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*-first")
     with serving() as server:
         subprocess.run(
@@ -278,7 +286,7 @@ def test_results_are_not_brought_from_where_nobody_answers(
         )
     assert done.returncode == 2 and done.stdout == ""
     (said,) = done.stderr.splitlines()
-    assert said.startswith("W&B cannot be asked (no good answer within")
+    assert said.startswith("error: W&B cannot be asked (no good answer within")
 
 
 def test_a_run_waits_ten_seconds_at_most_at_either_end() -> None:
@@ -306,4 +314,4 @@ def test_nobody_waits_for_a_process_of_wandb_that_does_not_end(tmp_path: Path) -
             process.kill()
             os.kill(core, signal.SIGKILL)
     (line,) = said.read_text().splitlines()
-    assert line.startswith("W&B cannot be asked (no good answer within")
+    assert line.startswith("error: W&B cannot be asked (no good answer within")
