@@ -12,7 +12,7 @@ def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear and anti-aliased: [n, C, H, W], bytes or floats, on the CPU -> [n, C, *size].
 
     Bytes stay bytes all the way. torchvision's resize takes them through floats on some processors,
-    so that a pixel may be 1 of 255 away; and its import takes a decoding process as long as torch's.
+    so that a pixel may be 1 of 255 away; and its import takes as long as torch's.
     """
     from torch.nn.functional import interpolate
 
