@@ -104,7 +104,7 @@ def settings_of(*folders: Path) -> list[Setting]:
 
     Errors: UserError where a table's page names no command, or none of this version.
     """
-    known, found = all_builders(), []
+    known, commands = all_builders(), []
     for folder in folders:
         for page in find_pages(folder):
             if page.name not in known:
@@ -112,7 +112,8 @@ def settings_of(*folders: Path) -> list[Setting]:
             command = re.search(r"^- Made by `python \S+(.*)`\.$", page.text, re.MULTILINE)
             if command is None:
                 raise UserError(f"{folder / page.data / page.name}.md names no command: remove it.")
-            found.append(cli.parse(shlex.split(command[1])).setting.plain())
+            commands.append(command[1])
+    found = (cli.parse(shlex.split(each)).setting.plain() for each in dict.fromkeys(commands))
     return list(dict.fromkeys(found))
 
 

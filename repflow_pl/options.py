@@ -7,6 +7,7 @@ import difflib
 import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -59,8 +60,7 @@ def add_options(
     if isinstance(parser, ArgumentParser) and CONFIG not in parser._option_string_actions:
         add_config(parser)
     types = get_type_hints(options)
-    documented = docstring_parser.parse_from_object(options).params
-    helps = {each.arg_name: " ".join((each.description or "").split()) for each in documented}
+    helps = _helps(options)
     for field in dataclasses.fields(options):
         if field.name in skip:
             continue
@@ -74,6 +74,13 @@ def add_options(
         else:
             shown = _values(kind)
             parser.add_argument(name, type=kind, default=field.default, help=text, metavar=shown)
+
+
+@cache  # the source file is read and parsed for it
+def _helps(options: type[Any]) -> dict[str, str]:
+    """What the docstrings below a dataclass's fields say, by field."""
+    documented = docstring_parser.parse_from_object(options).params
+    return {each.arg_name: " ".join((each.description or "").split()) for each in documented}
 
 
 def parse(options: type[T], arguments: Sequence[str] | None, skip: Collection[str] = ()) -> T:

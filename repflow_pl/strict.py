@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
@@ -90,11 +91,16 @@ def _parse_fields(kind: Any, plain: Any, place: str) -> Any:
     for name, field in fields.items():
         if name not in plain and _is_required(field):
             raise ValueError(f"there is no field {inside}{name}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     try:
         return kind(**{name: _parse(hints[name], plain[name], inside + name) for name in plain})
     except TypeError as error:  # from a check of the dataclass's own
         raise ValueError(f"{place or kind.__name__}: {error}") from error
+
+
+@cache  # annotations are text, which is compiled anew each time
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _parse_tuple(members: tuple[Any, ...], plain: Any, place: str) -> Any:

@@ -144,27 +144,25 @@ def test_specs_import_nothing_of_the_package() -> None:
     assert not own_imports(PACKAGE / "specs.py")
 
 
-def loaded_by(statement: str) -> set[str]:
-    """Top-level modules in a fresh interpreter after a statement."""
-    code = f"{statement}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+def loaded_by(*modules: str) -> list[set[str]]:
+    """Top-level modules in a fresh interpreter after each of some imports, one after another."""
+    say = "print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys\n" + "".join(f"import {module}\n{say}\n" for module in modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-def test_ops_and_layers_need_torch_alone() -> None:
+def test_ops_and_layers_need_torch_alone_and_videos_are_shown_without_a_trainer() -> None:
+    layer, shown = loaded_by("repflow_pl.layers.flow", "repflow_pl.showing.predict")
     heavy = {"lightning", "torchvision", "pandas", "decord", "wandb", "cv2", "matplotlib", "scipy"}
-    assert not loaded_by("import repflow_pl.layers.flow") & heavy
+    assert "torch" in layer and not layer & heavy
+    assert not shown & {"lightning", "wandb", "sklearn", "scipy", "pandas"}
 
 
-def test_videos_are_shown_without_a_trainer() -> None:
-    heavy = {"lightning", "wandb", "sklearn", "scipy", "pandas"}
-    assert not loaded_by("import repflow_pl.showing.predict") & heavy
-
-
-def test_help_is_shown_without_torch() -> None:
-    assert not loaded_by("import repflow_pl.__main__") & {"torch", "numpy", "av", "cv2", "rich"}
-
-
-def test_the_command_line_starts_without_a_trainer() -> None:
-    loaded = loaded_by("import repflow_pl.cli")
-    assert not loaded & {"lightning", "torch", "torchvision", "decord", "wandb", "cv2"}
+def test_help_is_shown_without_torch_and_tables_are_rendered_without_a_trainer() -> None:
+    """And the command line starts without one."""
+    modules = ("repflow_pl.__main__", "repflow_pl.cli", "repflow_pl.report.__main__")
+    shown, started, rendering = loaded_by(*modules)
+    assert not shown & {"torch", "numpy", "av", "cv2", "rich"}
+    heavy = {"lightning", "pytorch_lightning", "torch", "torchvision", "decord", "wandb", "cv2"}
+    assert not started & heavy and not rendering & heavy

@@ -115,6 +115,7 @@ def place(desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # A process takes longer to start than these few small files take to read.
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
+    monkeypatch.setattr("repflow_pl.data.upkeep.metadata.TREES", 20)
     monkeypatch.setattr(
         "repflow_pl.report.pull.open_api", lambda: SimpleNamespace(runs=lambda project: iter(()))
     )

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "experiments")]
 
 import bench_data  # noqa: E402
+from bench import loading  # noqa: E402
 from bench.loading import Case, Results, wait_share  # noqa: E402
 
 from repflow_pl.data.clips import Batch, ClipDataset  # noqa: E402
@@ -40,6 +41,7 @@ def test_every_case_has_a_line(
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv(VARIABLE, "pyav")
+    monkeypatch.setattr(loading, "STEP_CLIPS", 4)
     arguments = ["--data", "folder", "--data-root", str(video_folder), "--out", str(tmp_path)]
     arguments += ["--frames", "4", "--workers", "1", "--batch", "2", "--size", "56", "--quick"]
     assert bench_data.main(arguments) == 0

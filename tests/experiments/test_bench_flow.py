@@ -177,27 +177,44 @@ def test_floor() -> None:
     assert (both.bytes, both.operations) == (40.0, pytest.approx(30.0))
 
 
-def test_memory_in_a_fresh_process() -> None:
+FEW, MANY = Cell(2, 8, 64, 1), Cell(2, 8, 64, 5)
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, memory.Outcome]:
+    """Of one that goes on beside one that takes too long, and of one that is not there."""
+    jobs = [
+        memory.Job("baseline", [FEW], 0.2),
+        memory.Job("eager", [FEW, MANY], 100),
+        memory.Job("nonsense", [FEW], 100),
+    ]
+    return memory.measure(jobs, CPU, 1)
+
+
+def test_memory_in_a_fresh_process(outcomes: dict[str, memory.Outcome]) -> None:
     if memory.untrusted(CPU):
         pytest.skip(memory.untrusted(CPU))
-    few, many = Cell(2, 8, 64, 1), Cell(2, 8, 64, 5)
-    outcome = memory.measure([memory.Job("eager", [few, many], 100)], CPU, 1)["eager"]
+    outcome = outcomes["eager"]
     assert outcome.why == ""
     forward_few, both_few, forward_many, both_many = (m.extra_bytes for m in outcome.measured)
     assert forward_few and both_few and forward_many and both_many
-    tensor = 4 * few.elements  # 256 KiB
+    tensor = 4 * FEW.elements  # 256 KiB
     # A graph grows with every iteration, by ten tensors at the least; without one nothing grows.
     assert both_many - both_few > 4 * 10 * tensor
     assert abs(forward_many - forward_few) < 8 * tensor
 
 
-def test_a_process_that_takes_too_long_is_ended_and_another_beside_it_goes_on() -> None:
-    cells = [Cell(1, 1, 8, 1)]
-    jobs = [memory.Job("baseline", cells, 0.2), memory.Job("eager", cells, 100)]
-    outcomes = memory.measure(jobs, CPU, 1)
+def test_a_process_that_takes_too_long_is_ended_and_another_beside_it_goes_on(
+    outcomes: dict[str, memory.Outcome],
+) -> None:
     assert outcomes["baseline"].measured == ()
     assert "took longer than" in outcomes["baseline"].why
-    assert len(outcomes["eager"].measured) == 2 and not outcomes["eager"].why
+    assert len(outcomes["eager"].measured) == 4 and not outcomes["eager"].why
+
+
+def test_a_backend_that_is_not_there_says_so(outcomes: dict[str, memory.Outcome]) -> None:
+    outcome = outcomes["nonsense"]
+    assert outcome.measured == () and "There is no flow backend 'nonsense'" in outcome.why
 
 
 def test_an_interrupted_measurement_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +233,6 @@ def test_an_interrupted_measurement_leaves_no_process(monkeypatch: pytest.Monkey
     with pytest.raises(KeyboardInterrupt):
         memory.measure([memory.Job(name, [], 100) for name in ("eager", "baseline")], CPU, 1)
     assert {process.returncode for process in started} == {-signal.SIGKILL}  # one or both
-
-
-def test_a_backend_that_is_not_there_says_so() -> None:
-    job = memory.Job("nonsense", [Cell(1, 1, 8, 1)], 100)
-    outcome = memory.measure([job], CPU, 1)["nonsense"]
-    assert outcome.measured == () and "There is no flow backend 'nonsense'" in outcome.why
 
 
 def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:

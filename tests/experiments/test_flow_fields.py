@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,22 +15,26 @@ sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
 import flow_fields  # noqa: E402
 
 from repflow_pl import tables  # noqa: E402
+from repflow_pl.data.upkeep import metadata  # noqa: E402
 from repflow_pl.profiles import Profile, build_profile  # noqa: E402
+from repflow_pl.specs import ClipSpec  # noqa: E402
 from repflow_pl.training import run  # noqa: E402
-from repflow_pl.training.costs.measure import measure_latency  # noqa: E402
+from repflow_pl.training.recording.result import Latency  # noqa: E402
 
 PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
 
 
 @pytest.fixture
 def two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo profile with one epoch, whose rate shows in the weights; times in few rounds."""
-    monkeypatch.setattr(run, "measure_latency", partial(measure_latency, repeats=2))
+    """The demo profile with one epoch, whose rate shows in the weights, of small clips that are
+    not timed."""
+    monkeypatch.setattr(run, "_latency", lambda *_: Latency(1.0, 1.0, 1.0, 1.0, 0.0, 1))
+    monkeypatch.setattr(metadata, "TREES", 20)
 
     def quick(*arguments: object) -> Profile:
         profile = build_profile(*arguments)  # type: ignore[arg-type]
         recipe = dataclasses.replace(profile.recipe, epochs=1, batch=4)
-        clip = dataclasses.replace(profile.clip, short="hold")
+        clip = ClipSpec(frames=4, size=64, crop=(64, 64), views=1, short="hold")
         return dataclasses.replace(profile, recipe=recipe, baseline_recipe=recipe, clip=clip)
 
     monkeypatch.setattr(tables, "build_profile", quick)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,37 +19,37 @@ sys.path[:0] = [str(CHECKOUT / "experiments")]
 import publish  # noqa: E402
 from all_tables import builder  # noqa: E402
 
+from repflow_pl.data.upkeep import metadata  # noqa: E402
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path  # noqa: E402
 from repflow_pl.files import atomic_write  # noqa: E402
-from repflow_pl.report import classes, curves, fields_page, plot  # noqa: E402
+from repflow_pl.report import classes, curves, fields_page, page, plot, plot_claims  # noqa: E402
 from repflow_pl.report.join import BEGIN, END  # noqa: E402
 from repflow_pl.report.page import YOURS, write_page  # noqa: E402
 from repflow_pl.specs import spec_hash  # noqa: E402
 from repflow_pl.tables import Setting, shown_command, split_tables, write_table  # noqa: E402
+from repflow_pl.training import run as training  # noqa: E402
+from repflow_pl.training.costs.measure import measure_latency  # noqa: E402
+from tests.programs import run  # noqa: E402
 
 # --- a user's commands, in a checkout
 
 
 class Clone:
-    """A checkout of its own, in which everything is committed."""
+    """A checkout of its own, in which everything is committed, as the current folder."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
+    def __init__(self, folder: Path, cache: Path, patched: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.environment = {
-            **os.environ,
-            "PYTHONPATH": str(folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "REPFLOW_CACHE": str(cache),
-        }
-        for name in ("repflow_pl", "experiments", "tables"):
-            ignored = shutil.ignore_patterns("__pycache__", "yours")
-            shutil.copytree(CHECKOUT / name, folder / name, ignore=ignored)
+        ignored = shutil.ignore_patterns("yours")
+        shutil.copytree(CHECKOUT / "tables", folder / "tables", ignore=ignored)
         for name in ("README.md", ".gitignore", "Makefile"):
             shutil.copy(CHECKOUT / name, folder)
         self.git("init", "-q")
         self.git("add", "-A")
         name = ("-c", "user.name=test", "-c", "user.email=test@example.org")
         self.git(*name, "-c", "commit.gpgsign=false", "commit", "-q", "-m", "all")
+        patched.chdir(folder)
+        patched.setenv("REPFLOW_CACHE", str(cache))
+        patched.setattr(page, "PUBLISHED", folder / "tables")
 
     def git(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -57,39 +57,36 @@ class Clone:
         )
         return done.stdout
 
-    def run(self, script: str, *options: str) -> str:
-        done = subprocess.run(
-            [sys.executable, f"experiments/{script}", *options],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=250,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_git_sees_nothing_of_what_a_user_makes(
-    video_folder: Path, shared_cache: Path, tmp_path: Path
+    video_folder: Path,
+    shared_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    clone = Clone(tmp_path / "clone", shared_cache)
+    monkeypatch.setattr(training, "measure_latency", partial(measure_latency, repeats=2))
+    monkeypatch.setattr(metadata, "TREES", 20)
+    clone = Clone(tmp_path / "clone", shared_cache, monkeypatch)
     videos = ("--data", "folder", "--data-root", str(video_folder))
     once = ("--recipe.epochs", "1")
-    clone.run("table_placement.py", *videos, *once, "--rows", "RGB CNN", "--wandb", "offline")
-    printed = clone.run("table_placement.py", "--from-results", "tables/runs")
-    assert clone.git("status", "--porcelain") == ""
+    script = "experiments/table_placement.py"
+    assert run(script, [*videos, *once, "--rows", "RGB CNN", "--wandb", "offline"]) == 0
+    capsys.readouterr()
+    assert run(script, ["--from-results", "tables/runs"]) == 0
+    printed = capsys.readouterr().out
+    assert (clone.folder / "wandb").is_dir() and clone.git("status", "--porcelain") == ""
 
     yours, published = clone.folder / YOURS, clone.folder / "tables"
     assert {path.parent.name.partition("-")[0] for path in yours.glob("*/placement.csv")} == {
         "folder", "motion_shapes",
     }  # fmt: skip
-    page = Path("motion_shapes") / "placement.md"
-    assert (yours / page).read_bytes() == (published / page).read_bytes()
-    assert (yours / page).read_text(encoding="utf-8") in printed
-    assert f"wrote {YOURS / page}, placement.csv and placement.png\n" in printed
-    assert f"published, to compare with: tables/{page}\n" in printed
+    name = Path("motion_shapes") / "placement.md"
+    assert (yours / name).read_bytes() == (published / name).read_bytes()
+    assert (yours / name).read_text(encoding="utf-8") in printed
+    assert f"wrote {YOURS / name}, placement.csv and placement.png\n" in printed
+    assert f"published, to compare with: tables/{name}\n" in printed
     joined = (yours / "README.md").read_text(encoding="utf-8")
     assert joined.startswith("# Your tables") and "(motion_shapes/placement.png)" in joined
 
@@ -97,12 +94,13 @@ def test_git_sees_nothing_of_what_a_user_makes(
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_git_sees_nothing_of_what_is_timed(
-    video_folder: Path, shared_cache: Path, tmp_path: Path
+    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clone = Clone(tmp_path / "clone", shared_cache)
+    clone = Clone(tmp_path / "clone", shared_cache, monkeypatch)
     videos = ("--data", "folder", "--data-root", str(video_folder))
-    clone.run("table_runtime.py", *videos, "--rounds", "2")
-    clone.run("bench_data.py", *videos, "--frames", "4", "--workers", "1", "--quick")
+    assert run("experiments/table_runtime.py", [*videos, "--rounds", "2"]) == 0
+    few = ("--frames", "4", "--workers", "1", "--quick")
+    assert run("experiments/bench_data.py", [*videos, *few]) == 0
     assert clone.git("status", "--porcelain") == ""
     names = {path.name for path in (clone.folder / YOURS).glob("*/*.csv")}
     assert names == {"runtime.csv", "data_folder.csv"}
@@ -277,7 +275,7 @@ def test_what_is_published_is_what_this_version_renders(
 ) -> None:
     """Numbers and words. Pictures depend on the version of what draws them, and to draw them is
     two thirds of the work."""
-    for draws in (classes, curves, fields_page, plot):
+    for draws in (classes, curves, fields_page, plot, plot_claims):
         monkeypatch.setattr(draws, "drawn", lambda draw: b"png")
     tables = tmp_path / "tables"
     shutil.copytree(CHECKOUT / "tables", tables, ignore=shutil.ignore_patterns("yours"))

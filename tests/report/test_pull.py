@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,9 @@ from repflow_pl.report import __main__ as command
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.pull import Pulled, pull
 from repflow_pl.training.planning.lock import held
+from tests.programs import CHECKOUT
+from tests.programs import run as program
 
-CHECKOUT = Path(__file__).parents[2]
 PUBLISHED = CHECKOUT / "tables" / "runs"
 FIRST, SECOND = sorted(path.parent for path in PUBLISHED.glob("*/seed0/result.json"))[:2]
 
@@ -147,9 +146,8 @@ def test_facts_of_data_sets_come_too_and_tables_need_no_more(tmp_path: Path) -> 
     assert {each.state for each in pulled} == {"new"} and len(pulled) == len(results) + 1
     assert (runs / "data" / facts.name).read_bytes() == facts.read_bytes()
     assert [each.state for each in outcomes(runs, run)] == ["there"]
-    script = CHECKOUT / "experiments" / "table_placement.py"
-    command = [sys.executable, str(script), "--from-results", str(runs), "--out", str(tmp_path)]
-    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    given = ["--from-results", str(runs), "--out", str(tmp_path)]
+    assert program("experiments/table_placement.py", given) == 0
     page = (tmp_path / YOURS / "motion_shapes" / "placement.md").read_text()
     assert len(re.findall(r"\| \d+\.\d(?:\*\*)? \| 1 \|", page)) >= 9, "a figure in every row"
 

@@ -7,8 +7,6 @@ import io
 import json
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -240,15 +238,3 @@ def test_a_bar_in_a_name_stays_in_its_cell(context: Context, runs: Path, tmp_pat
     table = Table("odd", "Title", (Row("a|b", SPEC),))
     page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
     assert "a\\|b" in page
-
-
-def test_rendering_imports_no_trainer() -> None:
-    code = (
-        "import sys, repflow_pl.report.table, repflow_pl.report.__main__\n"
-        "heavy = {'torch', 'lightning', 'pytorch_lightning', 'wandb', 'decord', 'cv2'}\n"
-        "print(*sorted(heavy & sys.modules.keys()))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.strip() == ""

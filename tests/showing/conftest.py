@@ -43,6 +43,7 @@ def trained(
         # How fast the networks are is of no interest here, and is measured for longest.
         latency = Latency(1.0, 1.0, 1.0, 1.0, 0.0, 1)
         patched.setattr("repflow_pl.training.run._latency", lambda *_: latency)
+        patched.setattr("repflow_pl.data.upkeep.metadata.TREES", 20)
         videos = open_set("folder", video_folder)
         data = DataSpec("folder", CLIP, videos.fingerprint)
         model = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shutil
 from pathlib import Path
@@ -16,18 +18,21 @@ from tests.conftest import PHONE, write_clip
 from tests.showing.conftest import Trained
 
 
-@pytest.fixture
-def page(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+@pytest.fixture(scope="module")
+def page(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two videos of 14 and 40 frames by a late fusion, and of one that cannot be read."""
-    short, long, cut = (tmp_path / name for name in ("a & <b>.mp4", "long.mp4", "cut.mp4"))
+    place, told = tmp_path_factory.mktemp("answers"), io.StringIO()
+    short, long, cut = (place / name for name in ("a & <b>.mp4", "long.mp4", "cut.mp4"))
     source = trained.videos.root / trained.videos.part("test")[0].path
     shutil.copy(source, short)
     write_clip(long, 5, (2, 1), frames=40)
     cut.write_bytes(source.read_bytes()[:500])
-    out = tmp_path / "pages" / "what is it.html"
+    out = place / "pages" / "what is it.html"
     given = ["predict", short, cut, long, "--weights", trained.both, "--html", out, "--csv"]
-    assert main([str(each) for each in given]) == 1
-    assert f"wrote {out}" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stderr(told):
+        patched.setenv("REPFLOW_CACHE", str(place / "cache"))
+        assert main([str(each) for each in given]) == 1
+    assert f"wrote {out}" in told.getvalue() and not (place / "cache").exists()
     return out
 
 
