@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,7 +24,14 @@ from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
+from repflow_pl.specs import (
+    ClipSpec,
+    LateSpec,
+    ModelSpec,
+    TVNetSpec,
+    streams_of,
+    training_streams_of,
+)
 from repflow_pl.training.planning.jobs import Job, is_joined_from_answers
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.planning.ranks import under_torchrun, world
@@ -47,7 +54,7 @@ def launch(
     place: Place
     if under_torchrun():
         here, machines = world()
-        machine = dataclasses.replace(machine, devices=here, machines=machines)
+        machine = replace(machine, devices=here, machines=machines)
         place = Here(video_sets, machine, leader().begin)
     elif slurm is not None:
         at_once = devices // machine.devices if devices else None
@@ -93,7 +100,7 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
     """Have a network without values take such a clip. Errors: UserError where it does not."""
     try:
         with torch.device("meta"), torch.no_grad():
-            model = build_model(spec, classes).eval()
+            model = build_model(_of_few_iterations(spec), classes).eval()
             model(
                 *(
                     torch.empty(1, CHANNELS[stream], clip.frames - FEWER[stream], *clip.crop)
@@ -102,6 +109,20 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
             )
     except UserError as error:
         raise UserError(f"{row}: {error} To leave the row out, name others with --rows.") from error
+
+
+def _of_few_iterations(spec: ModelSpec | LateSpec) -> ModelSpec | LateSpec:
+    """The same network but for its iterations, which change no shape and of which each takes its
+    time."""
+    if isinstance(spec, LateSpec):
+        members = (replace(each, model=_of_few_iterations(each.model)) for each in spec.members)
+        return replace(spec, members=tuple(members))
+    flow, motion = spec.flow, spec.motion
+    if flow is not None:
+        flow = replace(flow, n_iter=min(1, flow.n_iter))
+    if isinstance(motion, TVNetSpec):
+        motion = replace(motion, n_iter=min(2, motion.n_iter))
+    return replace(spec, flow=flow, motion=motion)
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> None:
