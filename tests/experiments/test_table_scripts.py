@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 import io
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -133,39 +133,43 @@ def tiny(build: TableBuilder, profile: Profile, data: DataSpec) -> Table:
     return build(small, dataclasses.replace(data, clip=TINY))
 
 
-def run_every_row(name: str, profile: ProfileName, videos: Path, out: Path) -> None:
-    """Train, test and render a table through the scripts' own code, and look at its CSV."""
+def run_every_row(names: Sequence[str], profile: ProfileName, videos: Path, out: Path) -> None:
+    """Train, test and render tables through the scripts' own code, and look at their CSVs."""
     options = Options(Setting("folder", profile), data_root=videos, out=out, wandb="disabled")
     output = io.StringIO()
     console = Console(file=output, soft_wrap=True)
-    status = run_tables([partial(tiny, builder(name))], options, console)
+    status = run_tables([partial(tiny, builder(name)) for name in names], options, console)
     assert status == 0, output.getvalue()
     ending = "" if profile == "demo" else f"-{profile}"
-    (path,) = out.glob(f"tables/yours/folder-{'?' * 12}{ending}/{name}.csv")
-    frame = pd.read_csv(path)
-    table = tiny(builder(name), build_profile(profile, "folder"), DataSpec("folder"))
-    assert list(frame["row"]) == [row.name for row in table.rows]
-    assert set(frame["state"]) == {"done"}
-    assert frame["top1"].between(0, 100).all() and (frame["videos_test"] == 2).all()
+    for name in names:
+        (path,) = out.glob(f"tables/yours/folder-{'?' * 12}{ending}/{name}.csv")
+        frame = pd.read_csv(path)
+        table = tiny(builder(name), build_profile(profile, "folder"), DataSpec("folder"))
+        assert list(frame["row"]) == [row.name for row in table.rows]
+        assert set(frame["state"]) == {"done"}
+        assert frame["top1"].between(0, 100).all() and (frame["videos_test"] == 2).all()
 
 
 # Rows of the volumetric table learn in test_table_volumetric.py; those of iterations differ in one
 # number, and two of them are other tables' too; those of fusion in how two maps are joined, which
 # test_models.py has; those of today and of the state of the art have parts with tests of their own.
 SLOW = ("volumetric", "iterations", "fusion", "today", "sota")
-QUICK = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in NAMES]
+TOGETHER = tuple(name for name in NAMES if name not in SLOW)
+"""In one go, so that what several of them show is trained once."""
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "names", [TOGETHER, *(pytest.param((name,), marks=pytest.mark.slow) for name in SLOW)], ids=str
+)
 def test_every_row_runs(
-    name: str,
+    names: tuple[str, ...],
     few_videos: Path,
     shared_out: Path,
     shared_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    run_every_row(name, "demo", few_videos, shared_out)
+    run_every_row(names, "demo", few_videos, shared_out)
 
 
 @pytest.mark.slow
@@ -179,6 +183,6 @@ def test_every_row_runs_in_the_papers_profile(
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     try:
-        run_every_row(name, "paper", few_videos, tmp_path)
+        run_every_row([name], "paper", few_videos, tmp_path)
     finally:
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)  # gigabytes of checkpoints
