@@ -272,11 +272,12 @@ def _crossed(parts: Sequence[Answers]) -> _Spread:
 
 def _symmetric(spread: _Spread, n: int, least: float) -> Estimate:
     """An interval around the mean, cut off at `least` and 1; none where nothing spreads."""
-    if n == 1 or spread.p is None:
+    p = None if n == 1 else spread.p
+    if p is None:
         return Estimate(spread.mean, None, None, n)
     half = spread.half_width(1 - LEVEL)
     low, high = max(least, spread.mean - half), min(1.0, spread.mean + half)
-    return Estimate(spread.mean, low, high, n, spread.p, spread.seed_freedom, spread.p_even)
+    return Estimate(spread.mean, low, high, n, p, spread.seed_freedom, spread.p_even)
 
 
 def _quantile(freedom: int) -> float:
