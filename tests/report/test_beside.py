@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from repflow_pl.errors import UserError
+from repflow_pl.report import classes as classes_module
+from repflow_pl.report import curves as curves_module
+from repflow_pl.report import plot as plot_module
 from repflow_pl.report.classes import (
     MOST_NAMES,
     class_accuracy,
@@ -56,6 +59,13 @@ def keep(runs: Path, row: Row, classes: int = 3, validated: bool = False) -> Non
         shift = 0.1 * read_result(path).seed
         val = (1.0, 0.5 + shift) if validated else ()
         write_curve(path.parent / CURVE, [Epoch(k, 2 / k, shift + k / 10, *val) for k in (1, 2)])
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No files of pictures, which take longest and stand beside what is looked at here."""
+    for each in (classes_module, curves_module, plot_module):
+        monkeypatch.setattr(each, "drawn", lambda draw: b"png")
 
 
 @pytest.fixture
@@ -135,6 +145,7 @@ def test_pages_are_linked_named_the_same_again_and_not_joined(
     assert before == {path: path.read_bytes() for path in files.markdown.parent.iterdir()}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_what_they_show_they_are_neither_there_nor_linked(
     table: Table, context: Context, kept_runs: Path, paper_folder: Path, tmp_path: Path
 ) -> None:
@@ -146,12 +157,14 @@ def test_without_what_they_show_they_are_neither_there_nor_linked(
     assert "_classes" not in files.markdown.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_without_names_are_numbers(table: Table, context: Context, kept_runs: Path) -> None:
     page = class_page(table, context, [collect(kept_runs, table.rows[0], [0, 1])])
     assert page is not None and "\n| 2 | 4 | " in page.markdown
     assert "difference" not in page.markdown  # of one row there is none
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("classes", [6, MOST_NAMES, MOST_NAMES + 1])
 def test_a_matrix_has_names_or_a_table_of_its_greatest_cells(
     table: Table, context: Context, runs: Path, classes: int
@@ -171,6 +184,7 @@ def test_a_matrix_has_names_or_a_table_of_its_greatest_cells(
     assert ("| class 0 | class 1 | 50.0 |" in page.markdown) is not few
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_curves_are_bands_over_runs_and_a_line_a_row(
     table: Table, context: Context, runs: Path
 ) -> None:
@@ -188,6 +202,7 @@ def test_curves_are_bands_over_runs_and_a_line_a_row(
     assert page is not None and "| RGB CNN | 3 | 2 | 30.0 | 1.00 | 60.0 |" in page.markdown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_validation_the_training_is_drawn(
     table: Table, context: Context, kept_runs: Path
 ) -> None:

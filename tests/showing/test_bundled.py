@@ -38,7 +38,9 @@ def test_a_file_is_small_and_says_what_it_is(path: Path) -> None:
     assert "+" not in card.split("commit ")[1].splitlines()[0], "made from a checkout with changes"
 
 
-def test_the_demonstration_knows_what_its_videos_show(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demonstration_knows_what_its_videos_show(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of four videos, whose names say what they show, it is right about three at least, and each
     network's own answer stands beside."""
     status, printed, errors = said(capsys, "--demo", "--json", "--top", "1")
@@ -49,6 +51,7 @@ def test_the_demonstration_knows_what_its_videos_show(capsys: pytest.CaptureFixt
     assert sum(right) >= 3
     assert all(len(each["members"]) == 2 for each in videos)
 
+    monkeypatch.setattr("repflow_pl.showing.bundled.SHOWN", SHOWN[:1])
     status, printed, errors = said(capsys, "--demo", "--top", "2")
     assert status == 0 and "error" not in errors
     assert "flow layer" in " ".join(printed.split()) and "- Licence:" in printed
@@ -58,6 +61,7 @@ def test_weights_are_asked_by_their_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the videos lie in a folder of that name."""
+    monkeypatch.setattr("repflow_pl.showing.bundled.SHOWN", SHOWN[:2])
     videos = demo_videos(tmp_path)
     monkeypatch.chdir(tmp_path)
     Path("motion_shapes").mkdir()
