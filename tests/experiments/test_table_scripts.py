@@ -28,7 +28,7 @@ from repflow_pl.report.table import Table
 from repflow_pl.specs import ClipSpec, DataSpec, LateSpec, ModelSpec, RecipeSpec, spec_hash
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 from repflow_pl.training import run
-from repflow_pl.training.costs.measure import measure_latency
+from repflow_pl.training.costs import measure
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -48,7 +48,10 @@ builder: Callable[[str], TableBuilder] = ALL_TABLES.builder
 PROFILES: tuple[ProfileName, ...] = ("demo", "paper")
 SETS = ("motion_shapes", "ut_interaction", "folder")
 
-TINY = ClipSpec(frames=8, size=64, crop=(64, 64), views=1, short="hold")
+TINY: dict[ProfileName, ClipSpec] = {
+    name: ClipSpec(frames=8, size=side, crop=(side, side), views=1, short="hold")
+    for name, side in (("demo", 48), ("paper", 64))
+}
 
 
 def test_every_script_of_a_table_is_found() -> None:
@@ -118,8 +121,9 @@ def raft(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row's time is measured in 2 rounds, not 30: half of what these runs take."""
-    monkeypatch.setattr(run, "measure_latency", partial(measure_latency, repeats=2))
+    """A row's time is measured in 2 rounds, not in 30 and 3 more: half of what these runs take."""
+    monkeypatch.setattr(measure, "in_turns", partial(measure.in_turns, warm_up=0))
+    monkeypatch.setattr(run, "measure_latency", partial(measure.measure_latency, repeats=2))
     monkeypatch.setattr(metadata, "TREES", 20)
 
 
@@ -136,9 +140,9 @@ def tiny(build: TableBuilder, profile: Profile, data: DataSpec) -> Table:
         stack=2,
         n_iter=2,
         tvnet=dataclasses.replace(profile.tvnet, n_iter=2),
-        clip=TINY,
+        clip=TINY[profile.name],
     )
-    return build(small, dataclasses.replace(data, clip=TINY))
+    return build(small, dataclasses.replace(data, clip=TINY[profile.name]))
 
 
 def run_every_row(names: Sequence[str], profile: ProfileName, videos: Path, out: Path) -> None:
