@@ -38,9 +38,7 @@ def test_a_file_is_small_and_says_what_it_is(path: Path) -> None:
     assert "+" not in card.split("commit ")[1].splitlines()[0], "made from a checkout with changes"
 
 
-def test_the_demonstration_knows_what_its_videos_show(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_demonstration_knows_what_its_videos_show(capsys: pytest.CaptureFixture[str]) -> None:
     """Of four videos, whose names say what they show, it is right about three at least, and each
     network's own answer stands beside."""
     status, printed, errors = said(capsys, "--demo", "--json", "--top", "1")
@@ -51,7 +49,6 @@ def test_the_demonstration_knows_what_its_videos_show(
     assert sum(right) >= 3
     assert all(len(each["members"]) == 2 for each in videos)
 
-    monkeypatch.setattr("repflow_pl.showing.bundled.SHOWN", SHOWN[:1])
     status, printed, errors = said(capsys, "--demo", "--top", "2")
     assert status == 0 and "error" not in errors
     assert "flow layer" in " ".join(printed.split()) and "- Licence:" in printed
