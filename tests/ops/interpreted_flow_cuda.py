@@ -19,6 +19,7 @@ if os.environ.get("TRITON_INTERPRET") != "1":
 
 from repflow_pl.ops import flow_cuda, flow_triton
 from repflow_pl.ops.flow_cuda_tiling import Gpu
+from repflow_pl.ops.flow_op import segment_length
 
 from .flow_cases import RESULTS, Case, operator_inputs, relative
 from .flow_reference import (
@@ -69,27 +70,34 @@ def test_the_reference_itself(number: int) -> None:
         assert relative(ours, wanted) < 1e-9, name
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 5, 6), (2, 1, 2, 5), (1, 1, 5, 2), (1, 1, 2, 2)])
-def test_all_weights_of_the_image_kernels(shape: tuple[int, int, int, int]) -> None:
-    agree(spatial_case(shape, 3), 1e-11)
+@pytest.mark.parametrize(
+    "shape, n_iter",
+    [((1, 2, 5, 6), 3), ((2, 1, 2, 5), 1), ((1, 1, 5, 2), 2), ((1, 1, 2, 2), 2)],
+)
+def test_all_weights_of_the_image_kernels(shape: tuple[int, int, int, int], n_iter: int) -> None:
+    agree(spatial_case(shape, n_iter), 1e-11)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 7, 6), (1, 1, 5, 17)])
+# three tiles each: one has neighbours above and below; of the first shape the last is not full
+@pytest.mark.parametrize("shape", [(1, 1, 5, 6), (1, 1, 3, 17)])
 def test_planes_of_several_tiles(
     shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flow_triton, "TILE", 16)
-    assert flow_triton._tile_of(*shape[2:]).rows < shape[2]
+    assert 3 == -(-shape[2] // flow_triton._tile_of(*shape[2:]).rows)
     agree(spatial_case(shape, 2), 1e-11)
 
 
-@pytest.mark.parametrize("n_iter", [1, 2, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_iter", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_checkpoints_change_no_bit(n_iter: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From three iterations on, a segment is shorter than all of them."""
     case = spatial_case((1, 1, 3, 4), n_iter)
     stored = results_of(fused, case)
     monkeypatch.setattr(flow_triton, "CACHE_BYTES", 0)
+    assert segment_length(n_iter, 1, 0) < n_iter
     assert same(results_of(fused, case), stored)
-    agree(case, 1e-11)
+    for name, ours, wanted in zip(RESULTS, stored, results_of(reference, case), strict=True):
+        assert relative(ours, wanted) < 1e-11, name
 
 
 @pytest.mark.slow
@@ -101,7 +109,7 @@ def test_number_of_programs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_float32() -> None:
-    case = spatial_case((1, 2, 5, 6), 4)
+    case = spatial_case((1, 1, 5, 6), 3)
     single = results_of(fused, case.to(torch.float32))
     assert {t.dtype for t in single} == {torch.float32}
     for name, ours, wanted in zip(RESULTS, single, results_of(reference, case), strict=True):
@@ -116,21 +124,29 @@ def test_gradcheck() -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def every_gradient() -> list[Tensor]:
+    return results_of(fused, spatial_case((1, 1, 3, 4), 2))[2:]
+
+
 @pytest.mark.parametrize("learnt", [0, 10])
-def test_each_gradient_alone(learnt: int) -> None:
-    case = spatial_case((1, 2, 3, 4), 2)
-    everything = results_of(fused, case)[2:]
+def test_each_gradient_alone(learnt: int, every_gradient: list[Tensor]) -> None:
+    case = spatial_case((1, 1, 3, 4), 2)
     case.tensors[learnt].requires_grad_()
     flow = fused(case.tensors, 2)
     (alone,) = torch.autograd.grad(flow, case.tensors[learnt], case.cotangents)
-    assert torch.equal(alone, everything[learnt])
+    assert torch.equal(alone, every_gradient[learnt])
+
+
+@pytest.fixture(scope="module")
+def clean() -> list[Tensor]:
+    return results_of(fused, spatial_case((1, 2, 6, 6), 2))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, of inf - inf
-def test_nan_stays_in_its_plane(bad: float) -> None:
+def test_nan_stays_in_its_plane(bad: float, clean: list[Tensor]) -> None:
     case = spatial_case((1, 2, 6, 6), 2)
-    clean = results_of(fused, case)
     case.tensors[0][0, 1, 2, 5] = bad
     ours, wanted = results_of(fused, case), results_of(reference, case)
     for k in range(4):
@@ -149,14 +165,21 @@ def test_a_nan_parameter_is_not_clamped_away(scalar: int) -> None:
         assert ours.isnan().any()
 
 
-@pytest.mark.parametrize("value", [None, 0.0, -255.0])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equal_and_constant_frames(value: float | None, dtype: torch.dtype) -> None:
-    case = spatial_case((1, 1, 4, 5), 3).to(dtype)
+@pytest.mark.parametrize(
+    "dtype, value",
+    [
+        (torch.float32, None),
+        (torch.float32, 0.0),
+        (torch.float32, -255.0),
+        (torch.float64, None),
+    ],
+)
+def test_equal_and_constant_frames(dtype: torch.dtype, value: float | None) -> None:
+    case = spatial_case((1, 1, 4, 5), 2).to(dtype)
     frame = case.tensors[0] if value is None else torch.full_like(case.tensors[0], value)
     case.tensors[:2] = [frame, frame]
     found = results_of(fused, case)
-    assert max(float(f.abs().max()) for f in found[:2]) <= 3e-6
+    assert max(float(f.abs().max()) for f in found[:2]) <= 2e-6
     assert all(r.isfinite().all() for r in found)
 
 
@@ -213,12 +236,12 @@ def test_saved_tensors_do_not_grow_with_iterations() -> None:
 
 
 def test_operator_is_registered_soundly() -> None:
-    torch.library.opcheck(flow_cuda.op.forward, operator_inputs(spatial_case((1, 2, 3, 4), 1)))
+    torch.library.opcheck(flow_cuda.op.forward, operator_inputs(spatial_case((1, 1, 2, 3), 1)))
 
 
 def test_compiles_in_one_graph() -> None:
-    case = spatial_case((1, 2, 3, 4), 2)
-    compiled = torch.compile(lambda tensors: fused(tensors, 2), fullgraph=True, backend="aot_eager")
+    case = spatial_case((1, 1, 3, 4), 1)
+    compiled = torch.compile(lambda tensors: fused(tensors, 1), fullgraph=True, backend="aot_eager")
     assert same(results_of(lambda leaves, _: compiled(leaves), case), results_of(fused, case))
 
 
@@ -228,4 +251,4 @@ def test_compiles_in_one_graph() -> None:
 def test_half_precision_iterates_in_float32(dtype: torch.dtype) -> None:
     # the interpreter does not round to bfloat16 but cuts off
     cut_off = 2.0**-7 if dtype == torch.bfloat16 else 0
-    half_precision_iterates_in_float32(dtype, (1, 2, 5, 6), 3, cut_off)
+    half_precision_iterates_in_float32(dtype, (1, 1, 5, 6), 2, cut_off)
