@@ -35,10 +35,8 @@ MOTIONS: list[Motion | None] = [
 ]
 STREAMS: tuple[Stream, ...] = ("rgb", "grey", "rgb_diff", "tvl1", "tvl1_twice", "vectors", "raft")
 FRAMES = 8
-LEARNT = [
-    tuple(name for name, chosen in zip(FLOW_PARAMETERS, picked, strict=True) if chosen)
-    for picked in itertools.product((False, True), repeat=len(FLOW_PARAMETERS))
-]
+# All subsets are those of the layer's own test.
+LEARNT = [(), *((name,) for name in FLOW_PARAMETERS), FLOW_PARAMETERS]
 
 
 def without_gradient(spec: ModelSpec, device: str = "cpu", size: int = 32) -> list[str]:
@@ -77,7 +75,9 @@ def test_of_every_backbone_stream_and_motion(backbone: str) -> None:
     # Of a large network a stream changes the first convolution alone, by its channels.
     motions, streams = (MOTIONS, STREAMS) if narrow else (MOTIONS[:1], ("rgb", "tvl1"))
     for motion, stream in itertools.product(motions, streams):
-        if allowed(motion, stream, backbone):
+        # How a motion takes a stream does not depend on the backbone.
+        paired = backbone == "narrow" or motion is None or stream == "rgb"
+        if paired and allowed(motion, stream, backbone):
             spec = ModelSpec(backbone, stream, motion=motion, stack=2)
             assert not without_gradient(spec, "cpu" if narrow else "meta"), (motion, stream)
 
@@ -94,9 +94,10 @@ def test_of_flow_behind_every_block(structure: str, block: int) -> None:
         residual=structure == "residual",
     )
     names = ("narrow", "narrow3d") if block < 3 else ("narrow",)
+    size = 64 if block == 5 else 32  # flow needs two pixels
     for backbone in names:
         assert block < len(build_backbone(backbone).blocks)
-        assert not without_gradient(ModelSpec(backbone, flow=flow), size=64)
+        assert not without_gradient(ModelSpec(backbone, flow=flow), size=size)
 
 
 @pytest.mark.parametrize("fuse", ["none", "add", "multiply", "concat"])

@@ -7,13 +7,12 @@
 
 #include <ucontext.h>
 
-#include <algorithm>
+// Few headers: they take most of the time of compiling.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <limits>
-#include <random>
+#include <utility>
 #include <vector>
 
 #define __device__

@@ -7,8 +7,15 @@ struct Fibre {
     bool done;
 };
 
-static std::function<void()> kernel;
+static void (*kernel)();
 static Fibre *current;
+static uint32_t random_state;
+
+// Below n, by the generator of Numerical Recipes, whose upper bits are the random ones.
+static int drawn(int n) {
+    random_state = random_state * 1664525u + 1013904223u;
+    return (random_state >> 16) % n;
+}
 
 static void entry() {
     kernel();
@@ -17,9 +24,9 @@ static void entry() {
 }
 
 // Number of faults: threads that ended while others waited at a barrier, memory written beyond.
-static int run(std::function<void()> body, int blocks, unsigned seed) {
+static int run(void (*body)(), int blocks, unsigned seed) {
     kernel = body;
-    std::mt19937 random(seed);
+    random_state = seed;
     constexpr int CLUSTERED = THREADS * BANDS, GUARD = 64;
     std::vector<Fibre> fibres(CLUSTERED);
     std::vector<int> order(CLUSTERED);
@@ -42,7 +49,7 @@ static int run(std::function<void()> body, int blocks, unsigned seed) {
         }
         int done = 0;
         while (done == 0) {
-            std::shuffle(order.begin(), order.end(), random);
+            for (int n = CLUSTERED; n > 1; n--) std::swap(order[n - 1], order[drawn(n)]);
             for (int n : order) {
                 current = &fibres[n];
                 running = &current->context;
@@ -60,13 +67,20 @@ static int run(std::function<void()> body, int blocks, unsigned seed) {
     return faults;
 }
 
+static const Inputs *inputs;
+static const Flow *field;  // the forward's result, the backward's cotangent
+
 #ifndef KEPT
 extern "C" int run_forward(const Inputs *in, const Flow *out, int blocks, unsigned seed) {
-    return run([=] { flow_forward(*in, *out); }, blocks, seed);
+    inputs = in, field = out;
+    return run([] { flow_forward(*inputs, *field); }, blocks, seed);
 }
 #else
+static const Gradients *gradients;
+
 extern "C" int run_backward(const Inputs *in, const Flow *cotangent, const Gradients *out, int blocks,
                             unsigned seed) {
-    return run([=] { flow_backward(*in, *cotangent, *out); }, blocks, seed);
+    inputs = in, field = cotangent, gradients = out;
+    return run([] { flow_backward(*inputs, *field, *gradients); }, blocks, seed);
 }
 #endif

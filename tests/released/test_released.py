@@ -91,8 +91,8 @@ def saved(content: object, path: Path, **options: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "iterations"), [("fcf_resnet18", 5), ("fcf_resnet50", 10), ("kinetics_resnet50", None)]
-)
+    ("name", "iterations"), [("fcf_resnet18", 5), ("fcf_resnet50", 10)]
+)  # kinetics_resnet50's are asked once it has been read and converted, below
 def test_logits_are_the_authors(name: str, iterations: int | None, tmp_path: Path) -> None:
     net = load_released(saved(golden_state(name), tmp_path / "released.pt"), iterations)
     assert net.spec.name == name
@@ -106,9 +106,12 @@ def test_a_converted_file_is_the_same_network(tmp_path: Path) -> None:
     name = "kinetics_resnet50"
     source = saved(golden_state(name), tmp_path / "released.pt")
     converted = convert(source, tmp_path / "new" / "ours.pt")
+    assert not converted.training
     loaded = load_released(tmp_path / "new" / "ours.pt")
     assert loaded.spec == converted.spec == ReleasedSpec("kinetics", 50, 400, n_iter=10)
     torch.testing.assert_close(scores(loaded, name), golden_scores(name), rtol=0, atol=1e-8)
+    for key, tensor in loaded.state_dict().items():
+        assert torch.equal(converted.state_dict()[key], tensor), key
     # And once more: a file of ours converts to itself.
     again = convert(tmp_path / "new" / "ours.pt", tmp_path / "again.pt").state_dict()
     for key, tensor in converted.state_dict().items():
@@ -155,7 +158,8 @@ def test_given_iterations_hold(tmp_path: Path) -> None:
 def test_other_depths_classes_and_channels_are_recognised(
     spec: ReleasedSpec, tmp_path: Path
 ) -> None:
-    names = released_names(ReleasedNetwork(spec))
+    with torch.device("meta"):
+        names = released_names(ReleasedNetwork(spec))
     path = saved(hollow({e.name: e.shape for e in names.values()}), tmp_path / "released.pt")
     assert load_released(path, iterations=10).spec == spec
 
@@ -235,9 +239,11 @@ def test_a_changed_file_of_ours_is_one_sentence(
     change: dict[str, Any], sentence: str, tmp_path: Path
 ) -> None:
     spec = ReleasedSpec("kinetics", 50, 400, n_iter=1)
-    shapes = {key: value.shape for key, value in ReleasedNetwork(spec).state_dict().items()}
+    with torch.device("meta"):
+        shapes = {key: value.shape for key, value in ReleasedNetwork(spec).state_dict().items()}
     whole = {FORMAT: 1, "network": dataclasses.asdict(spec), "state": hollow(shapes)}
-    assert load_released(saved(whole, tmp_path / "ours.pt")).spec == spec
+    if change == {FORMAT: 2}:  # once: but for its change it would be read
+        assert load_released(saved(whole, tmp_path / "ours.pt")).spec == spec
     with pytest.raises(UserError, match=sentence):
         load_released(saved(whole | change, tmp_path / "ours.pt"))
 
