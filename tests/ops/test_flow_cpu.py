@@ -217,11 +217,12 @@ def test_export_takes_the_eager_backend() -> None:
     assert _same(list(program.module()(*case.tensors)), list(call(case.tensors, 2, "eager")))
 
 
-WITHOUT_NUMBA = """
+WITHOUT_COMPILERS = """
 import sys, torch, warnings
-from repflow_pl.ops import available_backends, central_kernels, representation_flow
-assert not {"numba", "llvmlite", "repflow_pl.ops.flow_cpu_kernels"} & set(sys.modules)
-sys.modules["numba"] = None  # an import of it fails
+from repflow_pl.ops import available_backends, central_kernels, flow_cuda, representation_flow
+late = {"numba", "llvmlite", "repflow_pl.ops.flow_cpu_kernels", "repflow_pl.ops.flow_triton"}
+assert not late & set(sys.modules)
+sys.modules["numba"] = sys.modules["triton"] = None  # an import of them fails
 frame = torch.rand(1, 2, 5, 5)
 rest = (central_kernels(2), torch.tensor(0.3), torch.tensor(0.15), torch.tensor(0.25), 3)
 assert available_backends(frame) == ("eager",)
@@ -236,19 +237,22 @@ try:
     representation_flow(frame, frame, *rest, "cpu")
 except ValueError as error:
     print(error)
+print(flow_cuda._import_error())
 """
 
 
-def test_numba_is_imported_late_and_may_be_missing() -> None:
+def test_numba_and_triton_are_imported_late_and_may_be_missing() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NUMBA],
+        [sys.executable, "-c", WITHOUT_COMPILERS],
         capture_output=True,
         text=True,
         timeout=120,
         cwd=Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("The flow backend 'cpu' cannot run here: numba cannot")
+    of_numba, of_triton = done.stdout.splitlines()
+    assert of_numba.startswith("The flow backend 'cpu' cannot run here: numba cannot")
+    assert of_triton.startswith("triton cannot be imported (")
 
 
 @pytest.mark.usefixtures("many_threads")

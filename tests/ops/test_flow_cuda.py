@@ -183,22 +183,6 @@ def test_any_tensor_on_a_gpu_asks_for_its_backends(
         assert available_backends(torch.empty(shape, device="cuda")) == ("cuda", "eager")
 
 
-WITHOUT_TRITON = """
-import sys, torch
-from repflow_pl.ops import available_backends, flow_cuda
-assert "repflow_pl.ops.flow_triton" not in sys.modules
-sys.modules["triton"] = None  # an import of it fails
-print(flow_cuda._import_error())
-"""
-
-
-def test_triton_is_imported_late_and_may_be_missing() -> None:
-    command = [sys.executable, "-c", WITHOUT_TRITON]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("triton cannot be imported (")
-
-
 # --- on a GPU ------------------------------------------------------------------------------------
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")

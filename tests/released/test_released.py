@@ -312,4 +312,4 @@ def test_the_command_as_a_module(
     monkeypatch.delitem(sys.modules, "repflow_pl.released.__main__")
     with pytest.raises(SystemExit, match="2"):
         runpy.run_module("repflow_pl.released", run_name="__main__")
-    assert capsys.readouterr().err == "cannot read none.pt: No such file or directory.\n"
+    assert capsys.readouterr().err == "error: cannot read none.pt: No such file or directory.\n"
