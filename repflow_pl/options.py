@@ -60,7 +60,7 @@ def add_options(
     if isinstance(parser, ArgumentParser) and CONFIG not in parser._option_string_actions:
         add_config(parser)
     types = get_type_hints(options)
-    helps = _helps(options)
+    helps = _helps(options)  # type: ignore[arg-type]  # a class is hashable
     for field in dataclasses.fields(options):
         if field.name in skip:
             continue
