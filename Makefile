@@ -5,7 +5,8 @@ READY := .venv/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PINNED := -c constraints.txt -e
 
-# Every process of a run or a test would compile all its modules again.
+# uv, unlike pip, leaves it to the first process to compile what is imported; where that may not keep
+# it, as in many containers, every process would: to import lightning takes 23 s then instead of 9.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: placement test suite test-slow test-lowest test-newest lint report publish docs dist gpu-check
@@ -43,7 +44,7 @@ test-lowest test-newest: test-%: .venv-%/.ready
 .venv-lowest/.ready .venv-newest/.ready: .venv-%/.ready: pyproject.toml
 	$(PYTHON_$*) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
-	.venv-$*/bin/uv pip install --quiet --compile-bytecode --python .venv-$*/bin/python --resolution $(RESOLUTION_$*) -e ".[test]"
+	.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --resolution $(RESOLUTION_$*) -e ".[test]"
 	@touch $@
 
 # On a machine with a GPU, in 8 minutes: with .venv where there is one, else with PYTHON's own torch.
@@ -84,11 +85,10 @@ dist: .venv/.release
 publish: $(READY)
 	$(BIN)/python experiments/publish.py $(ARGS)
 
-# By uv, in a fraction of pip's time; by pip where uv cannot, which does not read pip's settings. As
-# pip does, uv is to compile what it installs: without, lightning takes 23 s to import instead of 9.
+# By uv, in a fraction of pip's time; by pip where uv cannot, which does not read pip's settings.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(PIP) uv
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(PINNED) ".[test]" || $(PIP) $(PINNED) ".[test]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PINNED) ".[test]" || $(PIP) $(PINNED) ".[test]"
 	@touch $@
