@@ -32,23 +32,23 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ([""], {*COMMANDS, *PROGRAMS}),
-        (["pre"], {"predict"}),
-        (["predict", "--t"], {"--top"}),
-        (["table", "pl"], {"placement"}),
-        (["table", "placement", "--wandb", "o"], {"offline", "online"}),
-        (["table", "placement", "--recipe.ep"], {"--recipe.epochs"}),
-        (["data", "v"], {"verify"}),
-        (["data", "verify", "--w"], {"--workers"}),
-        (["report", ""], {"wandb", "html"}),
-        (["report", "html", "--o"], {"--out"}),
-        (["look", "READ"], {"README.md"}),
+        ([""], " ".join((*COMMANDS, *PROGRAMS))),
+        (["pre"], "predict"),
+        (["predict", "--t"], "--top"),
+        (["table", "pl"], "placement"),
+        (["table", "placement", "--wandb", "o"], "offline online"),
+        (["table", "placement", "--recipe.ep"], "--recipe.epochs"),
+        (["data", "v"], "verify"),
+        (["data", "verify", "--w"], "--workers"),
+        (["report", ""], "wandb html"),
+        (["report", "html", "--o"], "--out"),
+        (["look", "READ"], "README.md"),
     ],
-    ids=" ".join,
+    ids=str,
 )
 def test_a_shell_completes_commands_options_and_values(
-    typed: list[str], offered: set[str], script: Path
+    typed: list[str], offered: str, script: Path
 ) -> None:
     given = [str(BASH), "-c", ASK, str(script), *typed]
     told = subprocess.run(given, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    assert set(told.stdout.split()) - {"null"} == offered, told.stderr
+    assert set(told.stdout.split()) - {"null"} == set(offered.split()), told.stderr
