@@ -220,7 +220,7 @@ def test_no_process_of_a_command_outlives_a_signal(
 @pytest.mark.parametrize(
     ("name", "function", "sentence"),
     [
-        ("report", "report.__main__.report", "interrupted: run the same command again."),
+        ("report", "report.__main__.join", "interrupted: run the same command again."),
         ("released", "options.call", "interrupted."),
     ],
 )

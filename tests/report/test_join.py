@@ -127,4 +127,4 @@ def test_command_line(tables: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == f"wrote {tables / 'README.md'}\nwrote {tables / PAGE}\n"
     assert main([f"--tables={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("no table in ") and error.count("\n") == 1
+    assert error.startswith("error: no table in ") and error.count("\n") == 1
