@@ -64,7 +64,9 @@ def test_a_click_plays_a_video(page: Path, browser: Any) -> None:
     assert canvas.screenshot_as_png != with_flow, "the slider takes the flow away"
     assert browser.execute_script("return document.querySelector('video').currentTime") == 0
     browser.find_element("css selector", "button").click()
-    browser.execute_async_script(f"{wait} v.addEventListener('timeupdate', () => done());")
+    browser.execute_async_script(
+        f"{wait} v.addEventListener('timeupdate', () => v.currentTime > 0 && done());"
+    )
     place = browser.find_element("css selector", ".now")
     browser.execute_async_script("requestAnimationFrame(() => arguments[0]())")
     assert place.get_attribute("x1") not in (None, "0", "0%"), "and the line goes with it"
