@@ -55,6 +55,8 @@ class Program:
     about: str
     module: str
     """Has its `main` and `add_to`; imported only when called."""
+    needs: str = "train"
+    """The extra that it needs."""
 
     def call(self, arguments: Sequence[str]) -> int:
         """Do it; the exit status."""
@@ -63,7 +65,7 @@ class Program:
 
     def add_to(self, parser: ArgumentParser) -> None:
         """Give a parser all that it has to complete, where that is installed."""
-        if is_complete("train"):
+        if is_complete(self.needs):
             import_module(self.module).add_to(parser)
 
 
@@ -75,7 +77,9 @@ PROGRAMS = {
             "Run the script of a table or a benchmark, as placement.",
             "repflow_pl.scripts",
         ),
-        Program("data", "Import, verify and prepare data sets.", "repflow_pl.data.__main__"),
+        Program(
+            "data", "Import, verify and prepare data sets.", "repflow_pl.data.__main__", "video"
+        ),
         Program(
             "report",
             "Join tables, bring results from W&B, write pages.",

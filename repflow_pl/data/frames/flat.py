@@ -69,8 +69,8 @@ class FlatArrays:
         told = whole[begin : begin + STAMP] if len(whole) == self._size else b""
         return int.from_bytes(bytes(told), "little")
 
-    def write(self, key: str, array: npt.NDArray[np.uint8], stamp: int = 1) -> None:
-        """Put an array in its place; a file of another length, as an older one is, is begun anew.
+    def write(self, key: str, array: npt.NDArray[np.uint8], stamp: int) -> None:
+        """Put an array in its place; a file of another length, as an older one is, is mended.
 
         Errors: UserError where the file cannot be written.
         """
@@ -103,8 +103,6 @@ class FlatArrays:
     def _write(self, key: str, array: npt.NDArray[np.uint8], stamp: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
-            if os.fstat(stream.fileno()).st_size != self._size:
-                os.ftruncate(stream.fileno(), self.bytes)
             # New bytes are zero: what was not written does not count as there.
             os.ftruncate(stream.fileno(), self._size)
             stream.seek(self.offsets[key])

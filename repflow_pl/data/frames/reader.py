@@ -118,9 +118,10 @@ class Reader:
 
 
 def changed(path: Path) -> int:
-    """When a file was last changed, in nanoseconds; 1 where there is none."""
+    """When a file was last changed, in nanoseconds; 1, no stamp being 0, where there is none or it
+    says none, as in archives without times."""
     try:
-        return path.stat().st_mtime_ns
+        return max(1, path.stat().st_mtime_ns)
     except FileNotFoundError:
         return 1
 

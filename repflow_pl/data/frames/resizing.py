@@ -1,4 +1,4 @@
-"""Pictures at another size, to the last bit the same on every processor."""
+"""Pictures at another size, bit for bit the same whether a processor has AVX or not."""
 
 from __future__ import annotations
 

@@ -205,18 +205,18 @@ def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
 def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
     arrays = FlatArrays.at(tmp_path / "a.u8", {"a": (2, 3), "b": (4,)})
     with pytest.raises(ValueError, match="expected uint8"):
-        arrays.write("a", np.zeros((2, 4), np.uint8))
+        arrays.write("a", np.zeros((2, 4), np.uint8), 1)
     assert not arrays.holds("a") and list(tmp_path.iterdir()) == []
-    arrays.write("b", np.full(4, 9, np.uint8))
+    arrays.write("b", np.full(4, 9, np.uint8), 1)
     assert arrays.holds("b") and not arrays.holds("a")
-    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3), 1)
     assert arrays.holds("a") and arrays.holds("b")
     assert arrays.read("a", [1]).tolist() == [[3, 4, 5]]
     assert arrays.read("b", [0, 3]).tolist() == [9, 9]
     for cut in (b"short", bytes(arrays.bytes)):  # the second as an earlier version left it
         arrays.path.write_bytes(cut)
         assert not arrays.holds("a") and not arrays.holds("b")
-        arrays.write("b", np.full(4, 7, np.uint8))
+        arrays.write("b", np.full(4, 7, np.uint8), 1)
         assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
     arrays.write("a", np.zeros((2, 3), np.uint8), stamp=2**62)
     assert arrays.stamp("a") == 2**62 and arrays.stamp("b") == 1
@@ -230,7 +230,7 @@ def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path)
     def calls(arrays: int) -> int:
         flat = FlatArrays.at(tmp_path / f"{arrays}.u8", {str(k): (2, 2) for k in range(arrays)})
         profile = cProfile.Profile()
-        profile.runcall(flat.write, "1", np.ones((2, 2), np.uint8))
+        profile.runcall(flat.write, "1", np.ones((2, 2), np.uint8), 1)
         return sum(entry.callcount for entry in profile.getstats())
 
     assert calls(1000) == calls(10)
@@ -305,6 +305,17 @@ def test_a_video_that_was_replaced_is_read_again(tmp_path: Path, stream: DataStr
     # What cannot be made of the new file is not what was made of the old one.
     path.write_bytes(bytes(size))
     assert ClipDataset(opened, "test", clip, (stream,))[1].unread
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_videos_without_a_time_are_kept(tmp_path: Path, seconds: int) -> None:
+    """Archives that are the same whenever they are made have the beginning of all times."""
+    for part in ("train", "test"):
+        write_video(tmp_path / "set" / part / "run" / "0.avi", frames=6)
+        os.utime(tmp_path / "set" / part / "run" / "0.avi", (seconds, seconds))
+    opened = open_set("folder", tmp_path / "set", workers=0)
+    cache = open_frames(opened, ClipSpec(size=32), workers=0).cache
+    assert cache is not None and all(cache.holds(video.path) for video in opened.videos)
 
 
 def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
