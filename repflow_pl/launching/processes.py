@@ -1,7 +1,8 @@
-"""Many runs side by side on one machine, each in a process of its own."""
+"""Many runs side by side on one machine, in a process for each share of it."""
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import subprocess
@@ -16,9 +17,9 @@ from typing import IO
 import joblib
 
 from repflow_pl.ending import SAVING
-from repflow_pl.launching.order import Order
+from repflow_pl.launching.order import Order, to_json
 from repflow_pl.launching.outcome import Ended, how_it_ended
-from repflow_pl.launching.worker import kill, share_of_cores, start
+from repflow_pl.launching.worker import ENDED, kill, share_of_cores, start
 from repflow_pl.training.planning.ranks import chosen_gpus
 
 Slot = dict[str, str]
@@ -43,18 +44,38 @@ def share_out(devices: int | None, per_run: int, runs: int) -> list[Slot]:
     return slots
 
 
-@dataclass(frozen=True)
+@dataclass
 class Child:
-    """A run that is being made."""
+    """A process that makes a run, or waits for another one."""
 
-    order: Order
+    order: Order | None
     process: subprocess.Popen[str]
     reader: threading.Thread
     errors: IO[bytes]
+    heard: int = 0
+    """Bytes of its errors that belong to earlier runs."""
+
+    def take(self, order: Order) -> None:
+        """Have it make another run."""
+        assert self.process.stdin is not None
+        self.order = order
+        with suppress(BrokenPipeError):  # something has just ended it, which `watch` will see
+            self.process.stdin.write(f"{to_json(order)}\n")
+            self.process.stdin.flush()
+
+    def said(self) -> str:
+        """Its errors since the last time. The place in the file is the process's own to move."""
+        errors = self.errors.fileno()
+        new = os.pread(errors, os.fstat(errors).st_size - self.heard, self.heard)
+        self.heard += len(new)
+        return new.decode(errors="replace").strip()
 
 
 class Processes:
-    """As many runs at a time as there are slots: a `pool.Place`."""
+    """As many runs at a time as there are slots: a `pool.Place`.
+
+    A process makes one run after the other, unless a run has several processes or fails.
+    """
 
     look = 1.0
 
@@ -63,40 +84,63 @@ class Processes:
         self.children: dict[int, Child] = {}
         """By the index of their slot."""
         self.lines: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
+        self.ended: list[Ended] = []
 
     def room(self) -> int:
-        return len(self.slots) - len(self.children)
+        return len(self._free())
+
+    def _free(self) -> list[int]:
+        busy = {k for k, child in self.children.items() if child.order is not None}
+        return [k for k in range(len(self.slots)) if k not in busy]
 
     def start(self, orders: Sequence[Order]) -> None:
-        free = [k for k in range(len(self.slots)) if k not in self.children]
-        for k, order in zip(free, orders, strict=False):
+        for k, order in zip(self._free(), orders, strict=False):
+            if k in self.children:
+                self.children[k].take(order)
+                continue
             errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _leave)
-            process = start(order, self.slots[k], subprocess.PIPE, errors)
-            reader = threading.Thread(target=self._read, args=(order, process), daemon=True)
+            more = order.devices == 1
+            process = start(order, self.slots[k], subprocess.PIPE, errors, more)
+            reader = threading.Thread(target=self._read, args=(k, process), daemon=True)
             reader.start()
             self.children[k] = Child(order, process, reader, errors)
 
-    def _read(self, order: Order, process: subprocess.Popen[str]) -> None:
+    def _read(self, slot: int, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for text in process.stdout:
-            self.lines.put((order.number, text.rstrip("\n")))
+            self.lines.put((slot, text.rstrip("\n")))
 
     def watch(self, tell: Callable[[int, str], None]) -> list[Ended]:
         with suppress(queue.Empty):
-            tell(*self.lines.get(timeout=0.2))
-        ended = [k for k, child in self.children.items() if child.process.poll() is not None]
-        return [self._leave(self.children.pop(k), tell) for k in ended]
+            self._hear(*self.lines.get(timeout=0.2), tell)
+        for k in [k for k, child in self.children.items() if child.process.poll() is not None]:
+            self._leave(k, tell)
+        ended, self.ended = self.ended, []
+        return ended
 
-    def _leave(self, child: Child, tell: Callable[[int, str], None]) -> Ended:
+    def _hear(self, slot: int, line: str, tell: Callable[[int, str], None]) -> None:
+        child = self.children[slot]
+        if child.order is None:
+            return
+        if line.startswith(ENDED):
+            status = int(line.removeprefix(ENDED))
+            self.ended.append(Ended(child.order, status, child.said()))
+            child.order = None
+        else:
+            tell(child.order.number, line)
+
+    def _leave(self, slot: int, tell: Callable[[int, str], None]) -> None:
+        child = self.children[slot]
         kill(child.process)
         child.reader.join(timeout=SAVING)
         while not self.lines.empty():
-            tell(*self.lines.get())
-        child.errors.seek(0)
-        said = child.errors.read().decode(errors="replace").strip()
+            self._hear(*self.lines.get(), tell)
+        status, said = child.process.returncode, child.said()
         child.errors.close()
-        status = child.process.returncode
-        return Ended(child.order, status, said, f"the process {how_it_ended(status)}")
+        if child.order is not None:
+            how = f"the process {how_it_ended(status)}"
+            self.ended.append(Ended(child.order, status, said, how))
+        del self.children[slot]
 
     def stop(self) -> None:
         """At a SIGTERM a training is saved. It is sent again and again: Python drops one now and

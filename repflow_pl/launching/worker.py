@@ -1,7 +1,8 @@
-"""One run in a process of its own: `python -m repflow_pl.launching.worker ORDER`, in JSON.
+"""Runs in a process beside others: `python -m repflow_pl.launching.worker ORDER`, in JSON.
 
-Started for each run that is made beside others, and in each job of a cluster; Lightning starts the
-same command again for each further GPU of a run.
+Started for runs that are made side by side, and in each job of a cluster; Lightning starts the same
+command again for each further GPU of a run. With `--more` the process takes further orders, one a
+line of its standard input, since it has imported by then what a run needs seconds for.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import IO
 
 from repflow_pl.ending import ended_by_signals
 from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.launching.order import Order, from_json, to_json, videos_of
-from repflow_pl.launching.outcome import MISTAKE
+from repflow_pl.launching.outcome import BUSY, DONE, MISTAKE
+
+ENDED = "\x04"
+"""Begins the line in which a process that takes further orders says how a run ended."""
 
 
 def start(
@@ -27,12 +32,16 @@ def start(
     environment: Mapping[str, str],
     stdout: int | None = None,
     stderr: IO[bytes] | None = None,
+    more: bool = False,
 ) -> subprocess.Popen[str]:
-    """Start a process that makes the run; it ends with a status of `outcome`."""
+    """Start a process that makes the run; it ends with a status of `outcome`, or takes `more`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "repflow_pl.launching.worker", to_json(order)],
+        [
+            *(sys.executable, "-m", "repflow_pl.launching.worker", to_json(order)),
+            *(["--more"] if more else []),
+        ],
         env={**os.environ, **environment},
-        stdin=subprocess.PIPE,  # ends when this process does, however that ends
+        stdin=subprocess.PIPE,  # further orders; ends when this process does, however that ends
         stdout=stdout,
         stderr=stderr,
         encoding="utf-8",
@@ -59,14 +68,21 @@ def share_of_cores(threads: int, processes: int) -> dict[str, str]:
     }
 
 
-def main(order: str) -> int:
-    """Make the run of an order; returns a status of `outcome`."""
+def main(order: str, more: bool = False) -> int:
+    """Make the run of an order, and of further ones; returns a status of `outcome`.
+
+    None is taken after a failure, of which the process may keep something, as CUDA's errors.
+    """
     # A shell's background jobs would ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with ended_by_signals():
-            threading.Thread(target=_end_with_parent, daemon=True).start()
-            return _make(from_json(order))
+            orders: SimpleQueue[str] = SimpleQueue()
+            threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+            while (status := _make(from_json(order))) in (DONE, BUSY) and more:
+                print(f"{ENDED}{status}", flush=True)
+                order = orders.get()
+            return status
     except (KeyboardInterrupt, BrokenPipeError):  # nobody reads the lines: the parent has ended
         return INTERRUPTED
     except UserError as error:
@@ -91,12 +107,13 @@ def _make(order: Order) -> int:
     return make(order, videos, machine)
 
 
-def _end_with_parent() -> None:
-    """Standard input is a pipe that nothing is written to: it ends when the parent does."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
+def _listen(orders: SimpleQueue[str]) -> None:
+    """Standard input is a pipe, which ends when the parent does."""
+    with open(sys.stdin.fileno(), encoding="utf-8", closefd=False) as lines:
+        for line in lines:
+            orders.put(line)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1], more="--more" in sys.argv[2:]))

@@ -24,8 +24,10 @@ from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching import processes
 from repflow_pl.launching.launch import launch
-from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
+from repflow_pl.launching.pool import make_all
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
 from repflow_pl.training.planning.machine import Machine
 
@@ -194,6 +196,27 @@ class _Telling(Console):
 
     def print(self, *objects: Any, **options: Any) -> None:
         self.event.set()
+
+
+def test_a_process_makes_one_run_after_the_other(
+    one: OneRun, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second is the one that it is in a process of its own."""
+    started: list[Any] = []
+    start = processes.start
+    monkeypatch.setattr(
+        processes, "start", lambda *order: started.append(start(*order)) or started[-1]
+    )
+    model = ModelSpec("narrow", flow=FlowSpec(after_block=3, n_iter=2))
+    first = dataclasses.replace(
+        one.job, spec=dataclasses.replace(one.job.spec, model=model), seed=1
+    )
+    machine = Machine(tmp_path, console=Console(file=io.StringIO()))
+    assert make_all([first, one.job], [one.videos], machine, processes.Processes([{}])) == []
+    (process,) = started
+    assert process.returncode is not None, "it was ended with the sweep"
+    both = results(tmp_path)
+    assert len(both) == 2 and both.items() >= results(undisturbed).items()
 
 
 # --- whole sweeps, as a user starts them

@@ -21,8 +21,9 @@ from rich.console import Console
 from repflow_pl.cli import Options
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
+from repflow_pl.launching import worker
 from repflow_pl.launching.order import Order, from_json, to_json
-from repflow_pl.launching.outcome import MISTAKE
+from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE
 from repflow_pl.launching.overview import Overview
 from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.processes import Processes, share_out
@@ -109,6 +110,21 @@ def test_an_order_comes_back_and_only_an_order(tmp_path: Path) -> None:
         from_json(json.dumps(plain))
 
 
+def test_a_process_takes_orders_until_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    orders = [job(tmp_path, PROFILE.rgb(DataSpec("folder")), row) for row in "abcd"]
+    ends = iter([DONE, BUSY, FAILED, DONE])
+    made: list[Order] = []
+    monkeypatch.setattr(worker, "_make", lambda order: made.append(order) or next(ends))
+    monkeypatch.setattr(worker, "_listen", lambda more: [more.put(to_json(o)) for o in orders[1:]])
+    assert worker.main(to_json(orders[0]), more=True) == FAILED
+    assert made == orders[:3]
+    assert capfd.readouterr().out.splitlines() == [f"{worker.ENDED}{DONE}", f"{worker.ENDED}{BUSY}"]
+    assert worker.main(to_json(orders[3])) == DONE
+    assert made == orders and not capfd.readouterr().out
+
+
 def test_videos_that_changed_since_are_a_mistake(
     video_folder: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
@@ -161,7 +177,7 @@ import json, os, signal, sys, time
 from pathlib import Path
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
-order = json.loads(sys.argv[-1])
+order = json.loads(sys.argv[1])
 spec = parse(RunSpec, order["job"]["spec"])
 folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
 folder.mkdir(parents=True, exist_ok=True)
@@ -203,7 +219,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video_folder: Path) ->
     start = subprocess.Popen
 
     def popen(command: list[str], **options: object) -> object:
-        return start([sys.executable, str(script), command[-1]], **options)  # type: ignore[call-overload]
+        return start([sys.executable, str(script), command[3]], **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr("repflow_pl.launching.worker.subprocess.Popen", popen)
     return tmp_path
