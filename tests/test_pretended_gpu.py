@@ -21,17 +21,20 @@ import table_runtime  # noqa: E402
 from bench import cells, memory, page  # noqa: E402
 from bench.command import chosen_device  # noqa: E402
 
-from repflow_pl.data.fields import tvl1  # noqa: E402
+from repflow_pl.data.fields import flow_files, raft, tvl1  # noqa: E402
 from repflow_pl.data.index import open_set  # noqa: E402
 from repflow_pl.data.module import ClipModule  # noqa: E402
+from repflow_pl.errors import UserError  # noqa: E402
 from repflow_pl.models.build import build_model  # noqa: E402
 from repflow_pl.report import runtime  # noqa: E402
+from repflow_pl.showing.loading import asked_weights  # noqa: E402
 from repflow_pl.specs import ClipSpec, ModelSpec  # noqa: E402
 from repflow_pl.training.batch_norm import WholeBatchNorm  # noqa: E402
 from repflow_pl.training.costs import clip_times  # noqa: E402
 from repflow_pl.training.costs.measure import forward_ms  # noqa: E402
 from repflow_pl.training.module import VideoClassifier  # noqa: E402
 from repflow_pl.training.run import _device_name  # noqa: E402
+from tests.conftest import write_clip  # noqa: E402
 
 GPU = torch.device("cuda")
 NAME = "Pretended Card 9"
@@ -159,8 +162,16 @@ def test_run_times_on_a_card_have_a_page_of_its_own(
     assert "only ratios" not in text.lower()
 
 
-def test_fields_are_computed_by_opencvs_cuda_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frames go up, the field comes down, with the same options as on the CPU."""
+def test_what_is_shown_and_raft_take_the_card(card: Card) -> None:
+    assert raft._device() == GPU
+    with pytest.raises(UserError, match="the device 'cuda' cannot be used"):  # it was chosen
+        asked_weights(Path("motion_shapes"), "auto", None, None)
+
+
+def test_fields_are_computed_by_opencvs_cuda_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames go up, the field comes down, with the same options as on the CPU; a file says so."""
     cv2 = pytest.importorskip("cv2")
     given: dict[str, float] = {}
 
@@ -186,8 +197,13 @@ def test_fields_are_computed_by_opencvs_cuda_build(monkeypatch: pytest.MonkeyPat
     cuda = SimpleNamespace(
         OpticalFlowDual_TVL1=Solver, GpuMat=Matrix, getCudaEnabledDeviceCount=lambda: count[0]
     )
+    video = tmp_path / "clip.mp4"
+    write_clip(video, 0, (1, 2), frames=5)
+    on_the_cpu = list(flow_files._fields(video, stride=2))
     monkeypatch.setattr(cv2, "cuda", cuda)
-    assert tvl1.cuda_device()
+    assert tvl1.cuda_device() and flow_files.settings_here(2).startswith("cuda, ")
+    assert not given
+    np.testing.assert_array_equal(list(flow_files._fields(video, stride=2)), on_the_cpu)
     frames = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
     options = tvl1.TVL1Options()
     found = tvl1.tvl1(frames[0], frames[1], solver=tvl1.CudaSolver(options))
