@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 from argparse import SUPPRESS, Action
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
@@ -185,9 +187,38 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     except (UserError, SystemExit):
         raise
     except Exception as error:
-        raise UserError(f"{' '.join(str(error).split()).rstrip('.')}; see --help.") from error
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UserError(f"{_refused(said, parser) or said}; see --help.") from error
     found.pop("config", None)  # where options came from is none of them
     return found
+
+
+def _refused(said: str, parser: ArgumentParser) -> str | None:
+    """Of jsonargparse's sentence about a value of the wrong type: the option, and what it takes."""
+    found = _VALUE.match(said)
+    for action in parser._actions:
+        kind = getattr(action, "_typehint", action.type)
+        if found and action.dest == found["name"] and kind is not None:
+            option = next(iter(action.option_strings), action.dest)
+            return f"{option} {found['value']}: it takes {_taken(kind)}"
+    return None
+
+
+_VALUE = re.compile(r'Parser key "(?P<name>[^"]+)": .*(?:Got|Given) value: (?P<value>.*)')
+_TAKEN = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _taken(kind: Any) -> str:
+    """What an option of a type takes, in words."""
+    parts = [part for part in get_args(kind) if part is not NoneType]
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_taken, parts))
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, parts))
+    if get_origin(kind) is tuple:
+        each = ",".join("..." if part is ... else part.__name__.upper() for part in parts)
+        return f"[{each}]"
+    return _TAKEN.get(kind, "a file or folder")
 
 
 def _spelt(name: str) -> str:

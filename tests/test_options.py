@@ -152,6 +152,30 @@ def test_every_program_reads_the_file_that_it_prints(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--seeds", "x"], "--seeds x: it takes a whole number; see --help."),
+        (["--recipe.lr", "x"], "--recipe.lr x: it takes a number; see --help."),
+        (["--recipe.schedule", "x"], "it takes plateau or step or one_cycle; see --help."),
+        (["--clip.crop", "64"], "--clip.crop 64: it takes [INT,INT]; see --help."),
+        (["--seeds"], "argument --seeds: expected one argument; see --help."),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_with_what_is_taken(
+    arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(cli.Options, arguments)
+    assert str(caught.value).endswith(sentence)
+
+
+def test_a_value_of_the_wrong_type_in_a_file_is_refused_alike(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("data_root: [3]\n")
+    with pytest.raises(UserError, match=r"--data-root \[3\]: it takes a file or folder"):
+        parse(cli.Options, ["--config", str(tmp_path / "options.yaml")])
+
+
+@pytest.mark.parametrize(
     ("given", "sentence"),
     [
         (["prepare", "folder", "a", "b", "--short_side", "9"], "did you mean --short-side?"),
