@@ -12,7 +12,7 @@ import numpy as np
 from repflow_pl.audit.thumbs import folder_of, name, stamp
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame
-from repflow_pl.data.decoding.isolated import Lost, isolated_map
+from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import Video
 from repflow_pl.extras import is_installed, load
 from repflow_pl.files import atomic_write
@@ -67,7 +67,7 @@ def disagreements(
     todo = [job for job in jobs if found[job.video.path] is None]
     for job, made in isolated_map(compare, todo, "Trying other decoders", workers):
         lost = Disagreement(job.video.path, "a decoder", f"was lost ({made})")
-        found[job.video.path] = (lost,) if isinstance(made, Lost) else made
+        found[job.video.path] = (lost,) if isinstance(made, DecodeError) else made
     return count, tuple(each for job in jobs for each in found[job.video.path] or ())
 
 

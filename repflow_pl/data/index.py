@@ -10,12 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.data.listing.found import unread_under
-from repflow_pl.data.listing.manifest import MISSING, Finding, digest, examine, known_findings
+from repflow_pl.data.listing.manifest import MISSING, Finding, examine, known_findings
 from repflow_pl.data.listing.registry import (
     MIRROR_MARKER,
     CandidateFunction,
@@ -28,7 +28,15 @@ from repflow_pl.data.listing.registry import (
     identity,
     set_names,
 )
-from repflow_pl.data.listing.videos import SPLITS, Broken, Candidate, Split, Video, VideoSet
+from repflow_pl.data.listing.videos import (
+    SPLITS,
+    Broken,
+    Candidate,
+    Split,
+    Video,
+    VideoSet,
+    digest,
+)
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_name
@@ -56,7 +64,7 @@ __all__ = [
 ]
 
 SHOWN = 20
-"""Broken files that are named one by one when a set is opened."""
+"""Broken or missing files that are named one by one."""
 FEW = 3
 """Files that are no videos for us and named then."""
 
@@ -249,20 +257,21 @@ def _tell_left_out(opened: VideoSet) -> None:
     name, broken, missing = opened.name, opened.broken, opened.missing
     total = len(opened.videos) + len(broken) + len(missing)
     if broken:
-        console.print(
-            f"{name}: {len(broken)} of {total} videos cannot be read and are left out:",
-            markup=False,
-        )
-        for file in broken[:SHOWN]:
-            console.print(f"  {file.path}: {file.reason}", markup=False)
-        if len(broken) > SHOWN:
-            console.print(f"  and {len(broken) - SHOWN} more", markup=False)
+        console.print(f"{name}: {len(broken)} of {total} videos cannot be read and are left out:")
+        for line in first_of([f"{file.path}: {file.reason}" for file in broken]):
+            console.print(line)
     if missing:
         console.print(
             f"{name}: {len(missing)} of {total} videos are not there and are left out; "
-            f"python -m repflow_pl.data verify {name} ROOT names them.",
-            markup=False,
+            f"python -m repflow_pl.data verify {name} ROOT names them."
         )
+
+
+def first_of(entries: Sequence[str]) -> Iterator[str]:
+    """Lines for a person at a terminal, SHOWN of them, and how many more there are."""
+    yield from (f"  {entry}" for entry in entries[:SHOWN])
+    if len(entries) > SHOWN:
+        yield f"  and {len(entries) - SHOWN} more"
 
 
 @functools.cache  # a set is opened once for each of its splits
@@ -273,8 +282,7 @@ def _tell_unread(name: str, root: Path) -> None:
         console.print(
             f"{name}: {len(unread)} files look like videos and are not read: "
             f"{', '.join(unread[:FEW])}{more}; convert them (ffmpeg -i FILE FILE.mp4) or move them "
-            "away.",
-            markup=False,
+            "away."
         )
 
 

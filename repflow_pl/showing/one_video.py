@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from repflow_pl.data.decoding.decode import DecodeError, probe
-from repflow_pl.data.decoding.isolated import IsolatedProcess, Lost
+from repflow_pl.data.decoding.decode import probe
+from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.listing.found import videos_under
 from repflow_pl.errors import UserError
@@ -24,7 +25,7 @@ def one_video(path: Path, classes: Sequence[str], process: IsolatedProcess) -> V
     check_file(path)
     try:
         found = process.call(probe, path)
-    except (DecodeError, Lost, OSError) as error:
+    except DecodeError as error:
         raise unreadable(path, error) from error
     video = Video(
         path.name,

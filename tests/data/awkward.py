@@ -8,11 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from repflow_pl.data.decoding.decode_pyav import DecodeError
+from repflow_pl.data.decoding.decode import probe
+from repflow_pl.data.decoding.decode_pyav import DecodeError, Probe
 from repflow_pl.data.frames.cache import DecodedFrames
 from repflow_pl.data.frames.reader import Frames
 from repflow_pl.data.index import Video
-from repflow_pl.data.listing.manifest import Finding, decode
 
 
 def awkward(number: int) -> int:
@@ -27,10 +27,10 @@ def awkward(number: int) -> int:
     return 2 * number
 
 
-def open_and_decode(job: tuple[Path, str, str]) -> Finding:
-    """`decode` after an opening that a named pipe without a writer lets hang."""
-    (job[0] / job[1]).open("rb").close()
-    return decode(job)
+def open_and_probe(path: Path) -> Probe:
+    """`probe` after an opening that a named pipe without a writer lets hang."""
+    path.open("rb").close()
+    return probe(path)
 
 
 def obey(argument: tuple[str, int]) -> int:

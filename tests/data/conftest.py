@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.sets.motion_shapes import CLASSES, Sizes, render
+from repflow_pl.errors import UserError
 
 SMALL = Sizes(train=32, val=16, test=16)
 
@@ -25,19 +28,36 @@ def write_video(
     codec: str = "libx264",
 ) -> Path:
     """A moving texture of `size` (height, width) at 10 frames per second."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
     picture = coarse.repeat(8, 0).repeat(8, 1)
+    return write_frames(path, [np.roll(picture, 2 * t, axis=1) for t in range(frames)], codec)
+
+
+def write_frames(
+    path: Path,
+    frames: Sequence[np.ndarray],
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A video of frames [height, width, 3] at 10 frames per second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=10)
-        stream.height, stream.width = size
+        stream = container.add_stream(codec, rate=10, options=options or {})
+        stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
-        for t in range(frames):
-            shifted = np.ascontiguousarray(np.roll(picture, 2 * t, axis=1))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shifted, format="rgb24")))
+        for frame in map(np.ascontiguousarray, frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def folder_of(root: Path, clips: int, suffix: str = ".mp4", **video: Any) -> VideoSet:
+    """ROOT/{train,test}/run/<n>, so many clips in each part, opened."""
+    for part in ("train", "test"):
+        for n in range(clips):
+            write_video(root / part / "run" / f"{n}{suffix}", seed=n, **video)
+    return open_set("folder", root, workers=0)
 
 
 def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
@@ -45,6 +65,14 @@ def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:
     message = str(error.value)
     assert "\n" not in message and message.endswith(".")
     return message
+
+
+@contextmanager
+def refused(says: str, kind: type[UserError] = UserError) -> Iterator[None]:
+    """What is in it ends with one sentence, in which this is found."""
+    with pytest.raises(kind, match=says) as error:
+        yield
+    one_sentence(error)
 
 
 @pytest.fixture(autouse=True)

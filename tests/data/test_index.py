@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data import index
-from repflow_pl.data.decoding.decode import VARIABLE
+from repflow_pl.data.decoding.decode import VARIABLE, probe
+from repflow_pl.data.decoding.decode_pyav import Probe
 from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
 from repflow_pl.data.listing import manifest, registry
 from repflow_pl.data.views import check_clip
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-from .conftest import one_sentence, write_video
+from .conftest import one_sentence, refused, write_video
 from .decoding.test_decode import broken_files
 
 
@@ -55,19 +56,19 @@ def test_broken_files_are_left_out_named_and_counted(
     assert all(f"train/run/{name}" in shown for name in made)
 
 
-def test_only_changed_files_are_decoded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are decoded, one after the other."""
+    paths: list[str] = []
+    plain = manifest.decode
+    monkeypatch.setattr(manifest, "decode", lambda job: paths.append(job[1].path) or plain(job))
+    return paths
+
+
+def test_only_changed_files_are_decoded_again(tmp_path: Path, decoded: list[str]) -> None:
     root = make_folder(tmp_path / "set")
     open_set("folder", root, workers=0)
-    decoded: list[str] = []
-    plain = manifest.decode
-
-    def spy(job: tuple[Path, str, str]) -> manifest.Finding:
-        decoded.append(job[1])
-        return plain(job)
-
-    monkeypatch.setattr(manifest, "decode", spy)
+    decoded.clear()
     first = open_set("folder", root, workers=0)
     assert decoded == []
     write_video(root / "train" / "run" / "3.mp4", frames=20)
@@ -87,7 +88,12 @@ def test_only_changed_files_are_decoded_again(
     ],
 )
 def test_what_one_decoder_found_and_the_other_may_not_rely_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, now: str, again: list[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    decoded: list[str],
+    then: str,
+    now: str,
+    again: list[str],
 ) -> None:
     """decord reads only what it was tried on, and what it could not read may be read by PyAV."""
     write_video(tmp_path / "run" / "0.mp4", frames=8)
@@ -95,9 +101,7 @@ def test_what_one_decoder_found_and_the_other_may_not_rely_on(
     files = [(f"run/{name}.mp4", "run") for name in ("0", "broken")]
     monkeypatch.setenv(VARIABLE, then)
     before = manifest.examine("set", tmp_path, files, tmp_path / "m.csv", workers=0)
-    decoded: list[str] = []
-    plain = manifest.decode
-    monkeypatch.setattr(manifest, "decode", lambda job: decoded.append(job[1]) or plain(job))
+    decoded.clear()
     monkeypatch.setenv(VARIABLE, now)
     after = manifest.examine("set", tmp_path, files, tmp_path / "m.csv", workers=0)
     assert decoded == again
@@ -107,21 +111,20 @@ def test_what_one_decoder_found_and_the_other_may_not_rely_on(
     assert [bool(found.error) for found in before.values()] == [False, True]
 
 
-def test_an_interrupted_indexing_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_indexing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+) -> None:
     root = make_folder(tmp_path / "set")
-    plain = manifest.decode
-    decoded: list[str] = []
 
-    def interrupted(job: tuple[Path, str, str]) -> manifest.Finding:
-        if len(decoded) == 4:
+    def interrupted(path: Path) -> Probe:
+        if len(decoded) > 4:
             raise KeyboardInterrupt
-        decoded.append(job[1])
-        return plain(job)
+        return probe(path)
 
-    monkeypatch.setattr(manifest, "decode", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(manifest, "probe", interrupted)
         open_set("folder", root, workers=0)
-    monkeypatch.setattr(manifest, "decode", lambda job: decoded.append(job[1]) or plain(job))
+    assert decoded.pop() not in decoded
     open_set("folder", root, workers=0)
     assert len(decoded) == len(set(decoded)) == 10
 
@@ -205,9 +208,8 @@ def test_no_video_is_trained_on_and_evaluated(
     twice = [Candidate("train/run/0.mp4", "run", part) for part in ("train", split)]
     entry = dataclasses.replace(registry._registry["folder"], candidates=lambda _: twice)
     monkeypatch.setitem(registry._registry, "folder", entry)
-    with pytest.raises(UserError, match=f"0.mp4, are for {split} and for train") as error:
+    with refused(f"0.mp4, are for {split} and for train"):
         open_set("folder", root, workers=0)
-    one_sentence(error)
 
 
 def test_the_marker_allows_mirrored_clips_and_changes_no_run(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import time
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -32,18 +33,6 @@ from repflow_pl.extras import command, extra_of, is_installed
 
 if TYPE_CHECKING:
     import decord
-
-__all__ = [
-    "Access",
-    "DecodeError",
-    "Decoder",
-    "Probe",
-    "choose_decoder",
-    "chosen_decoder",
-    "probe",
-    "read_frames",
-    "time_reads",
-]
 
 Decoder = Literal["decord", "pyav"]
 MODULES: dict[Decoder, str] = {"pyav": "av", "decord": "decord"}
@@ -88,15 +77,18 @@ def probe(path: Path) -> Probe:
     ended, so its own count is too high for packed B-frames and it cannot tell a file that was cut
     off from a shorter one; and only decord can tell that decord reads the file.
 
-    Errors: DecodeError for a file that is empty, damaged, truncated or no video.
+    Errors: DecodeError for a file that is empty, damaged, truncated, no video, or not there.
     """
-    if path.stat().st_size == 0:
-        raise DecodeError(f"{path}: the file is empty")
     decoder = chosen_decoder()
-    counted = decode_pyav.probe(path) if is_installed("av") else None
-    if decoder == "pyav" and counted is not None:
-        return counted
-    return _probe_decord(path, counted)
+    try:
+        if path.stat().st_size == 0:
+            raise DecodeError(f"{path}: the file is empty")
+        counted = decode_pyav.probe(path) if is_installed("av") else None
+        if decoder == "pyav" and counted is not None:
+            return counted
+        return _probe_decord(path, counted)
+    except OSError as error:
+        raise DecodeError(f"{path}: {error.strerror or error}") from error
 
 
 def read_frames(
@@ -137,7 +129,7 @@ def _probe_decord(path: Path, counted: Probe | None) -> Probe:
     shown = shown_at(path)
     frames = counted.frames if counted else len(reader if shown is None else shown)
     sums = []
-    try:
+    with _named(path, "read"):
         for frame in itertools.islice(at_places(_every(reader), shown), frames):
             sums.append(zlib.crc32(frame.data))
         if len(sums) < frames:
@@ -146,10 +138,6 @@ def _probe_decord(path: Path, counted: Probe | None) -> Probe:
         seeks = shown is None and (counted is None or counted.access == "seek")
         seeks = seeks and _seeks(path, sums)
         fps = counted.fps if counted else _rate(reader, shown)
-    except DecodeError:
-        raise
-    except Exception as error:
-        raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
     if frame.shape[2] != 3:  # narrower than its padding: decord mistakes the one for the other
         raise DecodeError(f"{path}: decord cannot read a video {width} pixels wide; choose pyav")
     return Probe(frames, fps, width, height, "seek" if seeks else "read")
@@ -198,27 +186,22 @@ def _read_decord(path: Path, indices: Sequence[int], access: Access) -> npt.NDAr
         raise DecodeError(f"{path}: no frame {max(indices)}, the file has {frames}")
     if shown is not None:
         indices = [shown[index] for index in indices]
-    wanted = set(indices)
-    last = max(wanted)
     kept: dict[int, npt.NDArray[np.uint8]] = {}
     position = 0
-    try:
+    with _named(path, "read"):
         if access == "seek":
             keys = list(reader.get_key_indices())
-            position = keys[bisect_right(keys, min(wanted)) - 1]
+            position = keys[bisect_right(keys, min(indices)) - 1]
             if position:
                 reader.seek(position)
-        for index in range(position, last + 1):
-            if index in wanted:
-                if access == "seek" and index > position:
-                    reader.skip_frames(index - position)
-                kept[index] = reader.next().asnumpy()
-                position = index + 1
-            elif access == "read":
-                reader.next()
-                position = index + 1
-    except Exception as error:
-        raise DecodeError(f"{path}: decord cannot read it: {_reason(error)}") from error
+        for index in sorted(set(indices)):
+            if access == "read":
+                for _ in range(position, index):
+                    reader.next()
+            elif index > position:
+                reader.skip_frames(index - position)
+            kept[index] = reader.next().asnumpy()
+            position = index + 1
     return np.stack([kept[index] for index in indices])
 
 
@@ -226,13 +209,18 @@ def _open(path: Path) -> decord.VideoReader:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
-    try:
+    with _named(path, "open"):
         return decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+
+
+@contextmanager
+def _named(path: Path, doing: str) -> Iterator[None]:
+    """Errors: DecodeError with the end of decord's message; it begins with a place in C++."""
+    try:
+        yield
+    except DecodeError:
+        raise
     except Exception as error:
-        raise DecodeError(f"{path}: decord cannot open it: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The end of decord's message, in one line: the beginning is a place in its C++ source."""
-    text = " ".join(str(error).split())
-    return text.rsplit("Check failed:", 1)[-1].strip()[:120] or type(error).__name__
+        text = " ".join(str(error).split()).rsplit("Check failed:", 1)[-1].strip()[:120]
+        reason = text or type(error).__name__
+        raise DecodeError(f"{path}: decord cannot {doing} it: {reason}") from error

@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,6 @@ MOST_SEEKS = 16
 
 Frame = npt.NDArray[np.uint8]
 
-
 Access = Literal["read", "seek"]
 """How frames of a file may be reached: by reading all before them, or by seeking to a keyframe and
 skipping on, where that was found to give the same frames."""
@@ -36,6 +36,11 @@ skipping on, where that was found to give the same frames."""
 
 class DecodeError(Exception):
     """A video that cannot be decoded; the message is one line that names the file."""
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Why a file cannot be used, in one line that does not name it."""
+    return " ".join(str(error).removeprefix(f"{path}: ").split()) or "cannot be read"
 
 
 @dataclass(frozen=True)
@@ -111,8 +116,9 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
         if access == "seek":
             shown = _shown(video)
             keys = [index for index, (_, key) in enumerate(shown) if key]
-            for key, members in _by_key([i for i in sorted(wanted) if i < len(shown)], keys):
-                kept |= _from_key(video, shown, key, members)
+            there = sorted(index for index in wanted if index < len(shown))
+            for key, members in groupby(there, lambda i: keys[bisect_right(keys, i) - 1]):
+                kept |= _from_key(video, shown, key, list(members))
         else:
             last = max(wanted)
             for index, frame in enumerate(video.frames()):
@@ -185,19 +191,8 @@ def _shown(video: OpenVideo) -> list[tuple[int | None, bool]]:
     return sorted(packets)
 
 
-def _by_key(indices: Sequence[int], keys: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
-    """Sorted indices by the keyframe that decoding starts from to reach them."""
-    groups: dict[int, list[int]] = {}
-    for index in indices:
-        groups.setdefault(keys[bisect_right(keys, index) - 1], []).append(index)
-    yield from groups.items()
-
-
 def _from_key(
-    video: OpenVideo,
-    shown: Sequence[tuple[int | None, bool]],
-    key: int,
-    members: Sequence[int],
+    video: OpenVideo, shown: Sequence[tuple[int | None, bool]], key: int, members: Sequence[int]
 ) -> dict[int, Frame]:
     """The frames `members`, decoded from the keyframe `key` on."""
     place = {shown[index][0]: index for index in members}

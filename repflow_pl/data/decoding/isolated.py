@@ -17,9 +17,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.ending import die_with_parent
 
@@ -33,7 +35,7 @@ AHEAD = 8
 SERVE = "from repflow_pl.data.decoding.isolated import serve; serve()"
 
 
-class Lost(Exception):
+class Lost(DecodeError):
     """The process was lost at this piece of work; the message says how, in a few words."""
 
 
@@ -48,11 +50,9 @@ class IsolatedProcess:
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
-        self._asked = 0
-        self._open: set[int] = set()
-        """Numbers of the questions whose answers somebody waits for, of the child that runs."""
-        self._answers: dict[int, Any] = {}
-        """Those that came while another stream was waiting."""
+        self._streaming = 0
+        """The process in which a stream is being read; another one goes to a child beside."""
+        self._beside: IsolatedProcess | None = None
 
     def call(self, function: Callable[[Item], Result], argument: Item) -> Result:
         """`function(argument)`, a function that the child can import by its name.
@@ -71,68 +71,60 @@ class IsolatedProcess:
 
         What `call` would raise is yielded in the place of a result.
         """
-        asked: deque[int] = deque()
+        if self._streaming == os.getpid():
+            self._beside = self._beside or IsolatedProcess(self.timeout)
+            yield from self._beside.stream(function, arguments)
+            return
+        self._streaming = os.getpid()
+        asked = done = 0
         try:
-            k = 0
-            while k < len(arguments):
-                if asked and asked[0] not in self._open:  # lost with a child by another stream
-                    asked.clear()
+            while done < len(arguments):
                 try:
-                    while len(asked) < 2 and k + len(asked) < len(arguments):
-                        asked.append(self._send(function, arguments[k + len(asked)]))
-                    value = self._receive(asked[0])
-                    asked.popleft()
+                    for argument in arguments[asked : done + 2]:
+                        self._send(function, argument)
+                        asked += 1
+                    value = self._receive()
                 except (EOFError, OSError, pickle.UnpicklingError):
-                    # The child computes in order: it was lost at the first open question.
-                    at = min(self._open - self._answers.keys(), default=None)
-                    others = at is not None and at not in asked
-                    value = self._lost()
-                    asked.clear()
-                    if others:
-                        continue
-                k += 1
+                    value, asked = self._lost(), done + 1  # what was asked ahead is asked again
+                done += 1
                 yield value
         finally:
-            self._open.difference_update(asked)  # left early: nobody waits for these
+            self._streaming = 0
+            if asked > done:  # left early: nobody waits for the rest
+                self._end(at_once=True)
 
-    def _send(self, function: Callable[[Item], Result], argument: Item) -> int:
-        """Ask a question; returns its number."""
+    def _send(self, function: Callable[[Item], Result], argument: Item) -> None:
         pipe = self._started().stdin
         assert pipe is not None
-        self._asked += 1
-        pickle.dump((self._asked, function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
+        pickle.dump((function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
         pipe.flush()
-        self._open.add(self._asked)
-        return self._asked
 
-    def _receive(self, number: int) -> Any:
-        """The answer to a question; answers to other streams' questions are kept for them.
-
-        Errors: EOFError where the child that was asked is gone.
-        """
-        while number not in self._answers:
-            if number not in self._open:
-                raise EOFError
-            pipe = self._started().stdout
-            assert pipe is not None
-            answered, value = pickle.load(pipe)
-            if answered in self._open:
-                self._answers[answered] = value
-        self._open.discard(number)
-        return self._answers.pop(number)
+    def _receive(self) -> Any:
+        """Errors: EOFError where the child is gone, also by a `stop` of another thread."""
+        process = self._process
+        if process is None or process.stdout is None:
+            raise EOFError
+        return pickle.load(process.stdout)
 
     def _lost(self) -> Lost:
-        status = self.stop()
+        status = self._end()
         if status == -signal.SIGALRM:
             return Lost(f"no answer in {self.timeout:g} seconds")
         return Lost(f"the process that read it died ({_how(status)})")
 
-    def stop(self) -> int:
-        """End the child, whatever it is at; returns its exit status."""
+    def stop(self, at_once: bool = False) -> None:
+        """End the children, in some seconds whatever they are at."""
+        if self._beside is not None:
+            self._beside.stop(at_once)
+        self._end(at_once)
+
+    def _end(self, at_once: bool = False) -> int:
+        """End the child; returns its exit status."""
         process, self._process = self._process, None
-        self._open.clear()
         if process is None or self._owner != os.getpid():
             return 0
+        if at_once:
+            process.kill()
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
@@ -149,8 +141,6 @@ class IsolatedProcess:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._owner != os.getpid():
             self._owner = os.getpid()
-            self._open.clear()
-            self._answers.clear()
             path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
             self._process = subprocess.Popen(
                 [sys.executable, "-c", SERVE],
@@ -175,14 +165,14 @@ def serve() -> NoReturn:
     os.dup2(2, 1)  # what a library prints must not get among the answers
     while True:
         try:
-            number, function, argument, seconds = pickle.load(requests)
+            function, argument, seconds = pickle.load(requests)
         except EOFError:
             os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            answer = (number, function(argument))
+            answer = function(argument)
         except Exception as error:
-            answer = (number, error)
+            answer = error
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
@@ -197,23 +187,22 @@ def isolated_map(
     label: str,
     workers: int | None = None,
     timeout: float = TIMEOUT,
-) -> Iterator[tuple[Item, Result | Lost]]:
+) -> Iterator[tuple[Item, Result | DecodeError]]:
     """Yield (item, `function(item)`) for every item, in order, computed in `workers` processes.
 
-    Where a process hung or died the result is the `Lost` that says so. `workers=None` takes every
-    core; 0 computes in this process, without that protection.
+    A DecodeError is a result like any other; where a process hung or died it is `Lost`.
+    `workers=None` takes every core; 0 computes in this process, without that protection.
     """
     if not items:
         return
     workers = default_workers() if workers is None else workers
+    made: Iterator[tuple[Item, Result | DecodeError]] = (
+        _spread(function, items, min(workers, len(items)), timeout)
+        if workers
+        else ((item, _tried(function, item)) for item in items)
+    )
     with progress_bar(label, len(items)) as advance:
-        if workers == 0:
-            for item in items:
-                result = function(item)
-                advance()
-                yield item, result
-            return
-        for item, outcome in _spread(function, items, min(workers, len(items)), timeout):
+        for item, outcome in made:
             advance()
             yield item, outcome
 
@@ -228,23 +217,19 @@ def default_workers() -> int:
 
 def _spread(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, timeout: float
-) -> Iterator[tuple[Item, Result | Lost]]:
+) -> Iterator[tuple[Item, Result | DecodeError]]:
     """`isolated_map`'s processes: one for each of `workers` threads, which only wait."""
     mine = threading.local()
     processes: list[IsolatedProcess] = []
 
-    def compute(item: Item) -> Result | Lost:
+    def compute(item: Item) -> Result | DecodeError:
         if not hasattr(mine, "process"):
             mine.process = IsolatedProcess(timeout)
             processes.append(mine.process)
-        try:
-            result: Result = mine.process.call(function, item)
-        except Lost as lost:
-            return lost
-        return result
+        return _tried(partial(mine.process.call, function), item)
 
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[tuple[Item, Future[Result | Lost]]] = deque()
+    waiting: deque[tuple[Item, Future[Result | DecodeError]]] = deque()
     try:
         for item in items:
             waiting.append((item, pool.submit(compute, item)))
@@ -257,10 +242,14 @@ def _spread(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
-            running = process._process
-            if waiting and running is not None:
-                running.kill()  # interrupted: what it is at is done again the next time
-            process.stop()
+            process.stop(at_once=bool(waiting))  # interrupted: it is done again the next time
+
+
+def _tried(function: Callable[[Item], Result], item: Item) -> Result | DecodeError:
+    try:
+        return function(item)
+    except DecodeError as error:
+        return error
 
 
 def _widen(pipe: Any) -> None:

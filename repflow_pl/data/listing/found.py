@@ -8,32 +8,25 @@ from pathlib import Path, PurePath
 
 from repflow_pl.errors import UserError
 
-SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("mp4", "avi", "mkv", "mov", "webm", "m4v"),
-        *("mpg", "mpeg", "ts", "flv", "wmv", "3gp", "ogv"),
-    )
-)
+
+def _endings(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
+SUFFIXES = _endings("mp4 avi mkv mov webm m4v mpg mpeg ts flv wmv 3gp ogv")
 """Endings of containers that both decoders read."""
-OTHERS = frozenset(
-    f".{ending}"
-    for ending in (
-        *("vob", "mts", "m2ts", "asf", "divx", "xvid", "rm", "rmvb", "f4v", "3g2", "ogm", "mxf"),
-        *("mpe", "m1v", "m2v", "qt", "dv", "wtv", "y4m", "h264", "264", "h265", "hevc", "ivf"),
-    )
+OTHERS = _endings(
+    "vob mts m2ts asf divx xvid rm rmvb f4v 3g2 ogm mxf "
+    "mpe m1v m2v qt dv wtv y4m h264 264 h265 hevc ivf"
 )
 """Endings of other videos."""
-NO_VIDEOS = frozenset(
-    f".{ending}"
-    for ending in (
-        *("txt", "csv", "tsv", "json", "jsonl", "md", "rst", "xml", "html", "yaml", "yml", "toml"),
-        *("pdf", "doc", "docx", "xls", "xlsx", "bib", "log", "ini", "db", "url", "py", "sh", "m"),
-        *("zip", "rar", "tar", "gz", "tgz", "bz2", "xz", "7z", "sha1", "sha256", "md5", "torrent"),
-        *("npy", "npz", "mat", "h5", "hdf5", "pkl", "pickle", "pt", "pth", "parquet", "lmdb"),
-        *("png", "jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "srt", "vtt", "ass", "sub"),
-        *("wav", "mp3", "m4a", "aac", "flac", "ogg", "opus", "part", "tmp", "bak", "crdownload"),
-    )
+NO_VIDEOS = _endings(
+    "txt csv tsv json jsonl md rst xml html yaml yml toml "
+    "pdf doc docx xls xlsx bib log ini db url py sh m "
+    "zip rar tar gz tgz bz2 xz 7z sha1 sha256 md5 torrent "
+    "npy npz mat h5 hdf5 pkl pickle pt pth parquet lmdb "
+    "png jpg jpeg gif bmp webp tif tiff srt vtt ass sub "
+    "wav mp3 m4a aac flac ogg opus part tmp bak crdownload"
 )
 """Endings that are known to be none, of what lies among videos."""
 

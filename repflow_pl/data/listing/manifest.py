@@ -7,17 +7,17 @@ An interrupted pass has saved what it found, and the next one goes on from there
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
-from repflow_pl.data.decoding.decode import Access, DecodeError, Decoder, chosen_decoder, probe
+from repflow_pl.data.decoding.decode import Decoder, chosen_decoder, probe
+from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, reason_of
 from repflow_pl.data.decoding.isolated import TIMEOUT, Lost, isolated_map
 from repflow_pl.data.parallel import console
 from repflow_pl.files import atomic_write
@@ -47,7 +47,7 @@ class Finding:
     """How its frames may be reached."""
     decoder: str = ""
     """That was chosen then. decord reads no file that it was not tried on."""
-    error: str = field(default="")
+    error: str = ""
     """Why it cannot be used, in one line; empty for a sound file."""
 
 
@@ -67,17 +67,17 @@ def examine(
     that cannot be decoded.
     """
     known = read_manifest(manifest)
-    decoder = chosen_decoder()
-    findings, todo = _compare(root, files, known, decoder)
+    findings, todo = _compare(root, files, known)
     if not todo and findings == known:
         return findings
     saved = time.monotonic()
     try:
-        for job, found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
-            path = job[1]
+        for (path, now), found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
             if isinstance(found, Lost):
-                found = replace(_look(*job, decoder), error=f"the decoder was lost: {found}")
-            findings[path] = found
+                found = replace(now, error=f"the decoder was lost: {found}")
+            elif isinstance(found, DecodeError):
+                found = replace(now, error=reason_of(found, path))
+            findings[now.path] = found
             if time.monotonic() - saved > SAVE_EVERY:
                 write_manifest(manifest, findings)
                 saved = time.monotonic()
@@ -90,27 +90,17 @@ def known_findings(
     root: Path, files: Sequence[tuple[str, str]], manifest: Path
 ) -> dict[str, Finding] | None:
     """What `examine` would return, if it had nothing to decode; None if it had."""
-    findings, todo = _compare(root, files, read_manifest(manifest), chosen_decoder())
+    findings, todo = _compare(root, files, read_manifest(manifest))
     return None if todo else findings
 
 
-def decode(job: tuple[Path, str, str]) -> Finding:
-    """Decode one file (root, path, class) from end to end."""
-    root, path, label = job
-    now = _look(root, path, label, chosen_decoder())
-    try:
-        found = probe(root / path)
-    except (DecodeError, OSError) as error:
-        reason = str(error).removeprefix(f"{root / path}: ")
-        return replace(now, error=" ".join(reason.split()))
-    return replace(
-        now,
-        frames=found.frames,
-        fps=found.fps,
-        width=found.width,
-        height=found.height,
-        access=found.access,
-    )
+def decode(job: tuple[Path, Finding]) -> Finding:
+    """Decode a file from end to end, of which no more is known than how it lies there.
+
+    Errors: DecodeError as of `probe`.
+    """
+    path, now = job
+    return replace(now, **vars(probe(path)))
 
 
 def read_manifest(manifest: Path) -> dict[str, Finding]:
@@ -124,40 +114,20 @@ def read_manifest(manifest: Path) -> dict[str, Finding]:
             return {}
         if not text.endswith("\n"):  # what is cut off may look like a whole line
             raise ValueError("cut off")
-        return {row[0]: _finding(*row) for row in rows}
-    except (ValueError, TypeError, csv.Error):
-        console.print(f"{manifest} is damaged: it is made again.", markup=False)
+        return {row[0]: _finding(row) for row in rows}
+    except (ValueError, csv.Error):
+        console.print(f"{manifest} is damaged: it is made again.")
         return {}
 
 
-def _finding(
-    path: str,
-    label: str,
-    size: str,
-    mtime: str,
-    frames: str,
-    fps: str,
-    width: str,
-    height: str,
-    access: str,
-    decoder: str,
-    error: str,
-) -> Finding:
+def _finding(row: Sequence[str]) -> Finding:
+    """Errors: ValueError for what is no line of a manifest."""
+    path, label, size, mtime, frames, fps, width, height, access, decoder, error = row
     if access not in ACCESSES:
         raise ValueError(f"no access {access!r}")
-    return Finding(
-        path,
-        label,
-        int(size),
-        int(mtime),
-        int(frames),
-        float(fps),
-        int(width),
-        int(height),
-        access,  # type: ignore[arg-type]
-        decoder,
-        error,
-    )
+    file, shape = (int(size), int(mtime)), (int(width), int(height))
+    how = cast(Access, access)
+    return Finding(path, label, *file, int(frames), float(fps), *shape, how, decoder, error)
 
 
 def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
@@ -170,15 +140,11 @@ def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
         writer.writerows(cells(findings[path]) for path in sorted(findings))
 
 
-def digest(lines: Sequence[str]) -> str:
-    """12 hexadecimal digits that stand for a set of lines, in whatever order they come."""
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]
-
-
 def _compare(
-    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding], decoder: Decoder
-) -> tuple[dict[str, Finding], list[tuple[Path, str, str]]]:
-    """What is known of the files, and those (root, path, class) that have to be decoded."""
+    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding]
+) -> tuple[dict[str, Finding], list[tuple[Path, Finding]]]:
+    """What is known of the files, and those that have to be decoded, as of `decode`."""
+    decoder = chosen_decoder()
     findings: dict[str, Finding] = {}
     todo = []
     for path, label in files:
@@ -188,7 +154,8 @@ def _compare(
         elif before is not None and _is_still(before, label, status, decoder):
             findings[path] = before
         else:
-            todo.append((root, path, label))
+            now = Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
+            todo.append((root / path, now))
     return findings, todo
 
 
@@ -197,13 +164,6 @@ def _status(root: Path, path: str) -> os.stat_result | None:
         return os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _look(root: Path, path: str, label: str, decoder: Decoder) -> Finding:
-    status = _status(root, path)
-    if status is None:
-        return Finding(path, label, 0, 0, error=MISSING)
-    return Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
 
 
 def _is_still(before: Finding, label: str, now: os.stat_result, decoder: Decoder) -> bool:

@@ -61,17 +61,8 @@ def data_set(
     def register(function: CandidateFunction) -> CandidateFunction:
         if name in _registry:
             raise ValueError(f"the data set {name!r} is registered twice")
-        _registry[name] = Entry(
-            name,
-            function,
-            clip or ClipSpec(),
-            mirror_safe,
-            default_root,
-            generated,
-            hint,
-            folds,
-            any_folder,
-        )
+        told = (mirror_safe, default_root, generated, hint, folds, any_folder)
+        _registry[name] = Entry(name, function, clip or ClipSpec(), *told)
         return function
 
     return register

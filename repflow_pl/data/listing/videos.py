@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,8 +99,12 @@ class VideoSet:
     @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits that stand for the list of videos, wherever it lies on disk."""
-        lines = sorted(
+        return digest(
             f"{video.split}\t{self.classes[video.label]}\t{video.path}\t{video.bytes}"
             for video in self.videos
         )
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def digest(lines: Iterable[str]) -> str:
+    """12 hexadecimal digits that stand for a set of lines, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:12]

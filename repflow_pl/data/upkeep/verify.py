@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from repflow_pl.data.index import SPLITS, Broken, Listed, Split, VideoSet, list_set
-from repflow_pl.data.listing.manifest import digest
+from repflow_pl.data.index import SPLITS, Broken, Listed, Split, VideoSet, first_of, list_set
+from repflow_pl.data.listing.videos import digest
 from repflow_pl.files import atomic_write
-
-SHOWN = 20
-"""Missing or corrupted files that are printed one by one; the manifest has them all."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,11 @@ def lines(report: Report) -> Iterator[str]:
             f"  {fold}{part.split}: found {part.found} of {part.expected} expected, "
             f"{part.corrupted} corrupted"
         )
-    yield from _some("missing", report.missing)
-    yield from _some("corrupted", [f"{file.path}: {file.reason}" for file in report.corrupted])
+    corrupted = [f"{file.path}: {file.reason}" for file in report.corrupted]
+    for what, entries in (("missing", report.missing), ("corrupted", corrupted)):
+        if entries:
+            yield f"{what} ({len(entries)}):"
+            yield from first_of(entries)  # the manifest has them all
     yield f"list: {report.list_checksum}; manifest: {', '.join(report.manifests)}"
     yield f"every file: {listed.manifest}, counts and checksums: {summary_path(listed).name}"
 
@@ -115,11 +115,3 @@ def _parts(listed: Listed, fold: VideoSet) -> Iterator[PartReport]:
             there = [path for path in named if path not in absent]
             corrupted = sum(path in broken for path in there)
             yield PartReport(fold.fold, split, len(named), len(there), corrupted)
-
-
-def _some(what: str, entries: Sequence[str]) -> Iterator[str]:
-    if entries:
-        yield f"{what} ({len(entries)}):"
-        yield from (f"  {entry}" for entry in entries[:SHOWN])
-        if len(entries) > SHOWN:
-            yield f"  and {len(entries) - SHOWN} more"

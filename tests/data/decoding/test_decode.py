@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from repflow_pl.data.decoding.decode import DecodeError, probe, read_frames
+from repflow_pl.data.decoding.decode import probe, read_frames
+from repflow_pl.data.decoding.decode_pyav import DecodeError
 
 from ..conftest import write_video
 
@@ -22,22 +23,6 @@ def test_same_frames_as_pyav(tmp_path: Path, codec: str, suffix: str) -> None:
     assert np.abs(frames.astype(int) - expected).max() <= 2
     found = probe(path)
     assert (found.frames, found.height, found.width, found.fps) == (30, 48, 64, 10.0)
-
-
-@pytest.mark.parametrize(("codec", "suffix"), CODECS)
-def test_an_index_is_a_frame_however_it_is_asked_for(
-    tmp_path: Path, codec: str, suffix: str
-) -> None:
-    path = write_video(tmp_path / f"a.{suffix}", frames=30, codec=codec)
-    everything = read_frames(path, range(30))
-    for indices in ([29], [7], [20, 3, 3, 11], range(5, 25, 4)):
-        np.testing.assert_array_equal(read_frames(path, indices), everything[list(indices)])
-
-
-def test_a_frame_beyond_the_end_is_refused(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", frames=5)
-    with pytest.raises(DecodeError, match=r"a\.mp4: no frame 5"):
-        read_frames(path, [0, 5])
 
 
 def broken_files(folder: Path) -> dict[str, Path]:

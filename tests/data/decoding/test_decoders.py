@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.decoding import decode
-from repflow_pl.data.decoding.decode import DecodeError, Decoder, Probe, probe, read_frames
-from repflow_pl.errors import UserError
+from repflow_pl.data.decoding.decode import Decoder, probe, read_frames
+from repflow_pl.data.decoding.decode_pyav import DecodeError, Probe
 
 from .. import odd_videos
-from ..conftest import one_sentence, write_video
+from ..conftest import refused, write_video
 
 DECODERS = get_args(Decoder)
 
 KINDS = {
     "plain.mp4": {},
+    "plain.mov": {},
     "b_frames.mp4": {"b_frames": 3},
     "open_gop.mp4": {"b_frames": 3, "open_gop": True},
     "open_gop.mkv": {"b_frames": 3, "open_gop": True},
@@ -187,9 +188,8 @@ def test_the_choice_of_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(decode.VARIABLE, "decord")
     assert decode.chosen_decoder() == "decord"
     monkeypatch.setenv(decode.VARIABLE, "ffmpeg")
-    with pytest.raises(UserError, match="unknown decoder 'ffmpeg'") as error:
+    with refused("unknown decoder 'ffmpeg'"):
         read_frames(tmp_path / "a.mp4", [0])
-    one_sentence(error)
 
 
 def test_decord_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,9 +199,8 @@ def test_decord_is_not_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert probe(path).frames == 20
     assert odd_videos.number(read_frames(path, [13])[0]) == 13
     monkeypatch.setenv(decode.VARIABLE, "decord")
-    with pytest.raises(UserError, match="decord is not installed") as error:
+    with refused("decord is not installed"):
         read_frames(path, [0])
-    one_sentence(error)
 
 
 RESIDENT = """

@@ -3,7 +3,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -14,13 +13,12 @@ from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decoding.isolated import IsolatedProcess, Lost, isolated_map
 from repflow_pl.data.frames.cache import DecodedFrames
 from repflow_pl.data.frames.reader import Frames, Read, Reader
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import open_set
 from repflow_pl.data.listing.manifest import examine, read_manifest
-from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-from ..awkward import AwkwardFrames, awkward, obey, open_and_decode
-from ..conftest import one_sentence, write_video
+from ..awkward import AwkwardFrames, awkward, obey, open_and_probe
+from ..conftest import folder_of, refused, write_frames, write_video
 
 
 def test_calls_hang_and_die_alone() -> None:
@@ -67,22 +65,14 @@ def test_a_file_that_hangs_is_named_and_the_rest_is_read(tmp_path: Path) -> None
     hanging_pipe(tmp_path / "b.mp4")
     # A pipe has no size, which alone would call it empty.
     files = [(name, "run") for name in ("a.mp4", "b.mp4", "c.mp4")]
-    found = {}
-    jobs = [(tmp_path, *file) for file in files]
-    for job, result in isolated_map(open_and_decode, jobs, "Checking", 1, timeout=8.0):
-        found[job[1]] = result
+    paths = [tmp_path / name for name, _ in files]
+    tried = isolated_map(open_and_probe, paths, "Checking", 1, timeout=8.0)
+    found = {path.name: result for path, result in tried}
     assert isinstance(found["b.mp4"], Lost)
     assert found["a.mp4"].frames == found["c.mp4"].frames == 6
     findings = examine("t", tmp_path, files, tmp_path / "m.csv", 1, timeout=8.0)
     assert findings["b.mp4"].error and not findings["c.mp4"].error
     assert read_manifest(tmp_path / "m.csv") == findings
-
-
-def set_of(tmp_path: Path) -> VideoSet:
-    for i in range(8):
-        part = "train" if i < 6 else "test"
-        write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", frames=12, seed=i)
-    return open_set("folder", tmp_path / "set", workers=0)
 
 
 class Failing(Reader):
@@ -99,7 +89,7 @@ class Failing(Reader):
 
 
 def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
-    opened = set_of(tmp_path)
+    opened = folder_of(tmp_path / "set", 4)
     clip = ClipSpec(frames=4, size=48, crop=(48, 48))
     for training in (True, False):
         dataset = ClipDataset(opened, "train", clip, training=training)
@@ -115,14 +105,13 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
             assert not sample.inputs[0].any()
         assert sample.unread != training and not plain.unread
         dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), set(paths))
-        with pytest.raises(UserError, match="could not be read") as error:
+        with refused("could not be read"):
             for _ in range(20):
                 dataset[0, 0]
-        one_sentence(error)
 
 
 def test_frames_of_another_process_are_the_decoded_ones(tmp_path: Path) -> None:
-    opened = set_of(tmp_path)
+    opened = folder_of(tmp_path / "set", 4)
     plain = DecodedFrames(opened.root, ClipSpec(size=48))
     guarded = Reader(plain, timeout=60.0)
     video = opened.videos[3]
@@ -196,27 +185,14 @@ def two_streams(
         check(how, number, next(second))
 
 
-def of_one_shade(path: Path, shade: int) -> None:
-    """A video whose pixels say which video of its part it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.height = stream.width = 48
-        stream.pix_fmt = "yuv420p"
-        for _ in range(4):
-            frame = np.full((48, 48, 3), shade, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
 def test_the_pixels_of_a_label_are_its_own(tmp_path: Path) -> None:
-    """Whatever the videos beside it do to the decoding process."""
+    """Whatever the videos beside it do to the decoding process; here shades say which it is."""
     every = ["answer", "error", "answer", "hang", "answer", "death", "error", "answer"]
     parts = {"train": every, "test": ["error" if how == "hang" else how for how in every]}
     for part, acts in parts.items():
         for k, how in enumerate(acts):
             place = tmp_path / "set" / part / f"class{k // 2}" / f"{k % 2}-{how}.mp4"
-            of_one_shade(place, 20 + 25 * k)
+            write_frames(place, 4 * [np.full((48, 48, 3), 20 + 25 * k, np.uint8)])
     opened = open_set("folder", tmp_path / "set", workers=0)
     clip = ClipSpec(frames=2, size=48, crop=(48, 48), views=2)
     for training, part in ((True, "train"), (False, "test")):

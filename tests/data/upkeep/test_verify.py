@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.data.__main__ import main
-from repflow_pl.data.index import list_set, open_set
+from repflow_pl.data.index import SHOWN, list_set, open_set
 from repflow_pl.data.listing.manifest import Finding, read_manifest, write_manifest
-from repflow_pl.data.upkeep.verify import SHOWN, summary_path, verify
+from repflow_pl.data.upkeep.verify import summary_path, verify
 
 from .. import layouts
-from ..conftest import write_video
+from ..conftest import folder_of, write_video
 from ..decoding.test_decode import broken_files
 
 
@@ -54,13 +54,10 @@ def test_hmdb51_with_broken_and_missing_members(
 
 
 def test_a_whole_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for label in ("jump", "run"):
-        for n in range(5):
-            part = "train" if n < 4 else "test"
-            write_video(tmp_path / "set" / part / label / f"{n}.mp4", frames=6, seed=n)
+    folder_of(tmp_path / "set", 4, frames=6)
     assert main(["verify", "folder", str(tmp_path / "set"), "--workers", "0"]) == 0
     shown = capsys.readouterr().out
-    assert "train: found 8 of 8 expected, 0 corrupted" in shown and "missing" not in shown
+    assert "train: found 4 of 4 expected, 0 corrupted" in shown and "missing" not in shown
 
 
 def test_training_reads_what_verify_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +127,7 @@ def test_a_manifest_that_was_cut_off_or_damaged_is_made_again(tmp_path: Path) ->
 
 
 def test_a_set_opens_after_its_manifest_was_cut_off(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        write_video(tmp_path / "set" / part / "run" / "1.mp4", frames=6)
+    folder_of(tmp_path / "set", 1, frames=6)
     first = list_set("folder", tmp_path / "set", workers=0)
     first.manifest.write_bytes(first.manifest.read_bytes()[:-30])
     assert list_set("folder", tmp_path / "set", workers=0) == first
