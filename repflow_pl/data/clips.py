@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from repflow_pl.data.decoding.decode_pyav import DecodeError
-from repflow_pl.data.decoding.isolated import Lost
 from repflow_pl.data.frames.cache import prepared_shape
 from repflow_pl.data.frames.reader import Frames, Reader
 from repflow_pl.data.index import Split, VideoSet
@@ -30,7 +29,6 @@ from repflow_pl.data.transforms import (
     cut_fields,
     cut_frames,
     mirror_fields,
-    mirror_frames,
     spread,
 )
 from repflow_pl.data.views import (
@@ -195,7 +193,7 @@ class ClipDataset(Dataset[Sample]):
         for clip in clips:
             whole = []
             for frames in [next(stream) for stream in found]:
-                if isinstance(frames, DecodeError | Lost):
+                if isinstance(frames, DecodeError):
                     failed = frames
                 elif isinstance(frames, Exception):
                     raise frames
@@ -216,7 +214,7 @@ class ClipDataset(Dataset[Sample]):
         """
         video = self.videos[index]
         told = " ".join(str(error).split())
-        console.print(f"{video.path}: this clip is left out, {told}", markup=False)
+        console.print(f"{video.path}: this clip is left out, {told}")
         self.lost += 1
         if self.lost > max(FEW_LOST, LOST_SHARE * len(self.videos)):
             raise UserError(
@@ -278,7 +276,7 @@ class ClipDataset(Dataset[Sample]):
             for k, window in enumerate(clip.windows):
                 part = (cut_frames if stream == "rgb" else cut_fields)(frames, window, size)
                 if clip.mirrored:
-                    part = (mirror_frames if stream == "rgb" else mirror_fields)(part)
+                    part = part.flip(-1) if stream == "rgb" else mirror_fields(part)
                 crops[k] += (part,)
         return [tuple(part.transpose(0, 1) for part in crop) for crop in crops]
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
-from repflow_pl.data.fields.tvl1 import ZERO
-from repflow_pl.data.frames.resizing import resized
+from repflow_pl.data.fields.eight_bit import ZERO
+from repflow_pl.data.frames.cache import resized
 
 
 @dataclass(frozen=True)
@@ -28,27 +27,20 @@ class Window:
 
 def cut_frames(frames: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
     """The window of every frame, resized to `size`: uint8 [T, C, h, w] -> [T, C, *size]."""
-    cut: Tensor = transforms.crop(frames, window.top, window.left, window.height, window.width)
-    if cut.shape[-2:] != size:
-        cut = resized(cut, size)
-    return cut
+    bottom, right = window.top + window.height, window.left + window.width
+    cut = frames[..., window.top : bottom, window.left : right]
+    return cut if cut.shape[-2:] == size else resized(cut, size)
 
 
 def cut_fields(fields: Tensor, window: Window, size: tuple[int, int]) -> Tensor:
     """`cut_frames` of TV-L1 fields [T, 2 or 4, h, w]: what is shown larger moves faster, too."""
     cut = cut_frames(fields, window, size)
-    both = torch.tensor([size[1] / window.width, size[0] / window.height])
-    factors = both.repeat(fields.shape[1] // 2)[:, None, None]
     if (window.height, window.width) == size:
         return cut
+    both = torch.tensor([size[1] / window.width, size[0] / window.height])
+    factors = both.repeat(fields.shape[1] // 2)[:, None, None]
     scaled = (cut.float() - ZERO) * factors
     return (scaled.round().clamp(-127, 127) + ZERO).to(torch.uint8)
-
-
-def mirror_frames(frames: Tensor) -> Tensor:
-    """[..., h, w], left and right exchanged."""
-    mirrored: Tensor = transforms.horizontal_flip(frames)
-    return mirrored
 
 
 def mirror_fields(fields: Tensor) -> Tensor:
@@ -56,7 +48,7 @@ def mirror_fields(fields: Tensor) -> Tensor:
 
     Of fields of fields, [T, 4, h, w], the flow of the x-component is that of its negative too.
     """
-    mirrored = mirror_frames(fields).clone()
+    mirrored = fields.flip(-1)
     # 0 is no field that `to_bytes` makes; its opposite would not fit into a byte.
     opposite = (2 * ZERO - mirrored[:, 0::2].short()).clamp(max=255)
     mirrored[:, 0::2] = opposite.to(torch.uint8)

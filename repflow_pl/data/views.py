@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from repflow_pl.data.fields.tvl1 import ZERO
+from repflow_pl.data.fields.eight_bit import ZERO
 from repflow_pl.data.frames.cache import DecodedFrames, prepared_shape
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.transforms import centre
@@ -119,7 +119,5 @@ def window_size(height: int, width: int, crop: tuple[int, int], factor: float) -
 
 def nothing(stream: DataStream, clip: ClipSpec) -> Tensor:
     """A black clip, or its motionless fields: [C, T, H, W]."""
-    if stream == "rgb":
-        return torch.zeros((3, clip.frames, *clip.crop), dtype=torch.uint8)
-    channels, frames = 2 * FEWER[stream], clip.frames - FEWER[stream]
-    return torch.full((channels, frames, *clip.crop), ZERO, dtype=torch.uint8)
+    shape = (CHANNELS[stream], clip.frames - FEWER[stream], *clip.crop)
+    return torch.full(shape, 0 if stream == "rgb" else ZERO, dtype=torch.uint8)

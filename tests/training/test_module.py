@@ -9,7 +9,7 @@ import torch
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 
 from repflow_pl.data.clips import Batch
-from repflow_pl.data.fields.tvl1 import to_bytes, to_pixels
+from repflow_pl.data.fields.eight_bit import to_bytes, to_pixels
 from repflow_pl.data.floats import to_float
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec

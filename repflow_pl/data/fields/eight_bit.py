@@ -1,4 +1,5 @@
-"""Flow in eight bits: steps of 1/8 pixel around 128, so that 128 is exactly no motion."""
+"""Flow in eight bits: steps of 1/8 pixel around 128, so that 128 is exactly no motion, and rounding
+is off by 1/16 pixel at most."""
 
 from __future__ import annotations
 

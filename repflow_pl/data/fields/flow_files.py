@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,19 +22,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video, pyav
+from repflow_pl.data.decoding.decode_pyav import (
+    DecodeError,
+    OpenVideo,
+    open_video,
+    pyav,
+    reason_of,
+)
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.fields.eight_bit import BOUND, ZERO, to_bytes, to_pixels
-from repflow_pl.data.fields.tvl1 import CudaSolver, TVL1Options, cuda_device, one_core, tvl1
-from repflow_pl.data.frames.cache import resize, resized_shape
-from repflow_pl.data.frames.reader import Reader
+from repflow_pl.data.fields.tvl1 import CudaSolver, Fields, TVL1Options, cuda_device, of_frames
+from repflow_pl.data.frames.cache import crop_source, resize, resized_shape
+from repflow_pl.data.frames.reader import Reader, Source
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
-from repflow_pl.files import is_fresh
+from repflow_pl.files import atomic_write, is_fresh
 from repflow_pl.specs import ClipSpec
-
-Fields = npt.NDArray[np.uint8]
 
 FOLDER = ".tvl1"
 TAG = "tvl1"
@@ -45,39 +48,26 @@ VIDEO_TIMEOUT = 3600.0
 
 def flow_file(root: Path, video: str, stride: int) -> Path:
     """Where the fields of a video are kept."""
-    return root / FOLDER / stride_folder(stride) / f"{video}.mkv"
-
-
-def stride_folder(stride: int) -> str:
-    """Name of the folder of the fields at a stride."""
-    return f"stride{stride}"
+    return root / FOLDER / f"stride{stride}" / f"{video}.mkv"
 
 
 def write_fields(path: Path, fields: Iterable[Fields], made_by: str) -> None:
     """Write fields [h, w, 2] one after the other; the file is whole or absent."""
     av = pyav()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part")
-    try:
-        with av.open(str(part), "w", format="matroska") as container:
-            container.metadata[TAG] = json.dumps(_meaning(made_by))
-            stream = None
-            for field in fields:
-                rows = np.concatenate([field[..., 0], field[..., 1]])
-                grey = np.concatenate([rows, _check_sum(rows)])
-                if stream is None:
-                    stream = container.add_stream("ffv1", rate=25)
-                    stream.height, stream.width = grey.shape
-                    stream.pix_fmt = "gray"
-                    stream.time_base = Fraction(1, 25)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="gray")))
-            if stream is not None:
-                container.mux(stream.encode())
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(path, "wb") as file, av.open(file, "w", format="matroska") as container:
+        container.metadata[TAG] = json.dumps(_meaning(made_by))
+        stream = None
+        for field in fields:
+            rows = np.concatenate([field[..., 0], field[..., 1]])
+            grey = np.concatenate([rows, _check_sum(rows)])
+            if stream is None:
+                stream = container.add_stream("ffv1", rate=25)
+                stream.height, stream.width = grey.shape
+                stream.pix_fmt = "gray"
+                stream.time_base = Fraction(1, 25)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="gray")))
+        if stream is not None:
+            container.mux(stream.encode())
 
 
 def settings_of(path: Path) -> str:
@@ -120,18 +110,13 @@ def settings_here(stride: int) -> str:
     return f"{'cuda' if cuda_device() else 'cpu'}, {TVL1Options()}, stride {stride}"
 
 
-def make_fields(job: tuple[Path, Path, int]) -> str:
+def make_fields(job: tuple[Path, Path, int]) -> None:
     """Make the file `target` of the fields of a video at a stride.
 
-    Returns: why it could not be made, in one line, or nothing.
+    Errors: DecodeError where the video cannot be read.
     """
     source, target, stride = job
-    one_core()
-    try:
-        write_fields(target, _fields(source, stride), settings_here(stride))
-    except (DecodeError, OSError) as error:
-        return " ".join(str(error).removeprefix(f"{source}: ").split()) or "cannot be read"
-    return ""
+    write_fields(target, _fields(source, stride), settings_here(stride))
 
 
 def is_current(path: Path, video: Path, settings: str) -> bool:
@@ -158,8 +143,8 @@ def fields_beside(video_set: VideoSet) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class FileFields:
-    """Fields of the videos' own size, from their files, at the size of the clips: see `Source`."""
+class FileFields(Source):
+    """Fields of the videos' own size, from their files, at the size of the clips."""
 
     root: Path
     clip: ClipSpec
@@ -187,14 +172,16 @@ class FileFields:
             here = settings_here(self.clip.stride)
             if here != self.clip.fields:
                 raise DecodeError(f"{error}, and would be made otherwise here ({here})") from error
-            console.print(f"{error}; it is made again", markup=False)
-            reason = make_fields((source, path, self.clip.stride))
-            if reason:
+            console.print(f"{error}; it is made again")
+            try:
+                make_fields((source, path, self.clip.stride))
+            except DecodeError as again:
+                reason = reason_of(again, source)
                 raise DecodeError(f"{path}: cannot be made again, {reason}") from error
         return read_fields(path, indices, self.clip.fields)
 
 
-def open_files(video_set: VideoSet, clip: ClipSpec, workers: int | None = None) -> Reader:
+def open_files(video_set: VideoSet, clip: ClipSpec) -> Reader:
     """The fields beside a set's videos, made with `clip.fields`; what is missing or older than its
     video is made first.
 
@@ -211,9 +198,9 @@ def open_files(video_set: VideoSet, clip: ClipSpec, workers: int | None = None) 
             f"move {FOLDER} away."
         )
     label = f"TV-L1 of {video_set.name}"
-    for (video, _, _), reason in isolated_map(make_fields, stale, label, workers, VIDEO_TIMEOUT):
-        if reason:
-            console.print(f"{video}: no TV-L1 fields, {reason}", markup=False)
+    for (video, _, _), failed in isolated_map(make_fields, stale, label, timeout=VIDEO_TIMEOUT):
+        if failed:
+            console.print(f"{video}: no TV-L1 fields, {reason_of(failed, video)}")
     return Reader(FileFields(root, clip), timeout=VIDEO_TIMEOUT)
 
 
@@ -246,10 +233,10 @@ def _fields(path: Path, stride: int) -> Iterator[Fields]:
         window = list(itertools.islice(frames, stride))
         for frame in frames:
             window.append(frame)
-            yield to_bytes(tvl1(window[0], frame, solver=solver))
+            yield of_frames(window[0], frame, solver)
             window.pop(0)
         for first in window[:-1]:
-            yield to_bytes(tvl1(first, window[-1], solver=solver))
+            yield of_frames(first, window[-1], solver)
 
 
 def prepare_fields(fields: Fields, clip: ClipSpec) -> Fields:
@@ -262,10 +249,7 @@ def prepare_motion(motion: npt.NDArray[np.float32], clip: ClipSpec) -> npt.NDArr
 
     Shapes: [n, H, W, 2] in pixels of the file -> [n, h, w, 2] in pixels of the clip.
     """
-    if clip.source_crop is not None:
-        height, width = clip.source_crop
-        top, left = (motion.shape[1] - height) // 2, (motion.shape[2] - width) // 2
-        motion = motion[:, top : top + height, left : left + width]
+    motion = crop_source(motion, clip)
     height, width = motion.shape[1:3]
     size = resized_shape(height, width, clip)
     if size == (height, width):

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import timeit
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +22,10 @@ from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
 from repflow_pl.data.fields.eight_bit import STEP, to_bytes
 from repflow_pl.data.fields.tvl1 import Fields
-from repflow_pl.data.fields.tvl1_fields import CLIP_TIMEOUT, between, keep_fields
+from repflow_pl.data.fields.tvl1_fields import Between, field_reader
 from repflow_pl.data.frames.cache import DecodedFrames
 from repflow_pl.data.frames.reader import Reader
-from repflow_pl.data.index import Video, VideoSet
+from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import Lacking, UserError
 from repflow_pl.specs import ClipSpec
 from repflow_pl.weights import fetch
@@ -40,41 +38,16 @@ LEAST, MULTIPLE = 128, 8
 resolution. Smaller frames are enlarged for it."""
 
 
-@dataclass(frozen=True)
-class RaftFields:
-    """The fields between prepared frames, see `Source` and `fields.ComputedFields`."""
-
-    source: DecodedFrames
-
-    def read(self, video: Video, indices: Sequence[int]) -> Fields:
-        """See `Source`. Errors: Lacking, where the weights are not here."""
-        network = trained()
-
-        def solve(first: Fields, second: Fields) -> Fields:
-            return to_bytes(flow(network, first, second))
-
-        last, stride = video.frames - 1, self.source.clip.stride
-        return between(lambda at: self.source.frames(video, at), solve, indices, last, stride, 2)
-
-    def finish(self, video: Video, frames: Fields) -> Fields:
-        """Nothing is left to be done."""
-        return frames
-
-
-def open_raft(
-    video_set: VideoSet, clip: ClipSpec, workers: int | None = None, kept: bool = True
-) -> Reader:
+def open_raft(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
     """The fields between a set's prepared frames i and i + `clip.stride`; made once, or when asked
     for.
 
     Errors: Lacking, where the weights are not here and cannot be downloaded.
     """
     trained()  # before many processes ask for it at once
-    source = RaftFields(DecodedFrames(video_set.root.absolute(), clip))
-    if not kept:
-        return Reader(source, timeout=CLIP_TIMEOUT)
-    how = repr((clip.stride, STEP, str(WEIGHTS), UPDATES, LEAST))
-    return keep_fields(video_set, clip, source, "raft", how, "RAFT", workers)
+    source = Between(DecodedFrames(video_set.root.absolute(), clip), of_frames, clip.stride)
+    how = (clip.stride, STEP, str(WEIGHTS), UPDATES, LEAST)
+    return field_reader(video_set, clip, source, "raft", how, "RAFT", kept)
 
 
 @functools.cache
@@ -86,6 +59,11 @@ def trained() -> nn.Module:
     except UserError as error:
         raise Lacking(str(error)) from error
     return network.eval().to(_device())
+
+
+def of_frames(first: Fields, second: Fields) -> Fields:
+    """`flow` by the trained network, in eight bits."""
+    return to_bytes(flow(trained(), first, second))
 
 
 @torch.no_grad()
@@ -113,13 +91,12 @@ def time_raft(frames: npt.NDArray[np.uint8], repeats: int) -> list[float]:
     The network is freshly initialised: weights do not change how long it takes.
     """
     network = raft_small().eval().to(_device())
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
+
+    def solve() -> None:
         for first, second in itertools.pairwise(frames):
             to_bytes(flow(network, first, second))
-        times.append(1000 * (time.perf_counter() - begin))
-    return times
+
+    return [1000 * seconds for seconds in timeit.repeat(solve, number=1, repeat=repeats)]
 
 
 def _device() -> torch.device:

@@ -1,38 +1,23 @@
 """TV-L1 optical flow by OpenCV, computed once for a set and kept as 8 bit.
 
 Zach, Pock and Bischof, "A Duality Based Approach for Realtime TV-L1 Optical Flow", DAGM 2007.
-
-A field is kept in steps of 1/8 pixel around 128: byte b stands for (b - 128) / 8 pixels. Motion is
-clipped at 15.875 pixels, rounding is off by 1/16 pixel at most, and 128 is exactly no motion.
 """
 
 from __future__ import annotations
 
 import itertools
-import time
+import timeit
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.fields.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
+from repflow_pl.data.fields.eight_bit import to_bytes
 from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 
 Fields = npt.NDArray[np.uint8]
-
-__all__ = [
-    "BOUND",
-    "STEP",
-    "ZERO",
-    "TVL1Options",
-    "check_installed",
-    "time_tvl1",
-    "to_bytes",
-    "to_pixels",
-    "tvl1",
-]
 
 
 @dataclass(frozen=True)
@@ -77,44 +62,38 @@ def tvl1(
     return field
 
 
-def time_tvl1(
-    frames: npt.NDArray[np.uint8],
-    repeats: int,
-    options: TVL1Options | None = None,
-    twice: bool = False,
-) -> list[float]:
+def of_frames(first: Fields, second: Fields, solver: CudaSolver | None = None) -> Fields:
+    """`tvl1` in eight bits, on one core: OpenCV's own threads gain nothing on small frames, and the
+    videos are shared out already."""
+    load("cv2").setNumThreads(1)
+    return to_bytes(tvl1(first, second, solver=solver))
+
+
+def of_components(first: Fields, second: Fields) -> Fields:
+    """The same between two fields' x-components and their y-components: [h, w, 4]."""
+    pairs = [
+        [np.repeat(field[..., c : c + 1], 3, axis=2) for field in (first, second)] for c in (0, 1)
+    ]
+    return np.concatenate([of_frames(a, b) for a, b in pairs], axis=2)
+
+
+def time_tvl1(frames: npt.NDArray[np.uint8], repeats: int, twice: bool = False) -> list[float]:
     """Milliseconds that the fields of a clip [T, h, w, 3] take on one core, each time.
 
     `twice` adds the fields of the fields.
     """
-    one_core()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        fields = [to_bytes(tvl1(a, b, options)) for a, b in itertools.pairwise(frames)]
+
+    def solve() -> None:
+        fields = list(itertools.starmap(of_frames, itertools.pairwise(frames)))
         if twice:
-            for first, second in itertools.pairwise(fields):
-                of_components(first, second, options)
-        times.append(1000 * (time.perf_counter() - begin))
-    return times
+            list(itertools.starmap(of_components, itertools.pairwise(fields)))
 
-
-def of_components(first: Fields, second: Fields, options: TVL1Options | None) -> Fields:
-    """TV-L1 between two fields' x-components and their y-components: [h, w, 4]."""
-    pairs = [
-        [np.repeat(field[..., c : c + 1], 3, axis=2) for field in (first, second)] for c in (0, 1)
-    ]
-    return np.concatenate([to_bytes(tvl1(a, b, options)) for a, b in pairs], axis=2)
+    return [1000 * seconds for seconds in timeit.repeat(solve, number=1, repeat=repeats)]
 
 
 def check_installed() -> None:
     """Errors: NotInstalled without OpenCV, UserError where it lacks TV-L1."""
     _solver(TVL1Options())
-
-
-def one_core() -> None:
-    """OpenCV's own threads gain nothing on small frames, and the videos are shared out already."""
-    load("cv2").setNumThreads(1)
 
 
 def cuda_device() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import time
+import timeit
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,9 @@ from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.fields.eight_bit import STEP, to_bytes
 from repflow_pl.data.fields.flow_files import prepare_motion
 from repflow_pl.data.fields.tvl1 import Fields
-from repflow_pl.data.fields.tvl1_fields import CLIP_TIMEOUT, keep_fields
+from repflow_pl.data.fields.tvl1_fields import field_reader
 from repflow_pl.data.fields.vectors import Picture, motion_between, read_pictures
-from repflow_pl.data.frames.reader import Reader
+from repflow_pl.data.frames.reader import Reader, Source
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.specs import ClipSpec
 
@@ -27,8 +27,8 @@ AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class VectorFields:
-    """The motion over a clip's stride that the files' vectors tell, see `Source`.
+class VectorFields(Source):
+    """The motion over a clip's stride that the files' vectors tell.
 
     Field i is the motion from frame i to frame min(i + stride, last), where the later one has the
     pixel: uint8 [n, h, w, 2], x before y, in pixels of the prepared frames. On the objects of 16
@@ -39,29 +39,20 @@ class VectorFields:
     clip: ClipSpec
 
     def read(self, video: Video, indices: Sequence[int]) -> Fields:
-        """See `Source`. Errors: Lacking, by name, where the file holds no vectors."""
         shown = read_pictures(self.root / video.path)
         if len(shown) < video.frames:
             raise DecodeError(f"{video.path}: {len(shown)} of {video.frames} frames are left")
         return vector_fields(shown, indices, self.clip)
 
-    def finish(self, video: Video, frames: Fields) -> Fields:
-        """Nothing is left to be done."""
-        return frames
 
-
-def open_vectors(
-    video_set: VideoSet, clip: ClipSpec, workers: int | None = None, kept: bool = True
-) -> Reader:
+def open_vectors(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
     """The fields of a set's motion vectors over `clip.stride`; made once, or when asked for.
 
     Errors: Lacking, by name, for a file that holds no vectors.
     """
     source = VectorFields(video_set.root.absolute(), clip)
-    if not kept:
-        return Reader(source, timeout=CLIP_TIMEOUT)
-    how = repr((VERSION, clip.stride, STEP))
-    return keep_fields(video_set, clip, source, "vectors", how, "Motion vectors", workers)
+    how = (VERSION, clip.stride, STEP)
+    return field_reader(video_set, clip, source, "vectors", how, "Motion vectors", kept)
 
 
 def vector_fields(shown: Sequence[Picture], indices: Sequence[int], clip: ClipSpec) -> Fields:
@@ -74,9 +65,5 @@ def vector_fields(shown: Sequence[Picture], indices: Sequence[int], clip: ClipSp
 def time_vectors(path: Path, indices: Sequence[int], clip: ClipSpec, repeats: int) -> list[float]:
     """Milliseconds that these fields take on one core, each time, once the file is decoded."""
     shown = read_pictures(path)
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        vector_fields(shown, indices, clip)
-        times.append(1000 * (time.perf_counter() - begin))
-    return times
+    taken = timeit.repeat(lambda: vector_fields(shown, indices, clip), number=1, repeat=repeats)
+    return [1000 * seconds for seconds in taken]

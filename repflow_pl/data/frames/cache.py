@@ -11,22 +11,24 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.data.decoding.decode import DecodeError, read_frames
-from repflow_pl.data.decoding.isolated import Lost
+from repflow_pl.data.decoding.decode import read_frames
+from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.frames import room
 from repflow_pl.data.frames.flat import FlatArrays
-from repflow_pl.data.frames.reader import Frames, Reader
-from repflow_pl.data.frames.resizing import resized
+from repflow_pl.data.frames.reader import Frames, Reader, Source
 from repflow_pl.data.index import Video, VideoSet, cache_dir
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
 from repflow_pl.specs import ClipSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
@@ -39,9 +41,9 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class DecodedFrames:
+class DecodedFrames(Source):
     """Decodes and prepares; frames that are to be enlarged are passed on as they are in the file,
-    so that few bytes are sent and the decoder gets on with the next clip. See `Source`."""
+    so that few bytes are sent and the decoder gets on with the next clip."""
 
     root: Path
     clip: ClipSpec
@@ -57,17 +59,8 @@ class DecodedFrames:
         """What `read` gave, at its size."""
         return resize(frames, prepared_shape(video, self.clip))
 
-    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
-        """Both steps in this process."""
-        return self.finish(video, self.read(video, indices))
 
-
-def open_frames(
-    video_set: VideoSet,
-    clip: ClipSpec,
-    workers: int | None = None,
-    kept: bool = True,
-) -> Reader:
+def open_frames(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
     """The set's prepared frames, kept in a cache where they are to be and that pays off.
 
     What is not in the cache is put there first. It is shared by all runs with the same videos,
@@ -76,23 +69,34 @@ def open_frames(
     source = DecodedFrames(video_set.root.absolute(), clip)
     if not kept:
         return Reader(source)
-    by_path = sorted(video_set.videos, key=lambda video: video.path)
-    arrays = FlatArrays.at(
-        cache_dir() / "frames" / f"{preparation_key(video_set, clip)}.u8",
-        {video.path: (video.frames, *prepared_shape(video, clip), 3) for video in by_path},
-    )
+    arrays = place_for(video_set, clip, "frames", 3)
     if not arrays.is_laid_out:
         if not pays_off(arrays, source, video_set.videos):
             return Reader(source)
         if arrays.bytes > TOLD:
             console.print(
                 f"{video_set.name}: {arrays.bytes / 1e9:.1f} GB of frames are kept in "
-                f"{arrays.path.parent}; $REPFLOW_CACHE names another place.",
-                markup=False,
+                f"{arrays.path.parent}; $REPFLOW_CACHE names another place."
             )
     reader = Reader(source, arrays)
-    reader.fill(source.root, video_set.videos, f"Decoding {video_set.name}", workers)
+    reader.fill(video_set, f"Decoding {video_set.name}")
     return reader
+
+
+def place_for(
+    video_set: VideoSet, clip: ClipSpec, folder: str, channels: int, made: str = ""
+) -> FlatArrays:
+    """Where a folder of the cache keeps a set's prepared frames, or what is made of them.
+
+    Args:
+        made: all that decides it beside the frames; it is in the file's name.
+    """
+    name = preparation_key(video_set, clip) + (f"-{_digest(made)}" if made else "")
+    by_path = sorted(video_set.videos, key=lambda video: video.path)
+    return FlatArrays.at(
+        cache_dir() / folder / f"{name}.u8",
+        {video.path: (video.frames, *prepared_shape(video, clip), channels) for video in by_path},
+    )
 
 
 def pays_off(arrays: FlatArrays, source: DecodedFrames, videos: Sequence[Video]) -> bool:
@@ -125,7 +129,7 @@ def seconds_to_decode(source: DecodedFrames, videos: Sequence[Video]) -> float:
     for video in (videos[0], *videos[:: -(-len(videos) // TRIED)]):
         indices = [k for k in source.clip.offsets(video.fps) if k < video.frames]
         began = time.perf_counter()
-        with suppress(DecodeError, Lost):
+        with suppress(DecodeError):
             reader.frames(video, indices)
             taken.append(time.perf_counter() - began)
     reader.process.stop()
@@ -164,8 +168,8 @@ def prepared_shape(video: Video, clip: ClipSpec) -> tuple[int, int]:
     return resized_shape(height, width, clip)
 
 
-def crop_source(frames: Frames, clip: ClipSpec) -> Frames:
-    """Centre crop in source pixels: [n, H, W, 3] -> [n, h, w, 3]."""
+def crop_source(frames: npt.NDArray[Pixel], clip: ClipSpec) -> npt.NDArray[Pixel]:
+    """Centre crop in source pixels: [n, H, W, C] -> [n, h, w, C]."""
     if clip.source_crop is None:
         return frames
     height, width = clip.source_crop
@@ -182,6 +186,18 @@ def resize(frames: npt.NDArray[Pixel], size: tuple[int, int]) -> npt.NDArray[Pix
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
     array: npt.NDArray[Pixel] = resized(pixels, size).permute(0, 2, 3, 1).numpy()
     return array
+
+
+def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear and anti-aliased: [n, C, H, W], bytes or floats, on the CPU -> [n, C, *size].
+
+    Bytes stay bytes all the way, and are the same whether a processor has AVX or not. torchvision's
+    resize takes them through floats on some processors, so that a pixel may be 1 of 255 away; and
+    its import takes as long as torch's.
+    """
+    from torch.nn.functional import interpolate
+
+    return interpolate(pictures, size, mode="bilinear", antialias=True)
 
 
 def resized_shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,11 +40,8 @@ class FlatArrays:
     @classmethod
     def at(cls, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> FlatArrays:
         """The layout of a file, which need not be there yet."""
-        offsets = {}
-        end = 0
-        for key, shape in shapes.items():
-            offsets[key] = end
-            end += prod(shape)
+        *begins, end = itertools.accumulate(map(prod, shapes.values()), initial=0)
+        offsets = dict(zip(shapes, begins, strict=True))
         stamps = {key: end + STAMP * k for k, key in enumerate(shapes)}
         return cls(path, shapes, offsets, stamps, end)
 
@@ -78,7 +76,15 @@ class FlatArrays:
             expected = f"expected uint8 {self.shapes[key]}, got {array.dtype} {array.shape}"
             raise ValueError(f"{key}: {expected}")
         try:
-            self._write(key, array, stamp)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
+                # New bytes are zero: what was not written does not count as there.
+                os.ftruncate(stream.fileno(), self._size)
+                stream.seek(self.offsets[key])
+                stream.write(np.ascontiguousarray(array).data)
+                stream.flush()
+                os.fsync(stream.fileno())  # on the disk before its stamp
+                self._put_stamp(stream, key, stamp)
         except OSError as error:
             raise unwritable(self.path, error) from error
 
@@ -99,17 +105,6 @@ class FlatArrays:
     @property
     def _size(self) -> int:
         return self.bytes + STAMP * len(self.stamps)
-
-    def _write(self, key: str, array: npt.NDArray[np.uint8], stamp: int) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
-            # New bytes are zero: what was not written does not count as there.
-            os.ftruncate(stream.fileno(), self._size)
-            stream.seek(self.offsets[key])
-            stream.write(np.ascontiguousarray(array).data)
-            stream.flush()
-            os.fsync(stream.fileno())  # on the disk before its stamp
-            self._put_stamp(stream, key, stamp)
 
     def _put_stamp(self, stream: BinaryIO, key: str, stamp: int) -> None:
         stream.seek(self.stamps[key])

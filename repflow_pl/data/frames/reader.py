@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.decoding.isolated import TIMEOUT, IsolatedProcess, Lost, isolated_map
 from repflow_pl.data.frames.flat import FlatArrays
-from repflow_pl.data.index import Video
+from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.parallel import console
 
 Frames = npt.NDArray[np.uint8]
@@ -24,19 +24,23 @@ CLIP_TIMEOUT = 60.0
 """Seconds that the frames of one clip may take."""
 
 
-class Source(Protocol):
+class Source(ABC):
     """Makes frames or fields from a video's file, in two steps."""
 
+    @abstractmethod
     def read(self, video: Video, indices: Sequence[int]) -> Frames:
         """What a process that may hang or die does: uint8 [n, H, W, C].
 
         Errors: DecodeError where the video cannot be read.
         """
-        ...
 
     def finish(self, video: Video, frames: Frames) -> Frames:
         """What is left to be done, in the process that asked: uint8 [n, h, w, C]."""
-        ...
+        return frames
+
+    def frames(self, video: Video, indices: Sequence[int]) -> Frames:
+        """Both steps in this process."""
+        return self.finish(video, self.read(video, indices))
 
 
 class Reader:
@@ -79,31 +83,24 @@ class Reader:
             else:
                 yield next(made)
 
-    def fill(
-        self,
-        root: Path,
-        videos: Sequence[Video],
-        label: str,
-        workers: int | None = None,
-        timeout: float = TIMEOUT,
-    ) -> None:
-        """Put into the cache what it does not hold of these videos, files below `root`, and what
-        it made of a file that was changed since.
+    def fill(self, video_set: VideoSet, label: str, timeout: float = TIMEOUT) -> None:
+        """Put into the cache what it does not hold of a set's videos, and what it made of a file
+        that was changed since.
 
         What cannot be made is named and stays out of it: it is tried again whenever it is asked
         for, and at the next filling.
         """
         assert self.cache is not None
-        stamps = {video.path: changed(root / video.path) for video in videos}
-        missing = [v for v in videos if self.cache.stamp(v.path) != stamps[v.path]]
+        stamps = {video.path: changed(video_set.root / video.path) for video in video_set.videos}
+        missing = [v for v in video_set.videos if self.cache.stamp(v.path) != stamps[v.path]]
         for video in missing:
             if self.cache.holds(video.path):
                 self.cache.forget(video.path)
         jobs = [(self.source, video) for video in missing]
-        for (_, video), frames in isolated_map(_whole, jobs, label, workers, timeout):
-            if isinstance(frames, Exception):
+        for (_, video), frames in isolated_map(_whole, jobs, label, timeout=timeout):
+            if isinstance(frames, DecodeError):
                 told = " ".join(str(frames).split())
-                console.print(f"{video.path}: not in the cache, {told}", markup=False)
+                console.print(f"{video.path}: not in the cache, {told}")
             else:
                 self.cache.write(video.path, frames, stamps[video.path])
 
@@ -131,9 +128,6 @@ def _read(job: tuple[Source, Video, list[int]]) -> Frames:
     return source.read(video, indices)
 
 
-def _whole(job: tuple[Source, Video]) -> Frames | DecodeError:
+def _whole(job: tuple[Source, Video]) -> Frames:
     source, video = job
-    try:
-        return source.finish(video, source.read(video, range(video.frames)))
-    except DecodeError as error:
-        return error
+    return source.frames(video, range(video.frames))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from repflow_pl.data.fields.tvl1 import to_bytes, tvl1
+from repflow_pl.data.fields.eight_bit import to_bytes
+from repflow_pl.data.fields.tvl1 import tvl1
 from repflow_pl.data.floats import to_float
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import DataStream, LateSpec, ModelSpec, streams_of

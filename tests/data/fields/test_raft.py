@@ -104,11 +104,11 @@ def test_kept_fields_are_those_between_the_frames(
     network = save(checkpoints)
     videos = VideoSet(**{**vars(shapes), "videos": shapes.videos[:1]})
     clip = ClipSpec(stride=3, size=32)
-    reader = open_raft(videos, clip, workers=0)
+    reader = open_raft(videos, clip)
     (video,) = videos.videos
     last = video.frames - 1
     for i in (0, last - 1):
-        pair = open_frames(videos, clip, workers=0).frames(video, [i, min(i + 3, last)])
+        pair = open_frames(videos, clip).frames(video, [i, min(i + 3, last)])
         expected = to_bytes(flow(network, pair[0], pair[1]))
         found = reader.frames(video, [i])[0]
         assert np.abs(found.astype(int) - expected).max() <= 1  # rounded
@@ -116,7 +116,7 @@ def test_kept_fields_are_those_between_the_frames(
     assert (reader.frames(video, [last]) == ZERO).all()
     (file,) = (cache / "raft").iterdir()
     written = file.stat().st_mtime_ns
-    open_raft(videos, clip, workers=0)
+    open_raft(videos, clip)
     assert file.stat().st_mtime_ns == written
 
 
@@ -124,7 +124,7 @@ def test_without_weights_one_sentence_says_where_to_put_them(
     shapes: VideoSet, checkpoints: Path
 ) -> None:
     with pytest.raises(Lacking, match=r"cannot be downloaded .*no route to host") as error:
-        open_raft(shapes, ClipSpec(), workers=0)
+        open_raft(shapes, ClipSpec())
     sentence = one_sentence(error)
     assert WEIGHTS.url in sentence and str(checkpoints) in sentence and "--rows" not in sentence
 

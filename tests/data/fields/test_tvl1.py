@@ -1,26 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import repflow_pl.data.fields.tvl1 as tvl1_module
-import repflow_pl.data.fields.tvl1_fields as tvl1_fields
-from repflow_pl.data.fields.tvl1 import (
-    BOUND,
-    STEP,
-    ZERO,
-    TVL1Options,
-    time_tvl1,
-    to_bytes,
-    to_pixels,
-    tvl1,
-)
+from repflow_pl.data.fields.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
+from repflow_pl.data.fields.tvl1 import CudaSolver, time_tvl1, tvl1
 from repflow_pl.data.fields.tvl1_fields import open_fields
 from repflow_pl.data.frames.cache import open_frames
 from repflow_pl.data.index import VideoSet
 from repflow_pl.specs import ClipSpec
-
-FAST = TVL1Options(outer=1, inner=3)
 
 
 def picture(dx: int, dy: int) -> np.ndarray:
@@ -52,44 +42,47 @@ def test_eight_bits() -> None:
 @pytest.mark.parametrize("stride", [1, 3])
 def test_kept_fields_are_those_between_the_frames(few: VideoSet, stride: int) -> None:
     clip = ClipSpec(stride=stride, size=32)
-    fields = open_fields(few, clip, FAST, workers=0)
-    frames = open_frames(few, clip, workers=0)
+    fields = open_fields(few, clip)
+    frames = open_frames(few, clip)
     video = few.videos[1]
     last = video.frames - 1
     for i in (0, 4, last - 1):
         pair = frames.frames(video, [i, min(i + stride, last)])
-        expected = to_bytes(tvl1(pair[0], pair[1], FAST))
+        expected = to_bytes(tvl1(pair[0], pair[1]))
         np.testing.assert_array_equal(fields.frames(video, [i])[0], expected)
     assert (fields.frames(video, [last]) == ZERO).all()
 
 
-def test_fields_are_computed_once(few: VideoSet, cache: Path) -> None:
+def test_fields_are_computed_once(
+    few: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clip = ClipSpec()
-    open_fields(few, clip, FAST, workers=2)
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 2)
+    open_fields(few, clip)
     (file,) = (cache / "tvl1").iterdir()
     written = file.stat().st_mtime_ns
-    open_fields(few, clip, FAST, workers=0)
+    open_fields(few, clip)
     assert file.stat().st_mtime_ns == written
-    open_fields(few, ClipSpec(stride=2), FAST, workers=0)
+    open_fields(few, ClipSpec(stride=2))
     assert len(list((cache / "tvl1").iterdir())) == 2
 
 
-def test_fields_of_fields(few: VideoSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fields_of_fields(few: VideoSet) -> None:
     """Each component of the fields is a grey picture of its own."""
     clip = ClipSpec(size=32)
-    once = open_fields(few, clip, FAST, workers=0)
-    twice = open_fields(few, clip, FAST, workers=0, twice=True)
+    once = open_fields(few, clip)
+    twice = open_fields(few, clip, twice=True)
     video = few.videos[1]
     first, second = once.frames(video, [2, 3])
     (found,) = twice.frames(video, [2])
     for component in (0, 1):
         grey = [np.repeat(f[..., component, None], 3, axis=2) for f in (first, second)]
-        expected = to_bytes(tvl1(grey[0], grey[1], FAST))
+        expected = to_bytes(tvl1(grey[0], grey[1]))
         np.testing.assert_array_equal(found[..., 2 * component : 2 * component + 2], expected)
     # The last field is none, so there is no motion from the one before to it.
     solved = []
-    monkeypatch.setattr(tvl1_fields, "of_components", lambda *given: solved.append(given) or 0)
-    assert (twice.source.read(video, range(video.frames - 3, video.frames))[1:] == ZERO).all()
+    counted = replace(twice.source, solve=lambda *given: solved.append(given) or 0)
+    assert (counted.read(video, range(video.frames - 3, video.frames))[1:] == ZERO).all()
     assert len(solved) == 1
 
 
@@ -97,9 +90,9 @@ def test_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.stack([picture(t, 0) for t in range(4)])
     solved: list[tuple[int, ...]] = []
 
-    def counted(first: np.ndarray, second: np.ndarray, options: TVL1Options | None) -> np.ndarray:
+    def counted(first: np.ndarray, second: np.ndarray, solver: CudaSolver | None) -> np.ndarray:
         solved.append(first.shape)
-        return tvl1(first, second, options)
+        return tvl1(first, second, solver=solver)
 
     monkeypatch.setattr(tvl1_module, "tvl1", counted)
     assert all(ms > 0 for ms in time_tvl1(frames, 3))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -24,7 +23,7 @@ from repflow_pl.data.frames.cache import open_frames
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Lacking
 from repflow_pl.specs import ClipSpec
-from tests.data.conftest import one_sentence
+from tests.data.conftest import refused, write_frames
 
 FRAMES = 20
 HEIGHT, WIDTH = 96, 128
@@ -57,16 +56,9 @@ def write(
     options: dict[str, str] | None = None,
 ) -> Path:
     """A texture that moves by each of `steps` in turn, from frame to frame."""
-    places = np.cumsum([(0, 0), *steps], axis=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=12, options=options or {})
-        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        for x, y in places.tolist():
-            frame = np.ascontiguousarray(np.roll(texture(), (y, x), (0, 1)))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    places = np.cumsum([(0, 0), *steps], axis=0).tolist()
+    frames = [np.roll(texture(), (y, x), (0, 1)) for x, y in places]
+    return write_frames(path, frames, codec, options)
 
 
 def inner(motion: np.ndarray) -> np.ndarray:
@@ -205,7 +197,7 @@ def test_fields_are_those_of_the_prepared_frames(tmp_path: Path) -> None:
     """Cropped, half as wide and a quarter as high: things move half and a quarter as far."""
     videos = folder(tmp_path)
     clip = ClipSpec(source_crop=(64, 96), size=(16, 48), crop=(16, 48))
-    reader, frames = open_vectors(videos, clip, workers=0), open_frames(videos, clip, workers=0)
+    reader, frames = open_vectors(videos, clip), open_frames(videos, clip)
     for video in videos.part("test"):
         fields = reader.frames(video, range(FRAMES))
         assert fields.shape == (*frames.frames(video, range(FRAMES)).shape[:3], 2)
@@ -223,13 +215,13 @@ def test_they_are_made_once_for_each_stride(tmp_path: Path, cache: Path) -> None
     assert [tuple(s.shape) for s in sample.inputs] == [(2, 3, 4, 32, 32), (2, 2, 3, 32, 32)]
     (file,) = (cache / "vectors").iterdir()
     written = file.stat().st_mtime_ns
-    open_vectors(videos, clip, workers=0)
+    open_vectors(videos, clip)
     assert file.stat().st_mtime_ns == written
-    once = open_vectors(videos, ClipSpec(size=96), workers=0)
-    fresh = open_vectors(videos, ClipSpec(size=96), workers=0, kept=False)
+    once = open_vectors(videos, ClipSpec(size=96))
+    fresh = open_vectors(videos, ClipSpec(size=96), kept=False)
     assert len(list((cache / "vectors").iterdir())) == 2
     video = videos.part("train")[0]
-    twice = open_vectors(videos, clip, workers=0)
+    twice = open_vectors(videos, clip)
     fields = [to_pixels(reader.frames(video, [6])[0, 8:-8, 8:-8]) for reader in (once, twice)]
     moved = [np.median(field, (0, 1)) for field in fields]
     np.testing.assert_allclose(moved[1], 2 * moved[0], atol=0.2)
@@ -237,11 +229,13 @@ def test_they_are_made_once_for_each_stride(tmp_path: Path, cache: Path) -> None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_file_without_vectors_is_refused_by_name(tmp_path: Path, workers: int) -> None:
+def test_a_file_without_vectors_is_refused_by_name(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     videos = folder(tmp_path / "videos", g="1")
-    with pytest.raises(Lacking, match=r"\.mp4 holds no motion vectors: its frames") as error:
-        open_vectors(videos, ClipSpec(), workers=workers)
-    one_sentence(error)
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: workers)
+    with refused(r"\.mp4 holds no motion vectors: its frames", Lacking):
+        open_vectors(videos, ClipSpec())
     with pytest.raises(Lacking, match=r"all\.avi holds no motion vectors"):
         read_pictures(write(tmp_path / "all.avi", [(2, 0)] * 3, "mjpeg", {"strict": "-1"}))
 

@@ -28,11 +28,10 @@ from repflow_pl.data.frames.cache import (
 )
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
-from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec, DataStream, low_res
 
 from .. import layouts
-from ..conftest import one_sentence, write_video
+from ..conftest import folder_of, refused, write_video
 
 CLIPS = [
     ClipSpec(),
@@ -55,7 +54,7 @@ def decoding() -> Iterator[IsolatedProcess]:
 def test_mapped_frames_are_the_decoded_ones(
     few: VideoSet, clip: ClipSpec, decoding: IsolatedProcess
 ) -> None:
-    mapped = open_frames(few, clip, workers=0)
+    mapped = open_frames(few, clip)
     decoded = open_frames(few, clip, kept=False)
     assert mapped.cache is not None and decoded.cache is None
     decoded.process = decoding
@@ -88,7 +87,7 @@ def test_the_preparation_is_torchvisions(size: int | tuple[int, int], frames: in
 
 PIXELS = """
 import hashlib, torch
-from repflow_pl.data.frames.resizing import resized
+from repflow_pl.data.frames.cache import resized
 noise = torch.randint(0, 256, (1, 3, 60, 80), dtype=torch.uint8, generator=torch.manual_seed(0))
 for size in ((24, 32), (90, 99)):
     print(hashlib.sha256(resized(noise, size).numpy()).hexdigest())
@@ -104,12 +103,12 @@ def test_pixels_are_the_same_on_every_processor(capsys: pytest.CaptureFixture[st
 
 
 def test_the_file_is_made_once_and_shared(few: VideoSet, cache: Path) -> None:
-    open_frames(few, ClipSpec(frames=8), workers=0)
+    open_frames(few, ClipSpec(frames=8))
     (file,) = (cache / "frames").iterdir()
     written = file.stat().st_mtime_ns
-    open_frames(few, ClipSpec(frames=4, crop=(8, 8)), workers=0)
+    open_frames(few, ClipSpec(frames=4, crop=(8, 8)))
     assert file.stat().st_mtime_ns == written
-    open_frames(few, ClipSpec(size=32), workers=0)
+    open_frames(few, ClipSpec(size=32))
     assert len(list((cache / "frames").iterdir())) == 2
 
 
@@ -151,7 +150,7 @@ def test_whether_to_keep_frames_is_tried_once(
         assert open_frames(few, ClipSpec(frames=8)).cache is None
     (tried,) = (cache / "frames").glob("*.json")
     tried.unlink()
-    assert open_frames(few, ClipSpec(frames=8), workers=0).cache is not None
+    assert open_frames(few, ClipSpec(frames=8)).cache is not None
 
 
 def test_much_disk_is_not_taken_without_a_word(
@@ -159,7 +158,7 @@ def test_much_disk_is_not_taken_without_a_word(
 ) -> None:
     monkeypatch.setattr(frames_cache, "TOLD", 1e5)
     for told in (True, False):
-        open_frames(few, ClipSpec(frames=8), workers=0)
+        open_frames(few, ClipSpec(frames=8))
         said = "".join(capsys.readouterr().err.split())  # wrapped anywhere
         assert (f"GBofframesarekeptin{cache / 'frames'};" in said) is told
 
@@ -184,7 +183,7 @@ def test_the_machine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_splits_of_the_same_videos_share_it(tmp_path: Path, cache: Path) -> None:
     layouts.ucf101_files(tmp_path / "set", ("YoYo", "Archery"), (1, 8, 15))
     sets = [open_set("ucf101", tmp_path / "set", workers=0, fold=k) for k in (1, 2, 3)]
-    readers = [open_frames(each, ClipSpec(size=32), workers=0) for each in sets]
+    readers = [open_frames(each, ClipSpec(size=32)) for each in sets]
     assert len(list((cache / "frames").iterdir())) == 1
     for opened, reader in zip(sets, readers, strict=True):
         for video in opened.videos:
@@ -197,7 +196,7 @@ def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
         part = "train" if i < 3 else "test"
         write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
     opened = open_set("folder", tmp_path / "set", workers=0)
-    frames = open_frames(opened, ClipSpec(size=24), workers=0)
+    frames = open_frames(opened, ClipSpec(size=24))
     for video in opened.videos:
         assert frames.frames(video, [0]).shape == (1, 24, video.width // 2, 3)
 
@@ -241,10 +240,7 @@ def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path)
 def test_what_was_lost_while_the_cache_was_filled_is_read_again(
     tmp_path: Path, stream: DataStream, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for n in range(4):
-        for part in ("train", "test"):
-            write_video(tmp_path / "set" / part / "run" / f"{n}.mp4", frames=6, seed=n)
-    opened = open_set("folder", tmp_path / "set", workers=0)
+    opened = folder_of(tmp_path / "set", 4, frames=6)
     clip = ClipSpec(frames=4, size=48, crop=(48, 48))
     expected = ClipDataset(opened, "test", clip, (stream,))[1].inputs[0]
     shutil.rmtree(cache_dir() / ("frames" if stream == "rgb" else "tvl1"))
@@ -257,9 +253,9 @@ def test_what_was_lost_while_the_cache_was_filled_is_read_again(
         monkeypatch.setattr(
             reader_module,
             "isolated_map",
-            lambda function, jobs, *more: (
+            lambda function, jobs, *more, **named: (
                 (job, Lost("no memory") if opened.root / job[1].path == path else found)
-                for job, found in plain(function, jobs, *more)
+                for job, found in plain(function, jobs, *more, **named)
             ),
         )
     first = ClipDataset(opened, "test", clip, (stream,))
@@ -286,11 +282,9 @@ def test_what_was_lost_while_the_cache_was_filled_is_read_again(
 def test_a_video_that_was_replaced_is_read_again(tmp_path: Path, stream: DataStream) -> None:
     """By one of as many bytes and frames, so that no list of the set's files tells it."""
     root = tmp_path / "set"
-    for part in ("train", "test"):
-        for n in range(3):
-            write_video(root / part / "run" / f"{n}.avi", frames=6, seed=n, codec="rawvideo")
     clip = ClipSpec(frames=4, size=48, crop=(48, 48))
-    before = ClipDataset(open_set("folder", root, workers=0), "test", clip, (stream,))
+    first = folder_of(root, 3, ".avi", frames=6, codec="rawvideo")
+    before = ClipDataset(first, "test", clip, (stream,))
     old = [before[k].inputs[0] for k in range(3)]
     path = root / "test" / "run" / "1.avi"
     size = path.stat().st_size
@@ -310,19 +304,17 @@ def test_a_video_that_was_replaced_is_read_again(tmp_path: Path, stream: DataStr
 @pytest.mark.parametrize("seconds", [0, -1])
 def test_videos_without_a_time_are_kept(tmp_path: Path, seconds: int) -> None:
     """Archives that are the same whenever they are made have the beginning of all times."""
-    for part in ("train", "test"):
-        write_video(tmp_path / "set" / part / "run" / "0.avi", frames=6)
-        os.utime(tmp_path / "set" / part / "run" / "0.avi", (seconds, seconds))
-    opened = open_set("folder", tmp_path / "set", workers=0)
-    cache = open_frames(opened, ClipSpec(size=32), workers=0).cache
+    opened = folder_of(tmp_path / "set", 1, frames=6)
+    for video in opened.videos:
+        os.utime(opened.root / video.path, (seconds, seconds))
+    cache = open_frames(opened, ClipSpec(size=32)).cache
     assert cache is not None and all(cache.holds(video.path) for video in opened.videos)
 
 
 def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
     video = Video("run/1.mp4", 0, "train", 10, 10.0, width=64, height=48, bytes=1)
-    with pytest.raises(UserError, match=r"run/1\.mp4 is 48 x 64") as error:
+    with refused(r"run/1\.mp4 is 48 x 64"):
         prepared_shape(video, ClipSpec(source_crop=(50, 50)))
-    one_sentence(error)
 
 
 def test_half_of_the_files_frames() -> None:
