@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from repflow_pl.data.sets.ut_interaction import import_archive
+from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.errors import UserError
 
 PACKAGE = Path(__file__).parents[1] / "repflow_pl"

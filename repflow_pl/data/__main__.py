@@ -10,8 +10,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 from repflow_pl.data.decoding.decode import Decoder, choose_decoder
 from repflow_pl.data.index import SPLITS, open_set, set_names
-from repflow_pl.data.sets.ut_interaction import NAME, import_archive
+from repflow_pl.data.sets.ut_interaction import NAME
 from repflow_pl.data.upkeep.prepare import Options, prepare
+from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.data.upkeep.verify import lines, verify
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.options import add_config, new_parser, read
@@ -52,7 +53,10 @@ def _run(given: list[str]) -> int:
     if given[0] not in commands:
         raise unknown("command", given[0], commands)
     parser, run = commands[given[0]]
-    return run(read(parser, given[1:]))
+    options = read(parser, given[1:])
+    if options.get("decoder") is not None:
+        choose_decoder(options.decoder)
+    return run(options)
 
 
 def _parser(command: str, description: str) -> ArgumentParser:
@@ -95,16 +99,10 @@ def _verify_parser() -> ArgumentParser:
 
 
 def _verify(given: Namespace) -> int:
-    _choose_decoder(given)
     report = verify(given.name, given.root, given.workers)
     for line in lines(report):
         print(line)
     return 0 if report.complete else 1
-
-
-def _choose_decoder(given: Namespace) -> None:
-    if given.decoder is not None:
-        choose_decoder(given.decoder)
 
 
 def _prepare_parser() -> ArgumentParser:
@@ -133,7 +131,6 @@ def _prepare_parser() -> ArgumentParser:
 
 
 def _prepare(given: Namespace) -> int:
-    _choose_decoder(given)
     options = Options(given.short_side, given.fps, given.flow, given.flow_stride)
     videos, failed = prepare(given.name, given.root, given.out, options, given.workers)
     print(f"{given.name} in {given.out}: {videos} videos, {len(failed)} left out")

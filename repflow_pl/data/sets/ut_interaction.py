@@ -16,17 +16,11 @@ its action. So a clip is a fixed window of a fixed rate: every video is at least
 from __future__ import annotations
 
 import re
-import shutil
-import tarfile
-import tempfile
-import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from repflow_pl.data.index import Candidate, Split, cache_dir, data_set
+from repflow_pl.data.index import Candidate, Split, data_set
 from repflow_pl.data.listing.found import files_by_stem
-from repflow_pl.errors import UserError
-from repflow_pl.files import unwritable
 from repflow_pl.specs import ClipSpec
 
 NAME = "ut_interaction"
@@ -49,66 +43,3 @@ def ut_interaction(root: Path) -> Iterator[Candidate]:
             match = CLIP_NAME.fullmatch(stem)
             if match:
                 yield Candidate(f"{label}/{path}", label, SETS[match[1]])
-
-
-def import_archive(archive: Path, root: Path | None = None) -> Path:
-    """Unpack a tar (plain or compressed) of the clips to `root`, which is whole or absent.
-
-    Errors: UserError where the archive cannot be read, has members that would land outside of
-    `root` or are links, lacks a class, or where `root` is in use.
-    """
-    root = (root or cache_dir() / NAME).expanduser().absolute()
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{NAME}: {root} is not empty; delete it first or name another folder.")
-    if not archive.is_file():
-        raise UserError(f"{NAME}: there is no archive {archive}; check the path.")
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".part", dir=root.parent))
-    except OSError as error:
-        raise unwritable(root, error) from error
-    try:
-        _unpack(archive, staging)
-        for label in CLASSES:
-            if not any(map(CLIP_NAME.fullmatch, files_by_stem(staging / label))):
-                raise UserError(
-                    f"{NAME}: {archive} has no clips {label}/set*_seq*_*.avi; fetch the right one."
-                )
-        staging.chmod(0o755)
-        staging.replace(root)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return root
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts:
-                    raise UserError(
-                        f"{NAME}: {archive} wants to write outside of its folder ({member.name}); "
-                        "do not use it."
-                    )
-                if member.isdir():
-                    continue
-                source = tar.extractfile(member) if member.isfile() else None
-                if source is None:
-                    raise UserError(
-                        f"{NAME}: {archive} holds a link or device ({member.name}); do not use it."
-                    )
-                _write(source.read(), target / name)
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(":") if str(error) else "damaged"
-        raise UserError(
-            f"{NAME}: the archive {archive} cannot be read ({reason}); fetch it again."
-        ) from error
-
-
-def _write(content: bytes, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise unwritable(path, error) from error

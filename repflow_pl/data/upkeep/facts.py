@@ -47,27 +47,23 @@ def facts_path(runs: Path, name: str, fingerprint: str) -> Path:
 def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
     """The facts of an open data set: read where `runs` has them, else found out and kept there."""
     path = facts_path(runs, video_set.name, video_set.fingerprint)
-    fields = fields_beside(video_set)
     if path.is_file():
         known = read_facts(path)
-        facts = replace(known, fields=fields, classes=video_set.classes)
-        if facts == known:
-            return known
     else:
         baseline = metadata_baseline(video_set)
-        facts = DataFacts(
+        known = DataFacts(
             name=video_set.name,
             fingerprint=video_set.fingerprint,
             chance=baseline.chance,
             metadata_accuracy=baseline.accuracy_mean,
             metadata_half_width=baseline.half_width,
             split=video_set.fold,
-            fields=fields,
-            classes=video_set.classes,
         )
-    with atomic_write(path) as stream:
-        json.dump(asdict(facts), stream, indent=1)
-        stream.write("\n")
+    facts = replace(known, fields=fields_beside(video_set), classes=video_set.classes)
+    if facts != known:  # as of a new set, which has classes
+        with atomic_write(path) as stream:
+            json.dump(asdict(facts), stream, indent=1)
+            stream.write("\n")
     return facts
 
 

@@ -7,12 +7,13 @@ call that was interrupted goes on with what is not there yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from repflow_pl.data.decoding.decode_pyav import DecodeError
-from repflow_pl.data.decoding.isolated import Lost, isolated_map
+from repflow_pl.data.decoding.decode_pyav import DecodeError, reason_of
+from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.fields.flow_files import (
     VIDEO_TIMEOUT,
     flow_file,
@@ -20,8 +21,8 @@ from repflow_pl.data.fields.flow_files import (
     make_fields,
     settings_here,
 )
-from repflow_pl.data.index import MIRROR_MARKER, candidates_of
-from repflow_pl.data.upkeep.reencode import Encoding, reencode
+from repflow_pl.data.index import MIRROR_MARKER, Broken, candidates_of
+from repflow_pl.data.upkeep.reencode import reencode
 from repflow_pl.data.upkeep.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write, check_name, check_writable, is_fresh
@@ -57,17 +58,9 @@ class Options:
             raise UserError("--fps needs --short-side, as it means to re-encode.")
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A video that was left out, and why, in one line."""
-
-    path: str
-    reason: str
-
-
 def prepare(
     name: str, root: Path, out: Path, options: Options, workers: int | None = None
-) -> tuple[int, list[Failed]]:
+) -> tuple[int, list[Broken]]:
     """Prepare a data set; returns how many videos it has now and which were left out.
 
     Errors: UserError for what `unpack_all` refuses, a root without videos, two videos that would
@@ -105,22 +98,32 @@ def prepare(
         if place != out:
             _copy_lists(place, out)
     paths = _paths(name, source)
-    failed: list[Failed] = []
+    failed: list[Broken] = []
     if options.short_side is not None:
-        encoding = Encoding(options.short_side, options.fps)
         places = encoded_paths(paths)
-        failed += _reencode_all(name, source, out, places, encoding, workers)
+        videos = [
+            (source / path, out / place, options.short_side, options.fps)
+            for place, path in places.items()
+            if not is_fresh(out / place, source / path)
+        ]
+        failed += _left_out(_reencode, videos, f"Encoding {name}", source, workers)
         paths = [place for place in places if (out / place).is_file()]
     if options.flow:
-        failed += _flow_all(name, out, paths, options.stride, workers)
+        settings = settings_here(options.stride)
+        files = [(out / path, flow_file(out, path, options.stride)) for path in paths]
+        fields = [
+            (video, file, options.stride)
+            for video, file in files
+            if not is_current(file, video, settings)
+        ]
+        failed += _left_out(make_fields, fields, f"TV-L1 of {name}", out, workers)
     return len(paths), failed
 
 
 def _stamp(path: Path, name: str, options: Options) -> None:
     """Refuse to mix two ways of re-encoding in one folder; what was done stands in a file."""
-    encoding = {"set": name, **asdict(options)}
-    for later in ("flow", "stride"):  # may be added to what is there
-        del encoding[later]
+    # Flow may be added to what is there.
+    encoding = {"set": name, "short_side": options.short_side, "fps": options.fps}
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -162,50 +165,28 @@ def encoded_paths(paths: Sequence[str]) -> dict[str, str]:
     return places
 
 
-def _reencode_all(
-    name: str,
-    source: Path,
-    out: Path,
-    places: Mapping[str, str],
-    encoding: Encoding,
+def _left_out(
+    make: Callable[[Any], None],
+    jobs: Sequence[tuple[Any, ...]],
+    label: str,
+    root: Path,
     workers: int | None,
-) -> list[Failed]:
-    jobs = [
-        (source, path, out / place, encoding)
-        for place, path in places.items()
-        if not is_fresh(out / place, source / path)
+) -> list[Broken]:
+    """Do the jobs on videos below `root`, each the first of its job; which could not be done."""
+    return [
+        Broken(video.relative_to(root).as_posix(), reason_of(failed, video))
+        for (video, *_), failed in isolated_map(make, jobs, label, workers, VIDEO_TIMEOUT)
+        if failed
     ]
-    found = isolated_map(_reencode, jobs, f"Encoding {name}", workers, VIDEO_TIMEOUT)
-    return list(_failures(found))
 
 
-def _reencode(job: tuple[Path, str, Path, Encoding]) -> str:
-    source, path, target, encoding = job
+def _reencode(job: tuple[Path, Path, int, float | None]) -> None:
     try:
-        reencode(source / path, target, encoding)
-    except (DecodeError, OSError, ValueError) as error:
-        return " ".join(str(error).removeprefix(f"{source / path}: ").split()) or "cannot be read"
-    return ""
-
-
-def _flow_all(
-    name: str, root: Path, paths: Sequence[str], stride: int, workers: int | None
-) -> list[Failed]:
-    settings = settings_here(stride)
-    jobs = [
-        (root / path, flow_file(root, path, stride), stride)
-        for path in paths
-        if not is_current(flow_file(root, path, stride), root / path, settings)
-    ]
-    found = isolated_map(make_fields, jobs, f"TV-L1 of {name}", workers, VIDEO_TIMEOUT)
-    named = ((job[0].relative_to(root).as_posix(), reason) for job, reason in found)
-    return [Failed(path, str(reason)) for path, reason in named if reason]
-
-
-def _failures(found: Iterator[tuple[tuple, str | Lost]]) -> Iterator[Failed]:
-    for job, reason in found:
-        if isinstance(reason, Lost) or reason:
-            yield Failed(job[1], str(reason))
+        reencode(*job)
+    except UserError:  # a disk that is full is no fault of the video
+        raise
+    except (OSError, ValueError) as error:
+        raise DecodeError(f"{job[0]}: {error}") from error
 
 
 def _copy_lists(source: Path, out: Path) -> None:

@@ -6,9 +6,7 @@ where decoding can start.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,40 +14,28 @@ from typing import Any
 import numpy as np
 
 from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video, pyav
+from repflow_pl.files import atomic_write
 
 KEYFRAME_EVERY = 16
 QUALITY = "18"
 """x264's constant rate factor: visually lossless."""
 
 
-@dataclass(frozen=True)
-class Encoding:
-    """How videos are re-encoded."""
-
-    short_side: int
-    """Pixels; never enlarged."""
-    fps: float | None = None
-    """Frames per second; None keeps the video's own frames and times."""
-
-
-def reencode(source: Path, target: Path, encoding: Encoding) -> None:
+def reencode(source: Path, target: Path, short_side: int, fps: float | None = None) -> None:
     """Write `source` to `target` (mp4), which is whole or absent; the sound is left out.
 
-    Errors: DecodeError where the source cannot be read.
+    Args:
+        short_side: pixels; never enlarged.
+        fps: frames per second; None keeps the video's own frames and times.
+
+    Errors: DecodeError where the source cannot be read, UserError where nothing can be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.stem}.{os.getpid()}.part")
-    try:
-        with open_video(source) as video:
-            frames = _timed(video)
-            rate = Fraction(encoding.fps or video.stream.average_rate or 25).limit_denominator(1001)
-            with pyav().open(str(part), "w", format="mp4") as output:
-                _write(frames, output, encoding, rate)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_write(target, "wb") as file, open_video(source) as video:
+        rate = Fraction(fps or video.stream.average_rate or 25).limit_denominator(1001)
+        frames = _timed(video) if fps is None else resampled(_timed(video), fps)
+        with pyav().open(file, "w", format="mp4") as output:
+            if not _write(frames, output, short_side, rate):
+                raise DecodeError(f"{source}: there is no frame in it")
 
 
 def resampled(
@@ -73,21 +59,21 @@ def even_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     return max(2, 2 * round(height * scale / 2)), max(2, 2 * round(width * scale / 2))
 
 
-def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fraction) -> None:
+def _write(
+    frames: Iterator[tuple[float, np.ndarray]], output: Any, short_side: int, rate: Fraction
+) -> bool:
+    """Encode (seconds, picture); returns whether there was any."""
     av = pyav()
     converter = av.video.reformatter.VideoReformatter()
     base = Fraction(1, 90_000)
-    if encoding.fps is not None:
-        frames = resampled(frames, encoding.fps)
     stream = None
     first = last = 0.0
     for time, picture in frames:
         if stream is None:
             first, last = time, time - 1.0
             stream = output.add_stream("libx264", rate=rate)
-            stream.height, stream.width = even_size(
-                picture.shape[0], picture.shape[1], encoding.short_side
-            )
+            height, width = picture.shape[:2]
+            stream.height, stream.width = even_size(height, width, short_side)
             stream.pix_fmt = "yuv420p"
             stream.time_base = stream.codec_context.time_base = base
             # Closed groups of pictures: decoding from any keyframe needs nothing before it.
@@ -103,9 +89,9 @@ def _write(frames: Iterator[Any], output: Any, encoding: Encoding, rate: Fractio
         )
         frame.pts, frame.time_base = round((time - first) / base), base
         output.mux(stream.encode(frame))
-    if stream is None:
-        raise DecodeError(f"{output.name}: there is no frame in it")
-    output.mux(stream.encode())
+    if stream is not None:
+        output.mux(stream.encode())
+    return stream is not None
 
 
 def _timed(video: OpenVideo) -> Iterator[tuple[float, np.ndarray]]:

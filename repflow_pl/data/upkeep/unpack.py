@@ -1,20 +1,35 @@
-"""Archives of data sets: tar, zip, and rar by a program that is installed, nested ones too."""
+"""Archives of data sets: tar, zip, and rar by a program that is installed, nested ones too.
+
+A folder that is made of them is whole or absent.
+"""
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from repflow_pl.data.index import cache_dir
+from repflow_pl.data.listing.found import files_by_stem
 from repflow_pl.data.parallel import console
+from repflow_pl.data.sets import ut_interaction
 from repflow_pl.errors import UserError
 from repflow_pl.files import unwritable
 
 SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    subprocess.CalledProcessError,
+)
+"""What an archive raises; beside them OSErrors that are not the system's, which have no number."""
 
 
 def archives(folder: Path) -> list[Path]:
@@ -42,22 +57,47 @@ def unpack_all(source: Path, target: Path) -> None:
         places[place] = archive
     for place, archive in places.items():
         if not place.exists():
-            console.print(f"unpacking {archive.name}", markup=False)
-            _unpack_whole(archive, place)
+            console.print(f"unpacking {archive.name}")
+            with _staged(place) as staging:
+                unpack(archive, staging)
+                for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
+                    for inner in archives(folder):
+                        unpack(inner, folder)
+                        inner.unlink()
 
 
-def _unpack_whole(archive: Path, place: Path) -> None:
+def import_archive(archive: Path, root: Path | None = None) -> Path:
+    """Unpack the clips of `ut_interaction` to `root`, by default where that set is looked for.
+
+    Errors: UserError as of `unpack`, where the archive lacks a class, or where `root` is in use.
+    """
+    name = ut_interaction.NAME
+    root = (root or cache_dir() / name).expanduser().absolute()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{name}: {root} is not empty; delete it first or name another folder.")
+    if not archive.is_file():
+        raise UserError(f"{name}: there is no archive {archive}; check the path.")
+    with _staged(root) as staging:
+        unpack(archive, staging)
+        for label in ut_interaction.CLASSES:
+            clips = files_by_stem(staging / label)
+            if not any(map(ut_interaction.CLIP_NAME.fullmatch, clips)):
+                raise UserError(
+                    f"{name}: {archive} has no clips {label}/set*_seq*_*.avi; fetch the right one."
+                )
+    return root
+
+
+@contextmanager
+def _staged(place: Path) -> Iterator[Path]:
+    """A folder beside `place` that becomes it, unless an error comes in between."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
     except OSError as error:
         raise unwritable(place, error) from error
     try:
-        unpack(archive, staging)
-        for folder in [staging, *(path for path in staging.rglob("*") if path.is_dir())]:
-            for inner in archives(folder):
-                unpack(inner, folder)
-                inner.unlink()
+        yield staging
         staging.chmod(0o755)
         staging.replace(place)
     finally:
@@ -78,13 +118,16 @@ def unpack(archive: Path, target: Path) -> None:
                 opened.extractall(target)  # keeps every member below the target by itself
         else:
             _unpack_tar(archive, target)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, subprocess.CalledProcessError) as error:
-        reason = str(getattr(error, "stderr", "") or error).strip().splitlines() or ["damaged"]
+    except (*DAMAGED, OSError) as error:
+        told = getattr(error, "stderr", "") or str(error)
+        if isinstance(error, OSError) and error.errno is not None:
+            if error.filename != str(archive):
+                raise unwritable(target, error) from error
+            told = error.strerror
+        reason = told.strip().splitlines() or ["damaged"]
         raise UserError(
             f"the archive {archive} cannot be read ({reason[-1].rstrip('.')}); fetch it again."
         ) from error
-    except OSError as error:
-        raise unwritable(target, error) from error
     for path in target.rglob("*"):
         if path.is_symlink():
             raise UserError(f"{archive} holds a link ({path.name}); do not use it.")
@@ -122,8 +165,5 @@ def _unpack_tar(archive: Path, target: Path) -> None:
 
 
 def _stem(archive: Path) -> str:
-    name = archive.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return name
+    suffix = next(suffix for suffix in SUFFIXES if archive.name.lower().endswith(suffix))
+    return archive.name[: -len(suffix)]

@@ -8,8 +8,9 @@ import pytest
 from repflow_pl.data.__main__ import main
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import default_clip, open_set
-from repflow_pl.data.sets.ut_interaction import CLASSES, import_archive
+from repflow_pl.data.sets.ut_interaction import CLASSES
 from repflow_pl.data.upkeep.metadata import metadata_baseline
+from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.errors import UserError
 
 from ..conftest import one_sentence, write_video
