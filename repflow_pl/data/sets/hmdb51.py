@@ -20,15 +20,13 @@ from pathlib import Path
 
 from repflow_pl.data.index import Candidate, Split, data_set
 from repflow_pl.data.listing.found import clip_name, files_by_stem
-from repflow_pl.data.sets.lists import given_text, read_rows
+from repflow_pl.data.sets.lists import CLIP, given_text, read_rows
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec
 
 NAME = "hmdb51"
 FOLDS = 3
 COUNTS: dict[Split, int] = {"train": 3570, "test": 1530}
 """Clips in every split."""
-CLIP = ClipSpec(frames=16, stride=2, size=128, crop=(112, 112), flip=True, views=10, short="hold")
 HINT = (
     f"give the folder of the unpacked clips; python -m repflow_pl.data prepare {NAME} ROOT OUT "
     "unpacks the archives"
@@ -73,30 +71,32 @@ def read_lists(root: Path) -> list[Listed]:
 
 def _authors_lists(root: Path) -> list[Listed]:
     """`<clip>.avi <0, 1 or 2>` in one file for each class and split."""
-    listed: list[Listed] = []
-    for path in sorted(root.rglob("*_test_split[123].txt")):
-        match = AUTHORS_FILE.fullmatch(path.name)
-        if match is None:
-            continue
-        for line in given_text(path).splitlines():
-            clip, _, use = line.strip().rpartition(" ")
-            if use in PART:
-                stem = clip_name(clip.strip())
-                listed.append((match["label"], stem, PART[use], int(match["fold"])))
-    return listed
+    return [
+        (match["label"], clip, PART[use], int(match["fold"]))
+        for path in sorted(root.rglob("*_test_split[123].txt"))
+        if (match := AUTHORS_FILE.fullmatch(path.name))
+        for clip, use in _pairs(path)
+        if use in PART
+    ]
 
 
 def _plain_lists(root: Path) -> list[Listed]:
     """`<clip>.avi <class>` in one file for each part and split."""
-    listed: list[Listed] = []
-    for fold in range(1, FOLDS + 1):
-        for split in COUNTS:
-            for path in sorted(root.rglob(f"hmdb51_split{fold}_{split}.txt"))[:1]:
-                for line in given_text(path).splitlines():
-                    clip, _, label = line.strip().rpartition(" ")
-                    if clip:
-                        listed.append((label, clip_name(clip.strip()), split, fold))
-    return listed
+    return [
+        (label, clip, split, fold)
+        for fold in range(1, FOLDS + 1)
+        for split in COUNTS
+        for path in sorted(root.rglob(f"hmdb51_split{fold}_{split}.txt"))[:1]
+        for clip, label in _pairs(path)
+    ]
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str]]:
+    """(clip without suffix, what a list says of it)."""
+    for line in given_text(path).splitlines():
+        clip, _, said = line.strip().rpartition(" ")
+        if clip:
+            yield clip_name(clip.strip()), said
 
 
 def _own_lists() -> list[Listed]:

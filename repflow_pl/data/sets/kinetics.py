@@ -27,11 +27,9 @@ from pathlib import Path
 
 from repflow_pl.data.index import Candidate, Split, data_set
 from repflow_pl.data.listing.found import files_by_stem
-from repflow_pl.data.sets.lists import given_text, read_lines, read_rows
+from repflow_pl.data.sets.lists import CLIP, given_text, read_lines, read_rows
 from repflow_pl.errors import UserError, unknown
-from repflow_pl.specs import ClipSpec
 
-CLIP = ClipSpec(frames=16, stride=2, size=128, crop=(112, 112), flip=True, views=10, short="hold")
 HINT = (
     "give the folder that holds the clips <id>_<start>_<end>.mp4 and, where they are not in class "
     "folders under train/ and val/, the annotation's train.csv and val.csv"
@@ -67,8 +65,7 @@ def tiny_kinetics(root: Path) -> Iterator[Candidate]:
     """The 150-class lists over a folder of Kinetics clips."""
     files = clips_by_key(root)
     for part, label, name, start in _tiny_lists(root):
-        nominal = f"{part}/{label}/{file_stem(name, start, start + SECONDS)}.mp4"
-        yield Candidate(files.get((name, start), nominal), label, PARTS[part])
+        yield _candidate(files, part, label, name, start, start + SECONDS)
 
 
 def clips_by_key(root: Path) -> dict[ClipKey, str]:
@@ -84,6 +81,13 @@ def clips_by_key(root: Path) -> dict[ClipKey, str]:
 def file_stem(name: str, start: int, end: int) -> str:
     """The file name of the common distribution, without suffix."""
     return f"{name}_{start:06d}_{end:06d}"
+
+
+def _candidate(
+    files: dict[ClipKey, str], part: str, label: str, name: str, start: int, end: int
+) -> Candidate:
+    nominal = f"{part}/{label}/{file_stem(name, start, end)}.mp4"
+    return Candidate(files.get((name, start), nominal), label, PARTS[part])
 
 
 def known_label(folder: str) -> str:
@@ -149,8 +153,7 @@ def _annotated(
                     f"kinetics400: line {rows.line_num} of {path} has no times; fetch the "
                     "annotation again."
                 ) from error
-            nominal = f"{part}/{label}/{file_stem(name, start, end)}.mp4"
-            yield Candidate(files.get((name, start), nominal), label, PARTS[part])
+            yield _candidate(files, part, label, name, start, end)
 
 
 def _in_class_folders(root: Path) -> Iterator[Candidate]:

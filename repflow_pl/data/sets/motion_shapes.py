@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.decoding.decode_pyav import pyav
-from repflow_pl.data.decoding.isolated import Lost, isolated_map
+from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
@@ -109,7 +109,7 @@ def scene(seed: int, split: Split, index: int) -> Scene:
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     label = CLASSES[index % len(CLASSES)]
     pan_angle = rng.uniform(0, 2 * np.pi)
-    colour, background_colour = _colours(rng)
+    colour, background_colour = rng.choice(PALETTE, 2, replace=False)
     return Scene(
         label=label,
         frames=int(rng.integers(20, 29)),
@@ -156,16 +156,16 @@ def render(
 
     Errors: UserError where `root` holds something else, or videos of another version.
     """
-    stamp = _stamp(root, sizes or Sizes(), seed)
+    sizes, seed = _stamp(root, sizes or Sizes(), seed)
     jobs = [
-        (root / path, stamp.seed, split, index)
-        for split, index, path in _paths(stamp.sizes)
+        (root / path, seed, split, index)
+        for split, index, path in _paths(sizes)
         if not (root / path).exists()
     ]
     for (path, *_), outcome in isolated_map(_render_one, jobs, "Rendering motion_shapes", workers):
-        if isinstance(outcome, Lost):
+        if outcome:
             raise UserError(f"{path} could not be written: {outcome}")
-    return stamp.sizes
+    return sizes
 
 
 _drawn_set = partial(
@@ -213,17 +213,8 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, fps: int = FPS) -> None:
         container.mux(video.encode())
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """What a root holds or is about to hold."""
-
-    version: int
-    seed: int
-    sizes: Sizes
-
-
-def _stamp(root: Path, sizes: Sizes, seed: int) -> _Stamp:
-    """Read the root's stamp, or write it where the root is new."""
+def _stamp(root: Path, sizes: Sizes, seed: int) -> tuple[Sizes, int]:
+    """Read what a root holds, sizes and seed, or write it down where the root is new."""
     file = root / STAMP
     if file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -232,15 +223,14 @@ def _stamp(root: Path, sizes: Sizes, seed: int) -> _Stamp:
                 f"motion_shapes: {root} was rendered by version {found['version']} of the "
                 f"generator and this is version {VERSION}; delete that folder or name another one."
             )
-        return _Stamp(found["version"], found["seed"], Sizes(**found["sizes"]))
+        return Sizes(**found["sizes"]), found["seed"]
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(
             f"motion_shapes: {root} holds other things; name an empty or a new folder for the set."
         )
-    stamp = _Stamp(VERSION, seed, sizes)
     with atomic_write(file) as stream:
-        json.dump(asdict(stamp), stream, indent=1)
-    return stamp
+        json.dump({"version": VERSION, "seed": seed, "sizes": asdict(sizes)}, stream, indent=1)
+    return sizes, seed
 
 
 def _paths(sizes: Sizes) -> Iterator[tuple[Split, int, str]]:
@@ -252,12 +242,6 @@ def _paths(sizes: Sizes) -> Iterator[tuple[Split, int, str]]:
 def _render_one(job: tuple[Path, int, Split, int]) -> None:
     path, seed, split, index = job
     encode(draw(scene(seed, split, index)), path)
-
-
-def _colours(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two colours of the palette."""
-    first, second = rng.choice(PALETTE, 2, replace=False)
-    return first, second
 
 
 def _texture(rng: np.random.Generator, finest: int, depth: float) -> Texture:

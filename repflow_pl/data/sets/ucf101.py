@@ -22,9 +22,8 @@ from pathlib import Path
 
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.data.listing.found import clip_name, files_by_stem
-from repflow_pl.data.sets.lists import given_text
+from repflow_pl.data.sets.lists import CLIP, given_text
 from repflow_pl.errors import UserError
-from repflow_pl.specs import ClipSpec
 
 NAME = "ucf101"
 FOLDS = 3
@@ -34,7 +33,6 @@ COUNTS: tuple[dict[Split, int], ...] = (
     {"train": 9624, "test": 3696},
 )
 """Clips in each split; 13,320 together."""
-CLIP = ClipSpec(frames=16, stride=2, size=128, crop=(112, 112), flip=True, views=10, short="hold")
 HINT = (
     "give the folder that UCF101.rar was unpacked to, with the ucfTrainTestlist folder in it; "
     f"python -m repflow_pl.data prepare {NAME} ROOT OUT unpacks it"
@@ -93,35 +91,29 @@ def _listed(
                 )
             path = files.get(clip_name(name).casefold(), clip)
             match = FILE_NAME.fullmatch(clip_name(name))
-            yield Candidate(path, label, split, fold, _group(label, match))
+            group = f"{label}/{match['group']}" if match else ""
+            yield Candidate(path, label, split, fold, group)
 
 
 @data_set(f"{NAME}_validation", hint=HINT, clip=CLIP, mirror_safe=True)
 def ucf101_validation(root: Path) -> Iterator[Candidate]:
     """The same videos in one split for choosing a recipe: groups 22 to 25 are its validation part,
     and again its test part, which is evaluated as every test part is."""
-    for path in files_by_stem(root, fold_case=True).values():
-        match = FILE_NAME.fullmatch(Path(path).stem)
-        if match is None:
-            continue
-        label = FOLDER_OF.get(match["label"], match["label"])
-        parts = SPLITS[1:] if int(match["group"]) > NEVER_TESTED else SPLITS[:1]
-        for part in parts:
-            yield Candidate(path, label, part, group=_group(label, match))
+    for path, label, number in _named(files_by_stem(root, fold_case=True)):
+        for part in SPLITS[1:] if int(number) > NEVER_TESTED else SPLITS[:1]:
+            yield Candidate(path, label, part, group=f"{label}/{number}")
 
 
 def _grouped(files: dict[str, str]) -> Iterator[Candidate]:
-    for path in files.values():
-        match = FILE_NAME.fullmatch(Path(path).stem)
-        if match is None:
-            continue
-        label = FOLDER_OF.get(match["label"], match["label"])
-        tested = (int(match["group"]) - 1) // GROUPS_PER_TEST + 1
+    for path, label, number in _named(files):
+        tested = (int(number) - 1) // GROUPS_PER_TEST + 1
         for fold in range(1, FOLDS + 1):
             part = SPLITS[2] if fold == tested else SPLITS[0]
-            yield Candidate(path, label, part, fold, _group(label, match))
+            yield Candidate(path, label, part, fold, f"{label}/{number}")
 
 
-def _group(label: str, match: re.Match[str] | None) -> str:
-    """The source video of a clip; unknown where its name is not one of the set's."""
-    return f"{label}/{match['group']}" if match else ""
+def _named(files: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    """(path, class, number of the group) of the files whose names are the set's."""
+    for path in files.values():
+        if match := FILE_NAME.fullmatch(Path(path).stem):
+            yield path, FOLDER_OF.get(match["label"], match["label"]), match["group"]

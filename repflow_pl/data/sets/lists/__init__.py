@@ -7,8 +7,11 @@ import lzma
 from pathlib import Path
 
 from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec
 
 HERE = Path(__file__).parent
+CLIP = ClipSpec(frames=16, stride=2, size=128, crop=(112, 112), flip=True, views=10, short="hold")
+"""Of films and web videos of 240 pixels, or more."""
 
 
 def read_rows(name: str) -> list[tuple[str, ...]]:
