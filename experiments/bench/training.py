@@ -86,7 +86,7 @@ def run(
     torch.set_num_threads(setting.threads)
     say("the data set")
     data = ClipModule(video_set, setting.clip, ("rgb",), setting.batch, seed=0)
-    data.prepare()
+    data.prepare_data()
     begin = time.perf_counter()
     specs = specs_of(setting.profile, setting.clip)
     classes = len(video_set.classes)

@@ -96,14 +96,13 @@ class ClipModule(LightningDataModule):
         self.workers = workers
         self.resumed = Place(epoch=0, batches=0)
 
-    def prepare(self) -> None:
-        """Decode into the cache and compute TV-L1 where this was not done yet, with all cores."""
+    def prepare_data(self) -> None:
+        """Decode into the cache and compute TV-L1 where this was not done yet, with all cores.
+
+        Lightning's hook: one process per node prepares, the others wait.
+        """
         self._dataset("test")
         self._dataset("train", training=True)
-
-    def prepare_data(self) -> None:
-        """Lightning's hook: one process per node prepares, the others wait."""
-        self.prepare()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """One random view per video, complete batches only."""

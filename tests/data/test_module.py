@@ -6,12 +6,12 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from repflow_pl.data.clips import Batch
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule, worker_count
 from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
-from .conftest import one_sentence, write_video
+from .conftest import folder_of, refused
 
 CLIP = ClipSpec(frames=4, size=32, crop=(24, 24))
 
@@ -94,9 +94,8 @@ def test_a_device_takes_its_share(shapes: VideoSet) -> None:
     assert loaders.train_dataloader().batch_size == 2
     assert len(loaders.train_dataloader()) == 4
     assert loaders.test_dataloader().batch_size == 1
-    with pytest.raises(UserError, match="among 3 processes or GPUs: make a run") as error:
+    with refused("among 3 processes or GPUs: make a run"):
         module(shapes, batch=8, ranks=3).train_dataloader()
-    one_sentence(error)
 
 
 @pytest.mark.usefixtures("kept_cache")
@@ -133,23 +132,19 @@ def open_decoded(video_set: VideoSet, clip: ClipSpec, kept: bool):
 
 def test_prepare_leaves_nothing_to_do(few: VideoSet, cache: Path) -> None:
     both = ClipModule(few, CLIP, ("rgb", "tvl1"), 2, 0)
-    both.prepare()
+    both.prepare_data()
     files = {path: path.stat().st_mtime_ns for path in cache.rglob("*.u8")}
     assert len(files) == 2
-    both.prepare()
+    both.prepare_data()
     next(iter(both.train_dataloader()))
     assert files == {path: path.stat().st_mtime_ns for path in cache.rglob("*.u8")}
 
 
 def test_a_set_without_a_validation_part(tmp_path: Path) -> None:
-    for split in ("train", "test"):
-        for i in range(2):
-            write_video(tmp_path / "set" / split / "run" / f"{i}.mp4", seed=i)
-    loaders = module(open_set("folder", tmp_path / "set", workers=0), batch=2)
+    loaders = module(folder_of(tmp_path / "set", 2), batch=2)
     assert loaders.val_dataloader() == []
-    with pytest.raises(UserError, match="batch of 9 is larger") as error:
+    with refused("batch of 9 is larger"):
         module(loaders.video_set, batch=9).train_dataloader()
-    one_sentence(error)
 
 
 def test_impossible_clips_are_refused_at_once(shapes: VideoSet) -> None:
