@@ -162,6 +162,8 @@ def _unpack_tar(archive: Path, target: Path) -> None:
                 opened.extract(member, target, filter="data")
             else:
                 opened.extract(member, target, set_attrs=False)
+        assert opened.fileobj is not None
+        opened.fileobj.read(-1)  # to the end, where the check sum of a .gz stands
 
 
 def _stem(archive: Path) -> str:
