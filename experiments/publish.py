@@ -29,8 +29,8 @@ from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.program import status_of
 from repflow_pl.report.fields_page import NAME as FIELDS
 from repflow_pl.report.join import find_pages, join
-from repflow_pl.report.page import YOURS, write_page
-from repflow_pl.report.publish import copy, unite
+from repflow_pl.report.page import YOURS, write, write_page
+from repflow_pl.report.publish import unite
 from repflow_pl.tables import Setting, TableBuilder, kept_tables, write_table
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -163,7 +163,7 @@ def bring(builders: Sequence[TableBuilder], setting: Setting, runs: Path, into: 
     facts, found = kept_tables(builders, setting, runs)
     for each in facts:
         path = facts_path(runs, each.name, each.fingerprint)
-        copy(path.read_bytes(), into / "data" / path.name)
+        write(into / "data" / path.name, path.read_bytes())
     for table in found:
         counts = unite(table, runs, into)
         print(f"{table.name}: " + (", ".join(f"{n} {s}" for s, n in counts.items()) or "no runs"))

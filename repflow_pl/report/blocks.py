@@ -14,14 +14,8 @@ from markdown_it.token import Token
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What stands in a table's cell: the children of one inline token."""
-
-    parts: tuple[Token, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.parts)
+Cell = tuple[Token, ...]
+"""What stands in a table's cell: the children of one inline token."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +28,7 @@ class Line:
     def is_heading(self) -> bool:
         """Whether it names the group of the lines below: one cell, in italics."""
         first, *rest = self.cells
-        return bool(rest and first and first.parts[0].type == "em_open") and not any(rest)
+        return bool(rest and first and first[0].type == "em_open") and not any(rest)
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def html(parts: Sequence[Token]) -> str:
 def inline(text: str) -> Cell:
     """A line of Markdown."""
     (token,) = _MARKDOWN.parseInline(text)
-    return Cell(tuple(token.children or ()))
+    return tuple(token.children or ())
 
 
 def sentences(token: Token) -> list[str]:
@@ -141,6 +135,6 @@ def _grid(tokens: Sequence[Token]) -> Grid:
         elif token.type == "th_open":
             numeric.append("right" in str(token.attrs.get("style", "")))
         elif token.type == "inline":
-            lines[-1].append(Cell(tuple(token.children or ())))
+            lines[-1].append(tuple(token.children or ()))
     header, *rest = (Line(tuple(cells)) for cells in lines)
     return Grid(header, tuple(numeric), tuple(rest))

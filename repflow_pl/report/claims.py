@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from repflow_pl.files import atomic_write
 from repflow_pl.report.collect import Collected
+from repflow_pl.report.page import csv_of, write
 from repflow_pl.report.paper import NOT_KNOWN, PaperTable, column_title, in_papers_order
 from repflow_pl.report.rows import Table
-from repflow_pl.report.stats import Verdict
-from repflow_pl.report.summary import check_orderings, figured_columns, paper_cell
+from repflow_pl.report.stats import Estimate, Verdict, holm, seeds_needed, verdict
+from repflow_pl.report.summary import PAPER_COLUMN, figured_columns, top1_difference
 
 SUFFIX = "_claims.csv"
 DECIDES_NOTHING = ("ut_interaction",)
@@ -25,7 +25,8 @@ DECIDES_NOTHING = ("ut_interaction",)
 
 @dataclass(frozen=True)
 class Claim:
-    """An ordering of the paper's, and its verdict on one data set. Differences are fractions."""
+    """An ordering, the paper's where the table is of the paper, and its verdict on one data set.
+    Differences are fractions."""
 
     table: str
     title: str
@@ -43,48 +44,68 @@ class Claim:
     """Corrected for the number of the table's claims."""
     seeds: int
     videos: int
+    """Test videos of the better row, of all splits together."""
     needed: str
     """What would decide it, where it is undecided."""
+
+    @property
+    def effect(self) -> Estimate | None:
+        """The difference with its interval; None without any run."""
+        if self.mean is None:
+            return None
+        return Estimate(self.mean, self.low, self.high, self.seeds)
 
 
 def claims_of(
     table: Table, collected: Sequence[Collected], paper: PaperTable | None
 ) -> list[Claim]:
-    """One for each ordering; none where the paper has no such table."""
-    if paper is None:
-        return []
+    """One for each ordering: the difference better - worse, and what it decides among all."""
     rows = {entry.row.name: entry for entry in collected}
+    pairs = [(rows[ordering.better], rows[ordering.worse]) for ordering in table.orderings]
+    differences = [top1_difference(*pair) for pair in pairs]
+    corrected = holm([found.p if found else None for found in differences])
+    even = holm([found.p_even if found else None for found in differences])
     claims = []
-    for ordering, checked in zip(table.orderings, check_orderings(table, collected), strict=True):
-        found = checked.difference
-        better, worse = rows[ordering.better], rows[ordering.worse]
+    for ordering, pair, found, p, p_even in zip(
+        table.orderings, pairs, differences, corrected, even, strict=True
+    ):
+        decided = verdict(found, p, p_even)
         claims.append(
             Claim(
-                table.name,
-                table.title,
-                checked.claim,
-                table.source,
-                _printed(table, paper, better, worse),
-                checked.verdict,
-                found.mean if found else None,
-                found.low if found else None,
-                found.high if found else None,
-                checked.p,
-                found.n if found else 0,
-                checked.videos,
-                checked.needed,
+                table=table.name,
+                title=table.title,
+                claim=ordering.claim,
+                source=table.source,
+                paper=_printed(table, paper, pair),
+                verdict=decided,
+                mean=found.mean if found else None,
+                low=found.low if found else None,
+                high=found.high if found else None,
+                p=p,
+                seeds=found.n if found else 0,
+                videos=pair[0].videos_test,
+                needed=_needed(*pair, len(pairs)) if decided == "undecided" else "",
             )
         )
     return claims
 
 
+def _needed(better: Collected, worse: Collected, comparisons: int) -> str:
+    shared = better.top1.keys() & worse.top1.keys()
+    if not shared:
+        return "its runs"
+    if len(shared) == 1:
+        return "more seeds"
+    if not (better.predictions and worse.predictions):
+        return "runs that keep their answers"
+    seeds = seeds_needed(better.answers(seeds=shared), worse.answers(seeds=shared), comparisons)
+    return "more test videos" if seeds is None else f"about {seeds} seeds"
+
+
 def write_claims(stem: Path, claims: Sequence[Claim]) -> None:
     """Write `<stem>_claims.csv`, whole or not at all."""
-    text = pd.DataFrame(map(asdict, claims)).to_csv(
-        index=False, lineterminator="\n", float_format="%.6g"
-    )
-    with atomic_write(stem.with_name(stem.name + SUFFIX)) as stream:
-        stream.write(text)
+    frame = pd.DataFrame(map(asdict, claims))
+    write(stem.with_name(stem.name + SUFFIX), csv_of(frame, float_format="%.6g"))
 
 
 def find_claims(tables: Path) -> dict[str, list[Claim]]:
@@ -109,11 +130,10 @@ def read_claims(path: Path) -> list[Claim]:
 _NUMBERS = ("mean", "low", "high", "p")
 
 
-def _printed(table: Table, paper: PaperTable, better: Collected, worse: Collected) -> str:
+def _printed(table: Table, paper: PaperTable | None, pair: Sequence[Collected]) -> str:
     """`59.4† against 55.2† (Tiny-Kinetics)`, of the first column that has both."""
-    for column in figured_columns(table, [better, worse], paper):
-        cells = [paper_cell(entry.row, paper, column) for entry in (better, worse)]
-        if all(cell is not None and cell.value is not None for cell in cells):
-            where = "" if column == "paper" else f" ({column_title(column)})"
-            return f"{cells[0]} against {cells[1]}{where}"
+    for column, figures in figured_columns(table, pair, paper):
+        if len(figures) == len(pair):
+            where = "" if column == PAPER_COLUMN else f" ({column_title(column)})"
+            return " against ".join(str(cell) for _, cell, _ in figures) + where
     return NOT_KNOWN

@@ -7,8 +7,8 @@ from typing import get_args
 
 from repflow_pl.report.claims import Claim
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK
-from repflow_pl.report.stats import EVEN, SEED_FREEDOM, Estimate, Verdict
-from repflow_pl.report.wording import grid, points
+from repflow_pl.report.stats import EVEN, SEED_FREEDOM, Verdict
+from repflow_pl.report.wording import grid, p_value, points
 
 PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
 CLAIMS_MARKS = "<!-- claims:begin -->", "<!-- claims:end -->"
@@ -78,13 +78,6 @@ def claims_excerpt(claims: ClaimsBySet, tables: str) -> str:
     )
 
 
-def effect(claim: Claim) -> Estimate | None:
-    """A claim's difference with its interval; None without any run."""
-    if claim.mean is None:
-        return None
-    return Estimate(claim.mean, claim.low, claim.high, claim.seeds)
-
-
 def _grid(table: str, claims: ClaimsBySet) -> str:
     names = dict.fromkeys(c.claim for found in claims.values() for c in found if c.table == table)
     lines = []
@@ -92,23 +85,16 @@ def _grid(table: str, claims: ClaimsBySet) -> str:
         shown = name
         for data, found in claims.items():
             for claim in (c for c in found if (c.table, c.claim) == (table, name)):
-                lines.append([shown, claim.paper if shown else "", data, *_cells(claim)])
+                printed = claim.paper if shown else ""
+                mark = "" if claim.verdict == "undecided" else "**"
+                verdict = f"{mark}{claim.verdict}{mark}"
+                lines.append([shown, printed, data, verdict, *effect_cells(claim), claim.needed])
                 shown = ""
     header = ["the paper says", "its figures", "on", "verdict", "effect in points", "p", "seeds"]
     return grid([*header, "videos", "undecided for want of"], lines, left=4)
 
 
-def _cells(claim: Claim) -> list[str]:
-    found = effect(claim)
-    p = NOT_KNOWN
-    if claim.p is not None:
-        p = "< 0.001" if claim.p < 0.001 else f"{claim.p:.3f}"
-    verdict = claim.verdict if claim.verdict == "undecided" else f"**{claim.verdict}**"
-    return [
-        verdict,
-        NOT_KNOWN if found is None else points(found),
-        p,
-        str(claim.seeds),
-        str(claim.videos),
-        claim.needed,
-    ]
+def effect_cells(claim: Claim) -> list[str]:
+    """Its points, p, seeds and videos."""
+    shown = NOT_KNOWN if claim.effect is None else points(claim.effect)
+    return [shown, p_value(claim.p), str(claim.seeds), str(claim.videos)]

@@ -20,9 +20,8 @@ from repflow_pl.report.plot_style import (
     KINDS,
     WIDTH_INCHES,
     drawn,
-    heading,
-    headline,
     panel_title,
+    write_title,
 )
 from repflow_pl.report.rows import Context, Row, Table
 from repflow_pl.report.stats import Answers, Estimate, accuracy
@@ -45,11 +44,10 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
     entries = [entry for entry in compared(collected) if entry.predictions]
     if not entries:
         return None
-    matrices = [confusion(entry) for entry in entries]
-    names = context.classes or [str(label) for label in range(len(matrices[0]))]
+    names = context.classes or [str(label) for label in range(len(confusion(entries[0])))]
     which = " and ".join(entry.row.name for entry in entries)
     parts = [
-        f"# Class by class: {headline(table, context)}",
+        f"# Class by class: {table.title}: {context.where}",
         f"![What the videos of each class were taken for]({table.name}_{KIND}.png)",
         f"Of [{table.title}]({table.name}.md): {which}. A line of a matrix is a class, and its "
         "cells are what per cent of its test videos were taken for the class of the column, over "
@@ -61,7 +59,7 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
         * (len(entries) > 1),
     ]
     if len(names) > MOST_NAMES:
-        parts += ["## What is confused most", *_pairs(entries, matrices, names)]
+        parts += ["## What is confused most", *(_pairs(entry, names) for entry in entries)]
     picture = drawn(lambda: class_figure(table, context, entries, names))
     return Beside(KIND, "class by class", "\n\n".join(parts) + "\n", picture)
 
@@ -77,8 +75,9 @@ def compared(collected: Sequence[Collected]) -> list[Collected]:
 def is_plain_rgb(row: Row) -> bool:
     """Whether a row is a network of RGB frames without anything that represents motion."""
     model = row.spec.model
-    plain = isinstance(model, ModelSpec) and (model.flow, model.motion) == (None, None)
-    return plain and isinstance(model, ModelSpec) and model.stream == "rgb"
+    return isinstance(model, ModelSpec) and (
+        (model.stream, model.flow, model.motion) == ("rgb", None, None)
+    )
 
 
 def confusion(entry: Collected) -> Counts:
@@ -126,28 +125,23 @@ def _accuracies(entries: Sequence[Collected], names: Sequence[str]) -> str:
     return grid(["class", "videos", *titles, *["difference"] * (len(entries) > 1)], lines)
 
 
-def _pairs(
-    entries: Sequence[Collected], matrices: Sequence[Counts], names: Sequence[str]
-) -> list[str]:
-    """Of each row the cells off the diagonal with the greatest share of their class."""
-    parts = []
-    for entry, counts in zip(entries, matrices, strict=True):
-        shares = _shares(entry, counts)
-        np.fill_diagonal(shares, 0.0)
-        order = np.argsort(-shares, axis=None, kind="stable")[:PAIRS]
-        places = [divmod(int(place), len(names)) for place in order]
-        lines = [
-            [names[true], names[answer], percent(shares[true, answer])]
-            for true, answer in places
-            if shares[true, answer]
-        ]
-        title = f"{entry.row.name}: class"
-        parts.append(grid([title, "taken for", "% of its videos"], lines, left=2))
-    return parts
+def _pairs(entry: Collected, names: Sequence[str]) -> str:
+    """The cells off the diagonal with the greatest share of their class."""
+    shares = _shares(entry)
+    np.fill_diagonal(shares, 0.0)
+    order = np.argsort(-shares, axis=None, kind="stable")[:PAIRS]
+    places = [divmod(int(place), len(names)) for place in order]
+    lines = [
+        [names[true], names[answer], percent(shares[true, answer])]
+        for true, answer in places
+        if shares[true, answer]
+    ]
+    return grid([f"{entry.row.name}: class", "taken for", "% of its videos"], lines, left=2)
 
 
-def _shares(entry: Collected, counts: Counts) -> npt.NDArray[np.float64]:
+def _shares(entry: Collected) -> npt.NDArray[np.float64]:
     """Of each class's videos, unseen ones among them; 0 for a class without any."""
+    counts = confusion(entry)
     runs: list[Predictions] = [run for split in entry.predictions for run in split]
     videos = sum(np.bincount(run.label, minlength=len(counts)) for run in runs)
     shares: npt.NDArray[np.float64] = counts / np.maximum(videos, 1)[:, None]
@@ -163,11 +157,11 @@ def class_figure(
     side = (WIDTH_INCHES - margin - _GAP - 0.15) / 2
     height = _HEAD + side + margin
     figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    heading(figure, table, context)
+    write_title(figure, f"{table.title}: {context.where}")
     for k, entry in enumerate(entries):
         left = (margin + k * (side + _GAP)) / WIDTH_INCHES
         axis = figure.add_axes((left, margin / height, side / WIDTH_INCHES, side / height))
-        _matrix(axis, _shares(entry, confusion(entry)), names if named else None, k == 0)
+        _matrix(axis, _shares(entry), names if named else None, k == 0)
         top1 = percent(float(np.mean([result.top1 for result in entry.results])))
         panel_title(axis, [f"{entry.row.name}: {top1} %", "% of a class (line) taken for (column)"])
     return figure
@@ -184,17 +178,9 @@ def _matrix(
         axis.set(xticks=[], yticks=[])
         return
     axis.set_xticks(range(len(names)), names, rotation=90)
-    axis.set_yticks(range(len(names)), names if first else [])
-    if not first:
-        axis.set_yticks([])
+    axis.set_yticks(range(len(names)) if first else [], names if first else [])
     for (true, answer), share in np.ndenumerate(shares):
         if share >= 0.005:
-            axis.text(
-                answer,
-                true,
-                f"{100 * share:.0f}",
-                ha="center",
-                va="center",
-                size=8 if len(names) <= 10 else 5.5,
-                color="white" if share > 0.7 else INK,
-            )
+            size, colour = 8 if len(names) <= 10 else 5.5, "white" if share > 0.7 else INK
+            said = f"{100 * share:.0f}"
+            axis.text(answer, true, said, ha="center", va="center", size=size, color=colour)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,13 @@ from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, 
 from repflow_pl.training.recording.result import RunResult, read_result
 
 State = Literal["done", "partial", "FAILED", "missing"]
+
+_AVERAGED = ("top1", "top5", "clip_top1", "clip_top5", "val_top1", "train_loss")
+_ADDED_UP = (
+    "videos_train", "videos_val", "videos_test", "videos_broken", "videos_missing", "videos_unread",
+    "train_seconds", "test_seconds",
+)  # fmt: skip
+"""What becomes of a result's figures where a row is the average of several splits."""
 
 
 @dataclass(frozen=True)
@@ -111,27 +118,12 @@ def seeds_of(runs: Path, spec: RunSpec) -> set[int]:
 def average(splits: Sequence[RunResult]) -> RunResult:
     """One seed's results on all splits as one: accuracies and losses averaged, counts and times
     added up, speed as measured on the first split."""
-    count = len(splits)
     first = splits[0]
-    return dataclasses.replace(
-        first,
-        top1=sum(result.top1 for result in splits) / count,
-        top5=sum(result.top5 for result in splits) / count,
-        clip_top1=mean_of_all([result.clip_top1 for result in splits]),
-        clip_top5=mean_of_all([result.clip_top5 for result in splits]),
-        val_top1=mean_of_all([result.val_top1 for result in splits]),
-        train_loss=sum(result.train_loss for result in splits) / count,
-        videos_train=sum(result.videos_train for result in splits),
-        videos_val=sum(result.videos_val for result in splits),
-        videos_test=sum(result.videos_test for result in splits),
-        videos_broken=sum(result.videos_broken for result in splits),
-        videos_missing=sum(result.videos_missing for result in splits),
-        videos_unread=sum(result.videos_unread for result in splits),
-        fingerprint="+".join(result.fingerprint for result in splits),
-        manifest="+".join(result.manifest for result in splits),
-        train_seconds=sum(result.train_seconds for result in splits),
-        test_seconds=sum(result.test_seconds for result in splits),
-    )
+    found = {name: [getattr(result, name) for result in splits] for name in vars(first)}
+    joint: dict[str, Any] = {name: mean_of_all(found[name]) for name in _AVERAGED}
+    joint |= {name: sum(found[name]) for name in _ADDED_UP}
+    joint |= {name: "+".join(found[name]) for name in ("fingerprint", "manifest")}
+    return dataclasses.replace(first, **joint)
 
 
 def mean_of_all(values: Sequence[float | None]) -> float | None:

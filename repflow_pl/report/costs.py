@@ -27,9 +27,9 @@ class Cost:
     nor results have it."""
 
 
-def costs_of(runs: Path, collected: Sequence[Collected]) -> list[Cost]:
-    """One for each row, in their order."""
-    return [_cost(runs, entry) for entry in collected]
+def costs_of(runs: Path, collected: Sequence[Collected]) -> dict[str, Cost]:
+    """By row."""
+    return {entry.row.name: _cost(runs, entry) for entry in collected}
 
 
 def _cost(runs: Path, entry: Collected) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +14,23 @@ from matplotlib.figure import Figure
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.page import Beside
 from repflow_pl.report.plot_style import (
-    CONTROL,
-    DPI,
     FAINT,
     MUTED,
-    WIDTH_INCHES,
-    bare,
     drawn,
-    heading,
-    headline,
     kind_colours,
     panel_title,
+    panels,
+    ruled,
+    write_title,
 )
 from repflow_pl.report.rows import Context, Table
-from repflow_pl.report.wording import grid, percent
+from repflow_pl.report.run_curves import QUANTITIES, figures_of, shown
+from repflow_pl.report.wording import grid
 from repflow_pl.specs import spec_hash
-from repflow_pl.training.recording.curve import CURVE, read_curve
+from repflow_pl.training.recording.curve import CURVE
 
 KIND = "curves"
-VALIDATION = {"val_top1": "validation, top-1 %"}
-TRAINING = {"train_top1": "training, top-1 % of clips", "train_loss": "training loss"}
+VALIDATION, TRAINING = ("val_top1",), ("train_top1", "train_loss")
 _COLUMNS, _PANEL, _HEAD, _FOOT = 4, 1.6, 1.0, 0.45
 _LETTERS = 32
 """In a line above a panel."""
@@ -51,54 +49,40 @@ def curve_page(
     if not curves:
         return None
     validated = all(found["val_top1"].notna().all() for found in curves.values())
-    shown = VALIDATION if validated else TRAINING
+    quantities = VALIDATION if validated else TRAINING
     what = "Accuracy on the validation part" if validated else "Training accuracy and loss"
     parts = [
-        f"# Training curves: {headline(table, context)}",
+        f"# Training curves: {table.title}: {context.where}",
         f"![{what} over the epochs, a panel a row]({table.name}_{KIND}.png)",
         f"Of [{table.title}]({table.name}.md): {what.lower()} over the epochs. A panel a row: the "
         "mean over its runs, in a band from the least of them to the greatest; the other rows are "
         "grey. A late fusion trains nothing and has no curve.",
         _last_epochs(curves),
     ]
-    picture = drawn(lambda: curve_figure(table, context, entries, curves, shown))
+    picture = drawn(lambda: curve_figure(table, context, entries, curves, quantities))
     return Beside(KIND, "training curves", "\n\n".join(parts) + "\n", picture)
 
 
 def curves_of(entry: Collected, runs: Path) -> pd.DataFrame | None:
     """The curves of the runs behind a row's results; None where none was kept."""
-    found: list[pd.DataFrame] = []
-    for spec in (entry.row.spec, *entry.row.other_splits):
-        for result in entry.results:
-            path = runs / spec_hash(spec) / f"seed{result.seed}" / CURVE
-            if path.is_file():
-                found.append(pd.DataFrame(read_curve(path)).assign(run=len(found)))
-    if not found:
-        return None
-    curves = pd.concat(found)
-    accuracies = ["train_top1", "val_top1"]
-    return curves.assign(**{name: 100 * curves[name].astype(float) for name in accuracies})
+    paths = [
+        runs / spec_hash(spec) / f"seed{result.seed}" / CURVE
+        for spec in (entry.row.spec, *entry.row.other_splits)
+        for result in entry.results
+    ]
+    kept = [path for path in paths if path.is_file()]
+    return figures_of(kept) if kept else None
 
 
 def _last_epochs(curves: Curves) -> str:
     lines = []
     for name, found in curves.items():
         last = found[found["epoch"] == found["epoch"].max()].mean(numeric_only=True)
-        validated = pd.notna(last["val_top1"])
-        lines.append(
-            [
-                name,
-                str(found["run"].nunique()),
-                f"{last['epoch']:.0f}",
-                percent(last["train_top1"] / 100),
-                f"{last['train_loss']:.2f}",
-                percent(last["val_top1"] / 100) if validated else "–",
-            ]
-        )
+        figures = [shown(each, last[each], decimals=2) for each in (*TRAINING, *VALIDATION)]
+        lines.append([name, str(found["run"].nunique()), f"{last['epoch']:.0f}", *figures])
     titles = ["training top-1 (clip)", "training loss", "validation top-1"]
-    return "At the last epoch, means over n runs:\n\n" + grid(
-        ["row", "n", "epochs", *titles], lines
-    )
+    table = grid(["row", "n", "epochs", *titles], lines)
+    return f"At the last epoch, means over n runs:\n\n{table}"
 
 
 def curve_figure(
@@ -106,42 +90,29 @@ def curve_figure(
     context: Context,
     entries: Sequence[Collected],
     curves: Curves,
-    shown: dict[str, str],
+    quantities: Sequence[str],
 ) -> Figure:
     """A panel for each row and quantity; of one quantity all panels have the same axes."""
-    lines = -(-len(entries) * len(shown) // _COLUMNS)
-    height = _HEAD + lines * _PANEL + _FOOT
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    axes = figure.subplots(lines, _COLUMNS, squeeze=False).flatten().tolist()
-    figure.subplots_adjust(
-        left=0.05,
-        right=0.985,
-        top=1 - _HEAD / height,
-        bottom=_FOOT / height,
-        hspace=0.75,
-        wspace=0.22,
-    )
-    heading(figure, table, context)
+    lines = -(-len(entries) * len(quantities) // _COLUMNS)
+    figure, axes = panels(
+        _HEAD + lines * _PANEL + _FOOT, (lines, _COLUMNS), left=0.45, head=_HEAD, foot=_FOOT,
+        hspace=0.75, wspace=0.22,
+    )  # fmt: skip
+    write_title(figure, f"{table.title}: {context.where}")
     colours = kind_colours([entry.row.group for entry in entries])
-    for k, axis in enumerate(axes):
-        row, place = divmod(k, len(shown))
-        if row >= len(entries):
-            axis.set_visible(False)
-            continue
-        quantity = list(shown)[place]
-        entry = entries[row]
+    drawn_in = list(itertools.product(entries, quantities))
+    for axis, (entry, quantity) in zip(axes, drawn_in, strict=False):
         _panel(axis, curves, entry.row.name, quantity, colours[entry.row.group])
-        panel_title(axis, [*textwrap.wrap(entry.row.name, _LETTERS), shown[quantity]])
-        if k + _COLUMNS >= len(entries) * len(shown):
-            axis.set_xlabel("epoch", color=FAINT, size=8.5)
+        panel_title(axis, [*textwrap.wrap(entry.row.name, _LETTERS), QUANTITIES[quantity]])
+    for axis in axes[len(drawn_in) :]:
+        axis.set_visible(False)
+    for axis in axes[max(0, len(drawn_in) - _COLUMNS) : len(drawn_in)]:
+        axis.set_xlabel("epoch", color=FAINT, size=8.5)
     return figure
 
 
 def _panel(axis: Axes, curves: Curves, name: str, quantity: str, colour: str) -> None:
-    bare(axis)
-    axis.grid(axis="y", color="#edf0f2", lw=0.8)
-    axis.spines["bottom"].set_visible(True)
-    axis.spines["bottom"].set_color(CONTROL)
+    ruled(axis)
     axis.tick_params(labelsize=7.5)
     highest = max(found[quantity].max() for found in curves.values())
     axis.set(xlim=(0, max(f["epoch"].max() for f in curves.values()) + 1), ylim=(0, 1.05 * highest))

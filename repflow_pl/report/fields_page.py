@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repflow_pl.quartiles import Quartiles, quartiles
-from repflow_pl.report.page import page_text
+from repflow_pl.report.page import csv_of, page_text
 from repflow_pl.report.plot_style import FAINT, WIDTH_INCHES, drawn, write_title
 from repflow_pl.report.stats import Estimate, mean_interval
 from repflow_pl.report.wording import grid
@@ -116,8 +116,7 @@ def fields_csv(seen: Sequence[Seen]) -> str:
                 "cosine_high": cosine.high,
             }
         )
-    text: str = pd.DataFrame(lines).to_csv(index=False, lineterminator="\n", float_format="%.4g")
-    return text
+    return csv_of(pd.DataFrame(lines), float_format="%.4g")
 
 
 def _length(seen: Seen) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
 from repflow_pl.report.claims import find_claims
 from repflow_pl.report.claims_page import CLAIMS_MARKS, PICTURE, claims_excerpt, claims_page
 from repflow_pl.report.claims_page import PAGE as CLAIMS
-from repflow_pl.report.page import YOURS, is_beside
+from repflow_pl.report.page import YOURS, is_beside, write
 from repflow_pl.report.paper import in_papers_order
 from repflow_pl.report.plot_claims import plot_claims
 
-BEGIN, END = "<!-- placement:begin -->", "<!-- placement:end -->"
+MARKS = "<!-- placement:begin -->", "<!-- placement:end -->"
+"""What of a README the main table stands between."""
 README_TABLE = ("ucf101", "placement")
 """Real video opens the results."""
 
@@ -66,24 +67,22 @@ def join(
     if claims:
         introduction += f" What the tables say of the paper's claims: [{CLAIMS}]({CLAIMS})."
     written = [tables / "README.md"]
-    _write(written[0], joined(pages, introduction))
+    write(written[0], joined(pages, introduction))
     if claims:
         written.append(tables / CLAIMS)
         why = [f"{page.data}/{page.name}" for page in pages if page.name in WHY]
-        _write(written[-1], claims_page(claims, why))
-        with atomic_write(tables / PICTURE, "wb") as stream:
-            stream.write(plot_claims(claims))
-    main = [page for page in pages if (page.data, page.name) == README_TABLE]
+        write(tables / CLAIMS, claims_page(claims, why))
+        write(tables / PICTURE, plot_claims(claims))
     if readme is not None and readme.is_file():
-        before = readme.read_text(encoding="utf-8")
-        where = Path(os.path.relpath(tables.resolve(), readme.resolve().parent)).as_posix()
-        after = before
+        before = after = readme.read_text(encoding="utf-8")
+        place = Path(os.path.relpath(tables.resolve(), readme.resolve().parent)).as_posix()
         if claims:
-            after = with_block(after, claims_excerpt(claims, where), readme, CLAIMS_MARKS)
-        if main:
-            after = with_block(after, excerpt(main[0], where), readme)
+            after = with_block(after, claims_excerpt(claims, place), readme, CLAIMS_MARKS)
+        for page in pages:
+            if (page.data, page.name) == README_TABLE:
+                after = with_block(after, excerpt(page, place), readme, MARKS)
         if after != before:
-            _write(readme, after)
+            write(readme, after)
             written.append(readme)
     return tuple(written)
 
@@ -103,21 +102,17 @@ def find_pages(tables: Path) -> tuple[Page, ...]:
 
 def joined(pages: tuple[Page, ...], introduction: str) -> str:
     """The text of tables/README.md: contents, then the pages under a heading for each data set."""
-    parts = [introduction]
-    contents = []
-    for data in dict.fromkeys(page.data for page in pages):
+    contents, parts = [], []
+    for data, of_data in itertools.groupby(pages, key=lambda page: page.data):
         contents.append(f"- {data}")
-        for page in (page for page in pages if page.data == data):
+        parts.append(f"## {data}")
+        for page in of_data:
             stem = f"{data}/{page.name}"
             links = ", ".join(f"[{kind}]({stem}.{kind})" for kind in ("md", "csv", "png"))
             contents.append(f"  - {page.name}: {links}")
-    parts.append("\n".join(contents))
-    for data in dict.fromkeys(page.data for page in pages):
-        parts.append(f"## {data}")
-        for page in (page for page in pages if page.data == data):
             lower = re.sub(r"^(?=#+ )", "##", page.text.strip(), flags=re.MULTILINE)
             parts.append(_relocated(lower, data))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([introduction, "\n".join(contents), *parts]) + "\n"
 
 
 def excerpt(page: Page, tables: str) -> str:
@@ -132,7 +127,7 @@ def excerpt(page: Page, tables: str) -> str:
     return _relocated(f"{head}\n\n{more}", folder)
 
 
-def with_block(text: str, block: str, name: Path, marks: tuple[str, str] = (BEGIN, END)) -> str:
+def with_block(text: str, block: str, name: Path, marks: tuple[str, str]) -> str:
     """`text` with `block` between its markers; unchanged where it has none.
 
     Errors: UserError where the markers are not one pair in order.
@@ -151,8 +146,3 @@ def with_block(text: str, block: str, name: Path, marks: tuple[str, str] = (BEGI
 def _relocated(text: str, folder: str) -> str:
     """Links of a page as seen from where `folder` is its folder; addresses and anchors stay."""
     return re.sub(r"\]\((?![a-z][a-z0-9+.-]*:|[#/])", f"]({folder}/", text)
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_write(path, "wb") as stream:
-        stream.write(text.encode())

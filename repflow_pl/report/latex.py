@@ -122,7 +122,7 @@ def _interval(text: str) -> str:
 def _inline(cell: Cell) -> str:
     """A line of text; a link is its text, a picture nothing."""
     parts = []
-    for token in cell.parts:
+    for token in cell:
         if token.type == "text":
             parts.append(escaped(token.content))
         elif token.type == "code_inline":

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from repflow_pl.report.claims import Claim
+from repflow_pl.report.claims_page import effect_cells
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.costs import Cost
 from repflow_pl.report.page import Beside
-from repflow_pl.report.paper import (
-    NOT_KNOWN,
-    UNVERIFIED_MARK,
-    PaperTable,
-    column_title,
-    is_accuracy,
-)
+from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
 from repflow_pl.report.stats import EVEN, SEED_FREEDOM
 from repflow_pl.report.summary import (
     PAPER_COLUMN,
-    check_orderings,
+    figured_columns,
     paper_cell,
     paper_columns,
     ranked,
@@ -33,14 +29,11 @@ from repflow_pl.report.wording import (
     percent,
     points,
     significant,
+    where_in_full,
     with_interval,
 )
 from repflow_pl.specs import DataStream, ModelSpec, streams_of
 
-PROFILES = {
-    "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
-    "paper": "paper profile: the paper's backbone, clip and recipe",
-}
 PLOTS = {
     "bars": "Top-1 of each row, with 95 % intervals",
     "curve": "Top-1 over {x}, with 95 % intervals",
@@ -84,61 +77,48 @@ def markdown(
     context: Context,
     collected: Sequence[Collected],
     paper: PaperTable | None,
-    beside: Sequence[Beside] = (),
-    costs: Sequence[Cost] = (),
+    claims: Sequence[Claim],
+    beside: Sequence[Beside],
+    costs: Mapping[str, Cost],
 ) -> str:
     """The whole page. What stands before its first `##` can be shown alone.
 
-    `costs`: of each of `collected`, where the page shows them.
+    `costs`: by row, where the page shows them.
     """
     main = [entry for entry in collected if not entry.row.control]
-    profile = PROFILES.get(context.profile, f"{context.profile} profile")
-    if context.backbone is not None:
-        rest = "small clips" if context.profile == "demo" else "the paper's clip and recipe"
-        profile = f"{context.profile} profile with the backbone {context.backbone}: {rest}"
-    if context.changes:
-        profile += f"; but with {context.changes}"
+    place = where_in_full(context.data, context.profile, context.backbone, context.changes)
     shown = PLOTS[table.plot].format(x=table.x_title or "x")
     parts = [
-        f"# {table.title}: {context.data} ({profile})",
+        f"# {table.title}: {place}",
         f"![{shown}]({table.name}.png)",
         *_best(table, main, paper),
-        _main_table(table, main, paper, _of_rows(collected, costs)),
+        _main_table(table, main, paper, costs),
         *_absences(collected),
         _legend(table, main, paper, beside),
         *_controls(context, [entry for entry in collected if entry.row.control]),
-        *_orderings(table, collected),
+        *_orderings(table, claims),
         "## How it was measured",
         "\n".join(f"- {sentence}" for sentence in measured(table, context, collected)),
-        *_advice(table, collected),
+        *_advice(table, collected, claims),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _of_rows(collected: Sequence[Collected], costs: Sequence[Cost]) -> dict[str, Cost]:
-    """The costs by row, where there are any."""
-    return {entry.row.name: cost for entry, cost in zip(collected, costs, strict=bool(costs))}
-
-
 def _main_table(
-    table: Table, main: Sequence[Collected], paper: PaperTable | None, costs: dict[str, Cost]
+    table: Table, main: Sequence[Collected], paper: PaperTable | None, costs: Mapping[str, Cost]
 ) -> str:
     columns = paper_columns(table, paper)
-    extra = _COSTS if costs else ()
-    best = ranked(main)[0].row if ranked(main) else None
+    best = next((entry.row for entry in ranked(main)), None)
     lines = []
-    group = None
     for entry in main:
-        if entry.row.group != group:
-            group = entry.row.group
-            heading = f"*{group}*" if group else ""
-            lines.append([heading, *[""] * (len(_MEASURED) + len(extra) + len(columns))])
         name = f"**{entry.row.name}**" if entry.row is best else entry.row.name
         cost = _cost_cells(costs[entry.row.name]) if costs else []
-        paper_cells = _paper_cells(entry.row, paper, columns)
-        lines.append([name, *_measured_cells(entry), *cost, *paper_cells])
+        figures = [paper_cell(entry.row, paper, c) for c in columns] if paper else []
+        known = [str(figure or NOT_KNOWN) for figure in figures]
+        lines.append([name, *_measured_cells(entry), *cost, *known])
     titles = [c if c == PAPER_COLUMN else f"paper: {column_title(c)}" for c in columns]
-    return grid(["row", *_MEASURED, *extra, *titles], lines)
+    header = ["row", *_MEASURED, *(_COSTS if costs else ()), *titles]
+    return grid(header, lines, groups=[entry.row.group for entry in main])
 
 
 def _measured_cells(entry: Collected) -> list[str]:
@@ -171,12 +151,6 @@ def _cost_cells(cost: Cost) -> list[str]:
         NOT_KNOWN if cost.step_ratio is None else f"{cost.step_ratio:.2f}",
         NOT_KNOWN if cost.kept_bytes is None else significant(cost.kept_bytes / 1e6),
     ]
-
-
-def _paper_cells(row: Row, paper: PaperTable | None, columns: Sequence[str]) -> list[str]:
-    if paper is None:
-        return []
-    return [str(paper_cell(row, paper, column) or NOT_KNOWN) for column in columns]
 
 
 def _count(entry: Collected) -> str:
@@ -248,15 +222,13 @@ def _legend(
 
 def _best(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
     """Which row is best, whatever the paper says; which position, where the rows try several."""
-    places = {entry.row.name: _position(entry.row) for entry in main}
-    positions = [entry for entry in main if places[entry.row.name] is not None]
-    several = len(set(places.values()) - {None}) > 1 and not table.to_choose
+    positions = [entry for entry in main if _position(entry.row) is not None]
+    several = len({_position(entry.row) for entry in positions}) > 1 and not table.to_choose
     sentences = []
     if several:
-        sentences.append(_best_of("position", positions, paper))
-    first, first_position = ranked(main)[:1], ranked(positions)[:1]
-    if not several or first != first_position:
-        sentences.append(_best_of("row", main, paper))
+        sentences.append(_best_of("position", table, positions, paper))
+    if not several or ranked(main)[:1] != ranked(positions)[:1]:
+        sentences.append(_best_of("row", table, main, paper))
     return sentences
 
 
@@ -266,42 +238,36 @@ def _position(row: Row) -> int | None:
     return model.flow.after_block if isinstance(model, ModelSpec) and model.flow else None
 
 
-def _best_of(kind: str, entries: Sequence[Collected], paper: PaperTable | None) -> str:
+def _best_of(
+    kind: str, table: Table, entries: Sequence[Collected], paper: PaperTable | None
+) -> str:
     order = ranked(entries)
-    if not order:
-        return f"Best measured {kind}: none, nothing is measured yet." + _paper_best(entries, paper)
-    best = summarise(order[0])
-    assert best is not None  # ranked() gives rows with results only
+    best = summarise(order[0]) if order else None
+    if best is None:
+        text = f"Best measured {kind}: none, nothing is measured yet."
+        return text + _paper_best(table, entries, paper)
     text = f"Best measured {kind}: **{order[0].row.name}**, {with_interval(best.top1)} %"
-    if len(order) > 1:
-        difference = top1_difference(order[0], order[1])
-        if difference is not None:
-            ahead = difference.low is not None and difference.low > 0
-            decided = "" if ahead else "; which is ahead is undecided"
-            text += (
-                f"; {points(difference)} points on the next, {order[1].row.name}, "
-                f"n = {difference.n}{decided}"
-            )
+    difference = top1_difference(order[0], order[1]) if len(order) > 1 else None
+    if difference is not None:
+        ahead = difference.low is not None and difference.low > 0
+        decided = "" if ahead else "; which is ahead is undecided"
+        text += (
+            f"; {points(difference)} points on the next, {order[1].row.name}, "
+            f"n = {difference.n}{decided}"
+        )
     text += "."
     if len(order) < len(entries):
         text += f" {len(entries) - len(order)} of {len(entries)} {kind}s have no result."
-    return text + _paper_best(entries, paper)
+    return text + _paper_best(table, entries, paper)
 
 
-def _paper_best(entries: Sequence[Collected], paper: PaperTable | None) -> str:
+def _paper_best(table: Table, entries: Sequence[Collected], paper: PaperTable | None) -> str:
     """The paper's best among the same rows, column by column."""
-    if paper is None:
-        return ""
-    matrix = any(entry.row.paper_column for entry in entries)
-    columns = (PAPER_COLUMN,) if matrix else tuple(filter(is_accuracy, paper.columns))
     bests = []
-    for column in columns:
-        cells = [(entry.row, paper_cell(entry.row, paper, column)) for entry in entries]
-        known = [(row, c, c.value) for row, c in cells if c is not None and c.value is not None]
-        if known:
-            row, cell, _ = max(known, key=lambda item: item[2])
-            where = "" if matrix else f" on {column_title(column)}"
-            bests.append(f"{row.name} ({cell}{where})")
+    for column, figures in figured_columns(table, entries, paper):
+        entry, cell, _ = max(figures, key=lambda figure: figure[2])
+        where = "" if column == PAPER_COLUMN else f" on {column_title(column)}"
+        bests.append(f"{entry.row.name} ({cell}{where})")
     return f" In the paper: {', '.join(bests)}." if bests else ""
 
 
@@ -324,37 +290,27 @@ def _controls(context: Context, controls: Sequence[Collected]) -> list[str]:
     return ["## Controls", grid(["control", "top-1 (video)", "n", "chance"], lines)]
 
 
-def _orderings(table: Table, collected: Sequence[Collected]) -> list[str]:
-    if not table.orderings:
+def _orderings(table: Table, claims: Sequence[Claim]) -> list[str]:
+    if not claims:
         return []
     heading, claim = "## Differences", "claim"
     if table.paper_csv is not None:
         heading, claim = "## The paper's orderings", "the paper says"
-    lines = []
-    for checked in check_orderings(table, collected):
-        shown, p, n = NOT_KNOWN, NOT_KNOWN, "0"
-        if checked.difference is not None:
-            shown, n = points(checked.difference), str(checked.difference.n)
-        if checked.p is not None:
-            p = "< 0.001" if checked.p < 0.001 else f"{checked.p:.3f}"
-        lines.append([checked.claim, checked.verdict, shown, p, n, str(checked.videos)])
-    return [
-        heading,
-        grid([claim, "here", "difference in points", "p", "seeds", "videos"], lines, left=2),
-        VERDICTS,
-    ]
+    titles = [claim, "here", "difference in points", "p", "seeds", "videos"]
+    lines = [[each.claim, each.verdict, *effect_cells(each)] for each in claims]
+    return [heading, grid(titles, lines, left=2), VERDICTS]
 
 
-def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
+def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim]) -> list[str]:
     """Each ordering as a sentence for who chooses."""
-    if not table.to_choose or not table.orderings:
+    if not table.to_choose or not claims:
         return []
     rows = {entry.row.name: summarise(entry) for entry in collected}
     lines = []
-    for ordering, checked in zip(table.orderings, check_orderings(table, collected), strict=True):
+    for ordering, claim in zip(table.orderings, claims, strict=True):
         better, worse = rows[ordering.better], rows[ordering.worse]
         pair = f"{ordering.better} and {ordering.worse}"
-        if better is None or worse is None or checked.difference is None:
+        if better is None or worse is None or claim.effect is None:
             lines.append(f"- {pair}: nothing is known of both yet.")
             continue
         told = {
@@ -362,9 +318,9 @@ def _advice(table: Table, collected: Sequence[Collected]) -> list[str]:
             "fails": f"{ordering.better} falls behind {ordering.worse}",
             "even": f"{pair} are even",
             "undecided": f"{pair} are not told apart",
-        }[checked.verdict]
+        }[claim.verdict]
         ratio = significant(better.time.ratio / worse.time.ratio, 2)
         lines.append(
-            f"- {told}: {points(checked.difference)} points, at {ratio} times its time per clip."
+            f"- {told}: {points(claim.effect)} points, at {ratio} times its time per clip."
         )
     return ["## What this says to who chooses", "\n".join(lines)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Iterable, Sequence
 from csv import DictReader
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from repflow_pl.files import atomic_write
 
@@ -72,19 +75,14 @@ def write_beside(stem: Path, pages: Sequence[Beside]) -> None:
     Errors: UserError for a place that cannot be written.
     """
     for kind in BESIDE:
-        contents = {
-            ending: content
-            for page in pages
-            if page.kind == kind
-            for ending, content in ((".png", page.png), (".md", page.markdown.encode()))
-        }
-        for ending in (".md", ".png"):
-            path = stem.with_name(f"{stem.name}_{kind}{ending}")
-            if ending not in contents:
-                path.unlink(missing_ok=True)
-                continue
-            with atomic_write(path, "wb") as stream:
-                stream.write(contents[ending])
+        page = next((page for page in pages if page.kind == kind), None)
+        md, png = (stem.with_name(f"{stem.name}_{kind}.{ending}") for ending in ("md", "png"))
+        if page is None:
+            md.unlink(missing_ok=True)
+            png.unlink(missing_ok=True)
+        else:
+            write(png, page.png)
+            write(md, page.markdown)
 
 
 def is_beside(name: str) -> bool:
@@ -99,19 +97,28 @@ def write_page(stem: Path, markdown: str, csv: str, png: bytes, replace: bool = 
     `replace` says that they are of the same results, fewer of which are left.
     Errors: UserError for a place that cannot be written.
     """
-    paths = md_path, csv_path, png_path = (
-        stem.with_name(f"{stem.name}.md"),
-        stem.with_name(f"{stem.name}.csv"),
-        stem.with_name(f"{stem.name}.png"),
-    )
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("md", "csv", "png")]
+    files = Rendered(paths[0], paths[1], paths[2])
     if not replace and all(path.is_file() for path in paths):
-        before, now = _counts(csv_path.read_text(encoding="utf-8")), _counts(csv)
+        before, now = _counts(files.csv.read_text(encoding="utf-8")), _counts(csv)
         if any(n > now.get(row, n) for row, n in before.items()):
-            return Rendered(md_path, csv_path, png_path, kept=True)
-    for path, content in zip(paths, (markdown.encode(), csv.encode(), png), strict=True):
-        with atomic_write(path, "wb") as stream:
-            stream.write(content)
-    return Rendered(md_path, csv_path, png_path)
+            return dataclasses.replace(files, kept=True)
+    contents: list[str | bytes] = [markdown, csv, png]
+    for path, content in zip(paths, contents, strict=True):
+        write(path, content)
+    return files
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all. Errors: UserError for a place that cannot be written."""
+    with atomic_write(path, "wb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def csv_of(frame: pd.DataFrame, float_format: str | None = None) -> str:
+    """A data frame without its index."""
+    text: str = frame.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return text
 
 
 def _counts(text: str) -> dict[str, int]:

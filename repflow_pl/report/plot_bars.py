@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,23 +15,19 @@ from repflow_pl.report.plot_style import (
     ACCENT,
     CLEAR,
     CONTROL,
-    DPI,
     FAINT,
     INK,
     MUTED,
     WIDTH_INCHES,
     bare,
-    heading,
+    name_groups,
     panel_title,
+    panels,
+    row_places,
+    write_title,
 )
 from repflow_pl.report.rows import Context, Table
-from repflow_pl.report.summary import (
-    PAPER_COLUMN,
-    figured_columns,
-    paper_cell,
-    ranked,
-    summarise,
-)
+from repflow_pl.report.summary import PAPER_COLUMN, Figured, figured_columns, ranked, summarise
 from repflow_pl.report.wording import percent, with_interval
 
 _LINE_HEIGHT, _LETTER_WIDTH = 0.36, 0.079
@@ -46,63 +42,30 @@ def bars(
     table: Table, context: Context, collected: Sequence[Collected], paper: PaperTable | None
 ) -> Figure:
     """The rows in the order of the table, under the headings of their groups, controls below."""
-    entries = sorted(collected, key=lambda entry: entry.row.control)
-    places = _places(entries)
+    main = [entry for entry in collected if not entry.row.control]
+    entries = [*main, *(entry for entry in collected if entry.row.control)]
+    groups = [entry.row.group for entry in main]
+    places = row_places(groups)
+    last = places[-1] + _CONTROL_GAP if places else -1.0
+    places += [last + 1 + k for k in range(len(entries) - len(main))]
     columns = figured_columns(table, entries, paper)[:_MOST_PAPER_PANELS]
-    height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)
-    left = 0.3 + _LETTER_WIDTH * max((len(entry.row.name) for entry in entries), default=0)
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    axes = figure.subplots(
-        1,
-        1 + len(columns),
+    figure, (measured, *others) = panels(
+        _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1),
+        (1, 1 + len(columns)),
+        left=0.3 + _LETTER_WIDTH * max((len(entry.row.name) for entry in entries), default=0),
+        head=_HEAD,
+        foot=_FOOT,
         sharey=True,
-        squeeze=False,
-        gridspec_kw={"width_ratios": [4.6, *[1.25] * len(columns)], "wspace": 0.08},
-    )[0]
-    figure.subplots_adjust(
-        left=left / WIDTH_INCHES, right=0.985, top=1 - _HEAD / height, bottom=_FOOT / height
+        width_ratios=[4.6, *[1.25] * len(columns)],
+        wspace=0.08,
     )
-    heading(figure, table, context)
-    _measured_panel(axes[0], context, entries, places)
-    _group_headings(axes[0], entries, places)
-    for axis, column in zip(axes[1:], columns, strict=True):
-        assert paper is not None  # there are no columns without it
-        _paper_panel(axis, entries, places, paper, column)
+    write_title(figure, f"{table.title}: {context.where}")
+    _measured_panel(measured, context, entries, places)
+    name_groups(measured, groups, places[: len(main)])
+    rows = {entry.row.name: place for entry, place in zip(entries, places, strict=True)}
+    for axis, (column, figures) in zip(others, columns, strict=True):
+        _paper_panel(axis, rows, column, figures)
     return figure
-
-
-def _places(entries: Sequence[Collected]) -> list[float]:
-    """Each row's height, from the top: a line for the heading of each group, and a gap before the
-    first control after other rows."""
-    mixed = len({entry.row.control for entry in entries}) > 1
-    places, place = [], -1.0
-    group = None
-    for k, entry in enumerate(entries):
-        place += 1
-        if mixed and entry.row.control and not entries[k - 1].row.control:
-            place += _CONTROL_GAP
-        elif not entry.row.control and entry.row.group != group:
-            group = entry.row.group
-            place += 1
-        places.append(place)
-    return places
-
-
-def _group_headings(axis: Axes, entries: Sequence[Collected], places: Sequence[float]) -> None:
-    """Each group's name at the figure's left edge, a line above its first row."""
-    group = None
-    for entry, place in zip(entries, places, strict=True):
-        if not entry.row.control and entry.row.group != group:
-            group = entry.row.group
-            axis.annotate(
-                group or "",
-                (0.012, place - 0.95),
-                xycoords=("figure fraction", "data"),
-                va="center",
-                weight="bold",
-                size=9.5,
-                annotation_clip=False,
-            )
 
 
 def _measured_panel(
@@ -185,40 +148,24 @@ def _bound(axis: Axes, fraction: float, text: str, style: Any) -> None:
 
 
 def _paper_panel(
-    axis: Axes,
-    entries: Sequence[Collected],
-    places: Sequence[float],
-    paper: PaperTable,
-    column: str,
+    axis: Axes, places: Mapping[str, float], column: str, figures: Sequence[Figured]
 ) -> None:
-    cells = [paper_cell(entry.row, paper, column) for entry in entries]
-    known = [
-        (place, cell, cell.value)
-        for place, cell in zip(places, cells, strict=True)
-        if cell is not None and cell.value is not None
-    ]
-    top = max(value for _, _, value in known)
-    for place, cell, value in known:
+    values = [value for _, _, value in figures]
+    low, top = min(values), max(values)
+    for entry, cell, value in figures:
+        at = value, places[entry.row.name]
         colour = ACCENT if value == top else FAINT
-        axis.scatter(value, place, s=34, facecolor="none", edgecolor=colour, lw=1.4, zorder=3)
+        axis.scatter(*at, s=34, facecolor="none", edgecolor=colour, lw=1.4, zorder=3)
         axis.annotate(
-            str(cell),
-            (value, place),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            size=8.5,
+            str(cell), at, xytext=(6, 0), textcoords="offset points", va="center", size=8.5,
             color=colour,
-        )
+        )  # fmt: skip
     # Half as wide again, for the labels right of the markers.
-    low = min(value for _, _, value in known)
     axis.set_xlim(low - 0.25 * (top - low + 1), top + 0.9 * (top - low + 1))
-    unverified = any(cell.unverified for _, cell, _ in known)
-    title = (
-        "the paper"
-        if column == PAPER_COLUMN
-        else "paper,\n" + textwrap.fill(column_title(column), 15)
-    )
+    title = "the paper"
+    if column != PAPER_COLUMN:
+        title = "paper,\n" + textwrap.fill(column_title(column), 15)
+    unverified = any(cell.unverified for _, cell, _ in figures)
     panel_title(axis, [title, f"{UNVERIFIED_MARK} unverified"] if unverified else [title])
     axis.set_xticks([])
     bare(axis)

@@ -6,15 +6,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repflow_pl.report.claims import Claim
-from repflow_pl.report.claims_page import ClaimsBySet, effect
+from repflow_pl.report.claims_page import ClaimsBySet
 from repflow_pl.report.plot_style import (
-    DPI,
     FAINT,
     INK,
     WIDTH_INCHES,
     bare,
     drawn,
+    name_group,
     panel_title,
+    panels,
     write_title,
 )
 from repflow_pl.report.stats import Verdict
@@ -49,15 +50,9 @@ def claims_figure(claims: ClaimsBySet) -> Figure:
         places[table, name] = place
         place += 1
     height = _HEAD + _FOOT + _LINE * place
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    axes = figure.subplots(1, len(claims), sharey=True, squeeze=False)[0]
     left = 0.25 + _LETTER * min(_LONGEST, max(len(name) for _, name in keys))
-    figure.subplots_adjust(
-        left=left / WIDTH_INCHES,
-        right=0.985,
-        top=1 - _HEAD / height,
-        bottom=_FOOT / height,
-        wspace=0.06,
+    figure, axes = panels(
+        height, (1, len(claims)), left=left, head=_HEAD, foot=_FOOT, sharey=True, wspace=0.06
     )
     write_title(figure, "The paper's claims: effect on top-1, with 95 % intervals")
     for axis, (data, found) in zip(axes, claims.items(), strict=True):
@@ -67,15 +62,7 @@ def claims_figure(claims: ClaimsBySet) -> Figure:
     axes[0].tick_params(axis="y", labelsize=8, labelcolor=INK)
     axes[0].set_ylim(place, -0.4)
     for table, y in headings.items():
-        axes[0].annotate(
-            titles[table],
-            (0.012, y),
-            xycoords=("figure fraction", "data"),
-            weight="bold",
-            size=8.5,
-            va="center",
-            annotation_clip=False,
-        )
+        name_group(axes[0], titles[table], y, size=8.5)
     figure.text(  # once for all panels, which may be narrower than it
         (left / WIDTH_INCHES + 0.985) / 2,
         0.12 / height,
@@ -91,7 +78,7 @@ def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
     bare(axis)
     axis.axvline(0, color=INK, lw=0.9, zorder=1)
     for place, claim in claims.items():
-        found, colour = effect(claim), COLOURS[claim.verdict]
+        found, colour = claim.effect, COLOURS[claim.verdict]
         if found is None:
             continue
         if found.low is not None and found.high is not None:

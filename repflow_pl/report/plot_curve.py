@@ -12,20 +12,19 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.paper import UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.plot_style import (
-    CONTROL,
-    DPI,
     FAINT,
     INK,
-    WIDTH_INCHES,
-    bare,
+    KindColours,
     error_bar,
-    heading,
     kind_colours,
     panel_title,
+    panels,
+    ruled,
     say_missing,
+    write_title,
 )
 from repflow_pl.report.rows import Context, Table
-from repflow_pl.report.summary import PAPER_COLUMN, figured_columns, paper_values, summarise
+from repflow_pl.report.summary import PAPER_COLUMN, Figured, figured_columns, summarise
 from repflow_pl.report.wording import percent
 
 _HEIGHT, _HEAD, _FOOT, _LEFT = 4.4, 0.8, 0.55, 0.6
@@ -40,28 +39,28 @@ def curve(
     """The measured lines, and the paper's in panels with an axis of their own. No controls."""
     entries = [entry for entry in collected if not entry.row.control]
     columns = figured_columns(table, entries, paper)[:_MOST_PAPER_PANELS]
-    figure = Figure(figsize=(WIDTH_INCHES, _HEIGHT), dpi=DPI)
-    axes = figure.subplots(
-        1,
-        1 + len(columns),
-        squeeze=False,
-        gridspec_kw={"width_ratios": [2.0, *[1.15] * len(columns)], "wspace": 0.16},
-    )[0]
-    figure.subplots_adjust(
-        left=_LEFT / WIDTH_INCHES, right=0.985, top=1 - _HEAD / _HEIGHT, bottom=_FOOT / _HEIGHT
+    figure, axes = panels(
+        _HEIGHT,
+        (1, 1 + len(columns)),
+        left=_LEFT,
+        head=_HEAD,
+        foot=_FOOT,
+        width_ratios=[2.0, *[1.15] * len(columns)],
+        wspace=0.16,
     )
-    heading(figure, table, context)
-    _measured_panel(axes[0], context, entries)
-    for axis, column in zip(axes[1:], columns, strict=True):
-        assert paper is not None  # there are no columns without it
-        _paper_panel(axis, entries, paper, column)
+    write_title(figure, f"{table.title}: {context.where}")
+    colours = kind_colours([entry.row.series for entry in entries if entry.row.x is not None])
+    _measured_panel(axes[0], context, entries, colours)
+    for axis, (column, figures) in zip(axes[1:], columns, strict=True):
+        _paper_panel(axis, column, figures, colours)
     for axis in axes:
         _logarithmic(axis, entries, table.x_title)
     return figure
 
 
-def _measured_panel(axis: Axes, context: Context, entries: Sequence[Collected]) -> None:
-    colours = kind_colours([entry.row.series for entry in entries if entry.row.x is not None])
+def _measured_panel(
+    axis: Axes, context: Context, entries: Sequence[Collected], colours: KindColours
+) -> None:
     for k, (series, colour) in enumerate(colours.items()):
         points = [
             (entry.row.x * _DODGE**k, summary.top1)
@@ -100,9 +99,7 @@ def _measured_panel(axis: Axes, context: Context, entries: Sequence[Collected]) 
         axis.legend(frameon=False, fontsize=9, loc="best" if not missing else "upper left")
 
 
-def _paper_panel(axis: Axes, entries: Sequence[Collected], paper: PaperTable, column: str) -> None:
-    known = paper_values(entries, paper, column)
-    colours = kind_colours([entry.row.series for entry in entries if entry.row.x is not None])
+def _paper_panel(axis: Axes, column: str, known: Sequence[Figured], colours: KindColours) -> None:
     for series, colour in colours.items():
         points = [(e.row.x, value) for e, _, value in known if e.row.series == series and e.row.x]
         points.sort()
@@ -140,10 +137,7 @@ def _level(axis: Axes, y: float, name: str) -> None:
 
 def _logarithmic(axis: Axes, entries: Sequence[Collected], title: str) -> None:
     """A tick at every x that a row has."""
-    bare(axis)
-    axis.grid(axis="y", color="#edf0f2", lw=0.8)
-    axis.spines["bottom"].set_visible(True)
-    axis.spines["bottom"].set_color(CONTROL)
+    ruled(axis)
     values = sorted({entry.row.x for entry in entries if entry.row.x is not None})
     axis.set_xscale("log")
     axis.set_xlim(values[0] / 1.35, values[-1] * 1.35)

@@ -8,17 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from repflow_pl.report.plot_style import (
     ACCENT,
-    DPI,
     FAINT,
     INK,
     KINDS,
-    WIDTH_INCHES,
     bare,
     drawn,
+    logarithmic,
+    name_groups,
+    panels,
+    row_places,
     write_title,
 )
 from repflow_pl.report.runtime_rows import RuntimeRow
@@ -40,16 +42,10 @@ def plot_runtime(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") 
 
 def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> Figure:
     """The rows in the order of the table, under the headings of their groups."""
-    places = row_places([row.group for row in rows])
+    groups = [row.group for row in rows]
+    places = row_places(groups)
     height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    axis = figure.subplots()
-    figure.subplots_adjust(
-        left=_LEFT / WIDTH_INCHES,
-        right=1 - _RIGHT / WIDTH_INCHES,
-        top=1 - _HEAD / height,
-        bottom=_FOOT / height,
-    )
+    figure, (axis,) = panels(height, left=_LEFT, right=_RIGHT, head=_HEAD, foot=_FOOT)
     write_title(figure, title)
     for place, row in zip(places, rows, strict=True):
         _bar(axis, place, row)
@@ -57,21 +53,10 @@ def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1"
     axis.set_yticks(places, [row.name for row in rows])
     axis.tick_params(axis="y", labelsize=9.5, colors=INK)
     axis.set_ylim(max(places, default=0.0) + 0.6, -0.6)
-    _headings(axis, rows, places)
+    name_groups(axis, groups, places)
     _figures(axis, rows, places)
     _legend(figure, height, fields, any(row.paper_ratio is not None for row in rows))
     return figure
-
-
-def row_places(groups: Sequence[str | None]) -> list[float]:
-    """Each row's height, from the top: one line a row, and one for each group's heading."""
-    places: list[float] = []
-    place, before = -1.0, None
-    for group in groups:
-        place += 1 if group == before else 2
-        before = group
-        places.append(place)
-    return places
 
 
 def _bar(axis: Axes, place: float, row: RuntimeRow) -> None:
@@ -88,33 +73,12 @@ def _bar(axis: Axes, place: float, row: RuntimeRow) -> None:
 
 def _logarithmic(axis: Axes, rows: Sequence[RuntimeRow]) -> None:
     bare(axis)
-    axis.set_xscale("log")
+    logarithmic(axis, FuncFormatter(lambda value, _: f"{value:g}"))
     ends = [1.0, *(end for row in rows for end in (row.ratio.low, row.ratio.high))]
     ends += [row.paper_ratio for row in rows if row.paper_ratio is not None]
     axis.set_xlim(min(ends) / 1.25, max(ends) * 1.25)
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.tick_params(which="minor", length=0)
     axis.axvline(1, color=FAINT, lw=1, zorder=1)
     axis.set_xlabel("time over that of the RGB row, logarithmic", color=FAINT, size=9)
-
-
-def _headings(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -> None:
-    """Each group's name at the figure's left edge, a line above its first row."""
-    before = None
-    for row, place in zip(rows, places, strict=True):
-        if row.group != before:
-            before = row.group
-            axis.annotate(
-                row.group or "",
-                (0.012, place - 0.95),
-                xycoords=("figure fraction", "data"),
-                va="center",
-                weight="bold",
-                size=9.5,
-                annotation_clip=False,
-            )
 
 
 def _figures(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) -> None:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import ScalarFormatter
 
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.labels import Box, place_labels
 from repflow_pl.report.paper import UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.plot_style import (
-    CONTROL,
     DPI,
     FAINT,
     INK,
-    WIDTH_INCHES,
-    bare,
+    KindColours,
     error_bar,
-    heading,
     kind_colours,
+    logarithmic,
     panel_title,
+    panels,
+    ruled,
     say_missing,
+    write_title,
 )
 from repflow_pl.report.rows import Context, Table
-from repflow_pl.report.summary import figured_columns, paper_cell, paper_values, summarise
+from repflow_pl.report.summary import Figured, figured_columns, paper_cell, summarise
 
 _PANEL, _HEAD, _FOOT, _GAP, _LEFT = 4.6, 1.0, 0.55, 1.2, 0.6
 _ABOVE_LEGEND = 20.0
@@ -57,36 +59,32 @@ def scatter(
     """The measured rows above; below, where the paper has times, its own figures. No controls."""
     entries = [entry for entry in collected if not entry.row.control]
     measured = [point for entry in entries if (point := _measured(entry)) is not None]
-    column = _paper_column(table, entries, paper)
-    panels = 1 if column is None else 2
-    height = _HEAD + _FOOT + _PANEL * panels + _GAP * (panels - 1)
-    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    FigureCanvasAgg(figure)  # which knows how wide a label is
-    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    figure.subplots_adjust(
-        left=_LEFT / WIDTH_INCHES,
-        right=0.985,
-        top=1 - _HEAD / height,
-        bottom=_FOOT / height,
+    columns = []
+    if paper is not None and _TIME in paper.columns:  # accuracies over times, where it has both
+        columns = figured_columns(table, entries, paper)
+    count = 1 + bool(columns)
+    figure, axes = panels(
+        _HEAD + _FOOT + _PANEL * count + _GAP * (count - 1),
+        (count, 1),
+        left=_LEFT,
+        head=_HEAD,
+        foot=_FOOT,
         hspace=_GAP / _PANEL,
     )
-    heading(figure, table, context)
+    FigureCanvasAgg(figure)  # which knows how wide a label is
+    write_title(figure, f"{table.title}: {context.where}")
     colours = kind_colours([entry.row.group for entry in entries])
+    title = "top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"
     if table.to_choose:
         _mark_front(axes[0], front(measured))
+        title += "; ringed: no row is quicker and as good"
     _panel(axes[0], measured, colours, filled=True)
-    panel_title(
-        axes[0],
-        [
-            "top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"
-            + ("; ringed: no row is quicker and as good" if table.to_choose else "")
-        ],
-        _ABOVE_LEGEND,
-    )
+    panel_title(axes[0], [title], _ABOVE_LEGEND)
     say_missing(axes[0], len(entries) - len(measured), len(entries))
-    if paper is not None and column is not None:
-        _panel(axes[1], _paper_points(entries, paper, column), colours, filled=False)
-        unverified = any(cell.unverified for _, cell, _ in paper_values(entries, paper, column))
+    if paper is not None and columns:
+        column, figures = max(columns, key=lambda each: len(each[1]))
+        _panel(axes[1], _paper_points(figures, paper), colours, filled=False)
+        unverified = any(cell.unverified for _, cell, _ in figures)
         mark = f", {UNVERIFIED_MARK} unverified" if unverified else ""
         title = f"the paper: top-1 on {column_title(column)}, % over ms per clip (± sd){mark}"
         panel_title(axes[1], [title], _ABOVE_LEGEND)
@@ -115,25 +113,9 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 def _mark_front(axis: Axes, best: Sequence[Point]) -> None:
     """A line that steps from one to the next: what each time buys at most."""
-    axis.plot(
-        [point.time for point in best],
-        [point.top1 for point in best],
-        drawstyle="steps-post",
-        color=INK,
-        alpha=0.5,
-        lw=1.2,
-        zorder=2,
-    )
-    axis.plot(
-        [point.time for point in best],
-        [point.top1 for point in best],
-        "o",
-        ms=11,
-        mfc="none",
-        mec=INK,
-        mew=1.0,
-        zorder=5,
-    )
+    at = [point.time for point in best], [point.top1 for point in best]
+    axis.plot(*at, drawstyle="steps-post", color=INK, alpha=0.5, lw=1.2, zorder=2)
+    axis.plot(*at, "o", ms=11, mfc="none", mec=INK, mew=1.0, zorder=5)
 
 
 def _measured(entry: Collected) -> Point | None:
@@ -150,35 +132,21 @@ def _measured(entry: Collected) -> Point | None:
     )
 
 
-def _paper_column(
-    table: Table, entries: Sequence[Collected], paper: PaperTable | None
-) -> str | None:
-    """The paper's accuracies with the most figures, if it has times too."""
-    if paper is None or _TIME not in paper.columns:
-        return None
-    columns = figured_columns(table, entries, paper)
-    return max(columns, key=lambda c: len(paper_values(entries, paper, c)), default=None)
+def _paper_points(figures: Sequence[Figured], paper: PaperTable) -> list[Point]:
+    def known(entry: Collected, column: str) -> float | None:
+        cell = paper_cell(entry.row, paper, column) if column in paper.columns else None
+        return None if cell is None else cell.value
 
-
-def _paper_points(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[Point]:
     points = []
-    for entry, _, value in paper_values(entries, paper, column):
-        time = paper_cell(entry.row, paper, _TIME)
-        spread = (
-            paper_cell(entry.row, paper, _TIME_SPREAD) if _TIME_SPREAD in paper.columns else None
-        )
-        if time is not None and time.value is not None:
-            sd = (spread.value if spread is not None else None) or 0.0
-            ends = (time.value - sd, time.value + sd)
-            points.append(
-                Point(entry.row.name, entry.row.group, time.value, ends, value, (0.0, 0.0))
-            )
+    for entry, _, top1 in figures:
+        time, sd = known(entry, _TIME), known(entry, _TIME_SPREAD) or 0.0
+        if time is not None:
+            times = time - sd, time + sd
+            points.append(Point(entry.row.name, entry.row.group, time, times, top1, (0.0, 0.0)))
     return points
 
 
-def _panel(
-    axis: Axes, points: Sequence[Point], colours: dict[str | None, str], filled: bool
-) -> None:
+def _panel(axis: Axes, points: Sequence[Point], colours: KindColours, filled: bool) -> None:
     for group, colour in colours.items():
         members = [point for point in points if point.group == group]
         axis.errorbar(
@@ -201,28 +169,15 @@ def _panel(
     _logarithmic(axis, points)
     if any(group is not None for group in colours):
         axis.legend(
-            frameon=False,
-            fontsize=9,
-            ncols=len(colours),
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            borderaxespad=0.2,
-            handletextpad=0.1,
-            columnspacing=1.2,
-        )
+            loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(colours), frameon=False,
+            fontsize=9, borderaxespad=0.2, handletextpad=0.1, columnspacing=1.2,
+        )  # fmt: skip
     _name(axis, points, colours)
 
 
 def _logarithmic(axis: Axes, points: Sequence[Point]) -> None:
-    bare(axis)
-    axis.grid(axis="y", color="#edf0f2", lw=0.8)
-    axis.spines["bottom"].set_visible(True)
-    axis.spines["bottom"].set_color(CONTROL)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.xaxis.set_major_formatter(ScalarFormatter())
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.tick_params(which="minor", length=0)
+    ruled(axis)
+    logarithmic(axis, ScalarFormatter())
     axis.set_xlabel("ms per clip, logarithmic", color=FAINT, size=9)
     if points:
         times = [time for point in points for time in (*point.times, point.time)]
@@ -233,7 +188,7 @@ def _logarithmic(axis: Axes, points: Sequence[Point]) -> None:
         axis.set_ylim(max(low - room, -1.0), min(high + room, 103.0))
 
 
-def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -> None:
+def _name(axis: Axes, points: Sequence[Point], colours: KindColours) -> None:
     """Each point's name where there is room, with a thin line to the point if that is far."""
     figure = axis.figure
     assert isinstance(figure, Figure) and isinstance(figure.canvas, FigureCanvasAgg)
@@ -242,18 +197,9 @@ def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -
     to_pixels = axis.transData.transform
     places = [tuple(to_pixels((point.time, point.top1))) for point in points]
     halo = [withStroke(linewidth=2.5, foreground="white")]
+    style: dict[str, Any] = {"size": 8.5, "va": "bottom", "path_effects": halo, "zorder": 6}
     texts = [
-        axis.text(
-            0,
-            0,
-            point.name,
-            size=8.5,
-            color=colours[point.group],
-            va="bottom",
-            transform=None,
-            path_effects=halo,
-            zorder=6,
-        )
+        axis.text(0, 0, point.name, color=colours[point.group], transform=None, **style)
         for point in points
     ]
     sizes = []
@@ -279,10 +225,5 @@ def _name(axis: Axes, points: Sequence[Point], colours: dict[str | None, str]) -
         near_y = min(max(y, box.y), box.y + box.height)
         if (near_x - x) ** 2 + (near_y - y) ** 2 > (1.2 * marker) ** 2:
             back = axis.transData.inverted().transform
-            axis.plot(
-                *zip(back((x, y)), back((near_x, near_y)), strict=True),
-                color=INK,
-                alpha=0.35,
-                lw=0.7,
-                zorder=3,
-            )
+            ends = zip(back((x, y)), back((near_x, near_y)), strict=True)
+            axis.plot(*ends, color=INK, alpha=0.35, lw=0.7, zorder=3)

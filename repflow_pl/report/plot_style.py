@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, LogLocator, NullFormatter
 
-from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.stats import Estimate
 
 WIDTH_INCHES = 9.0
@@ -20,7 +20,7 @@ DPI = 200
 ACCENT, MUTED, CONTROL = "#c4512d", "#b4c1ca", "#dfe4e8"
 INK, FAINT = "#22292f", "#76828c"
 KINDS = (ACCENT, "#2b6a94", "#6d8a2f", "#8a5a9e", "#b98a1d", INK)
-"""Of series and groups, in the order in which they come."""
+"""Of series and groups."""
 STYLE: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 10, "text.color": INK}
 PictureKind = Literal["png", "svg", "pdf"]
 _UNSAID: dict[PictureKind, dict[str, None]] = {
@@ -41,16 +41,26 @@ def drawn(draw: Callable[[], Figure], kind: PictureKind = "png") -> bytes:
     return stream.getvalue()
 
 
-def heading(figure: Figure, table: Table, context: Context) -> None:
-    """The title of a table's picture."""
-    write_title(figure, headline(table, context))
+def panels(
+    height: float,
+    shape: tuple[int, int] = (1, 1),
+    *,
+    left: float,
+    right: float = 0.135,
+    head: float,
+    foot: float,
+    sharey: bool = False,
+    **grid: Any,
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels in (lines, columns), line by line; height and margins in inches.
 
-
-def headline(table: Table, context: Context) -> str:
-    """What a table is and where it was measured, in short."""
-    profile = " ".join(filter(None, (context.profile, "profile", context.backbone)))
-    profile = ", ".join(filter(None, (profile, context.changes)))
-    return f"{table.title}: {context.data}, {profile}"
+    `grid`: their spaces and ratios, as GridSpec has them.
+    """
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
+    grid |= {"left": left / WIDTH_INCHES, "right": 1 - right / WIDTH_INCHES}
+    grid |= {"top": 1 - head / height, "bottom": foot / height}
+    axes = figure.subplots(*shape, squeeze=False, sharey=sharey, gridspec_kw=grid)
+    return figure, axes.flatten().tolist()
 
 
 def write_title(figure: Figure, title: str) -> None:
@@ -68,8 +78,57 @@ def bare(axis: Axes) -> None:
     axis.set_axisbelow(True)
 
 
-def kind_colours(kinds: list[str | None]) -> dict[str | None, str]:
-    """A colour for each series or group."""
+def ruled(axis: Axes) -> None:
+    """Bare on a line, with the grid along y too."""
+    bare(axis)
+    axis.grid(axis="y", color="#edf0f2", lw=0.8)
+    axis.spines["bottom"].set_visible(True)
+    axis.spines["bottom"].set_color(CONTROL)
+
+
+def logarithmic(axis: Axes, formatter: Formatter) -> None:
+    """Along x, with ticks at 1, 2 and 5 of each power of ten."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(formatter)
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.tick_params(which="minor", length=0)
+
+
+def row_places(groups: Sequence[str | None]) -> list[float]:
+    """Each row's height, from the top: one line a row, and one for each group's heading."""
+    places: list[float] = []
+    place, before = -1.0, None
+    for group in groups:
+        place += 1 if group == before else 2
+        before = group
+        places.append(place)
+    return places
+
+
+def name_groups(axis: Axes, groups: Sequence[str | None], places: Sequence[float]) -> None:
+    """Each group's name at the figure's left edge, a line above its first row."""
+    before = None
+    for group, place in zip(groups, places, strict=True):
+        if group != before:
+            before = group
+            name_group(axis, group or "", place - 0.95)
+
+
+def name_group(axis: Axes, name: str, place: float, size: float = 9.5) -> None:
+    """Bold, at the figure's left edge."""
+    axis.annotate(
+        name, (0.012, place), xycoords=("figure fraction", "data"), va="center", weight="bold",
+        size=size, annotation_clip=False,
+    )  # fmt: skip
+
+
+KindColours = Mapping[str | None, str]
+"""Of each series or group."""
+
+
+def kind_colours(kinds: Sequence[str | None]) -> KindColours:
+    """A colour for each, in the order in which they come."""
     different = list(dict.fromkeys(kinds))
     return {kind: KINDS[k % len(KINDS)] for k, kind in enumerate(different)}
 
@@ -89,13 +148,8 @@ def panel_title(axis: Axes, lines: list[str], pad: float | None = None) -> None:
 def say_missing(axis: Axes, missing: int, rows: int) -> None:
     """How many rows have no point: a picture must not pass for a whole one."""
     if missing:
+        said = f"{missing} of {rows} rows have no result"
         axis.text(
-            0.99,
-            0.02,
-            f"{missing} of {rows} rows have no result",
-            transform=axis.transAxes,
-            ha="right",
-            color=FAINT,
-            style="italic",
+            0.99, 0.02, said, transform=axis.transAxes, ha="right", color=FAINT, style="italic",
             size=8.5,
-        )
+        )  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from repflow_pl.files import atomic_write
 from repflow_pl.report.collect import seeds_of
+from repflow_pl.report.page import write
 from repflow_pl.report.rows import Table
 from repflow_pl.specs import spec_hash
 from repflow_pl.training.recording.result import EXTRAS, FILES
@@ -37,7 +37,7 @@ def _bring(run: Path, place: Path) -> State:
     if not set(there) <= set(new):
         return "kept"
     for name, content in new.items():
-        copy(content, place / name)
+        write(place / name, content)
     return "renewed" if there else "new"
 
 
@@ -46,9 +46,3 @@ def _files(run: Path) -> Iterator[tuple[str, bytes]]:
     for name in (*EXTRAS, *reversed(FILES)):
         if (run / name).is_file():
             yield name, (run / name).read_bytes()
-
-
-def copy(content: bytes, target: Path) -> None:
-    """Write a file whole or not at all."""
-    with atomic_write(target, "wb") as stream:
-        stream.write(content)

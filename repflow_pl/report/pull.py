@@ -17,7 +17,7 @@ from typing import Any, Literal
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path, read_facts
 from repflow_pl.errors import UserError
 from repflow_pl.extras import needs
-from repflow_pl.files import atomic_write
+from repflow_pl.report.page import write
 from repflow_pl.specs import RunSpec, spec_hash
 from repflow_pl.strict import parse
 from repflow_pl.training.following.tracking import DATA, FACTS, RESULT, result_name
@@ -114,8 +114,7 @@ def _take_result(artifact: Any, name: str, runs: Path) -> Literal["new", "there"
             return "there"
         # The result last: with it the run is finished.
         for file in sorted(content, key=lambda file: file == "result.json"):
-            with atomic_write(folder / file, "wb") as stream:
-                stream.write(content[file])
+            write(folder / file, content[file])
     return "new"
 
 
@@ -135,8 +134,7 @@ def _take_facts(artifact: Any, name: str, runs: Path) -> Literal["new", "there"]
         if replace(known, classes=facts.classes) != facts:
             raise ValueError(f"they differ from {place}, which is kept.")
         return "there"
-    with atomic_write(place, "wb") as stream:
-        stream.write(content)
+    write(place, content)
     return "new"
 
 

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from repflow_pl.errors import UserError, unknown
+from repflow_pl.report.wording import where
 from repflow_pl.specs import RunSpec
 
 PlotKind = Literal["bars", "curve", "scatter"]
@@ -134,3 +135,8 @@ class Context:
     """What of the profile is another: `epochs 20, batch 8`."""
     classes: tuple[str, ...] = ()
     """Names by label; none where the results are older than the names in the data set's facts."""
+
+    @property
+    def where(self) -> str:
+        """The data set and the setting, in short."""
+        return where(self.data, self.profile, self.backbone, self.changes)

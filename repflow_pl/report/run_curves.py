@@ -14,18 +14,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.report.page import write
 from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.plot_style import (
-    CONTROL,
-    DPI,
     FAINT,
     KINDS,
-    WIDTH_INCHES,
     PictureKind,
-    bare,
     drawn,
     panel_title,
+    panels,
+    ruled,
 )
 from repflow_pl.report.wording import grid, percent
 from repflow_pl.training.recording.curve import CURVE, read_curve
@@ -70,9 +68,7 @@ def draw_curves(places: Sequence[str], out: Path, runs: Path) -> str:
         raise UserError(f"{out} is no picture's name: end it in {', '.join(ENDINGS)}.")
     found = read_runs(folders(places, runs))
     names = labels({curves.name: curves.spec for curves in found})
-    picture = drawn(lambda: figure(found, names), kind)
-    with atomic_write(out, "wb") as stream:
-        stream.write(picture)
+    write(out, drawn(lambda: figure(found, names), kind))
     return f"{ends(found, names)}\n\nwrote {out}"
 
 
@@ -108,12 +104,18 @@ def read_runs(places: Sequence[Path]) -> list[Curves]:
 
 
 def _curves(name: str, paths: Sequence[Path]) -> Curves:
+    finished = sum(path.with_name("result.json").is_file() for path in paths)
+    spec = flat_spec(paths[0].with_name("spec.json"))
+    return Curves(name, spec, figures_of(paths), len(paths) - finished)
+
+
+def figures_of(paths: Sequence[Path]) -> pd.DataFrame:
+    """Of some runs' curves, one or more: a line an epoch and run, accuracies in per cent."""
     figures = pd.concat(pd.DataFrame(read_curve(p)).assign(run=k) for k, p in enumerate(paths))
     figures = figures.astype(dict.fromkeys(QUANTITIES, float))
     for accuracy in ("train_top1", "val_top1"):
         figures[accuracy] *= 100
-    finished = sum(path.with_name("result.json").is_file() for path in paths)
-    return Curves(name, flat_spec(paths[0].with_name("spec.json")), figures, len(paths) - finished)
+    return figures
 
 
 def flat_spec(path: Path) -> Flat:
@@ -184,31 +186,29 @@ def ends(found: Sequence[Curves], names: Mapping[str, str]) -> str:
                 curves.name,
                 f"{runs} ({curves.unfinished} unfinished)" if curves.unfinished else str(runs),
                 f"{last['epoch']:g}",
-                *(_shown(name, last[name]) for name in QUANTITIES),
+                *(shown(name, last[name]) for name in QUANTITIES),
             ]
         )
     return grid(["runs", "folder", "n", "epochs", *QUANTITIES.values()], lines, left=2)
 
 
-def _shown(quantity: str, value: float) -> str:
+def shown(quantity: str, value: float, decimals: int = 3) -> str:
+    """A figure of a curve, a loss with so many decimals."""
     if pd.isna(value):
         return NOT_KNOWN
-    return percent(value / 100) if quantity.endswith("top1") else f"{value:.3f}"
+    return percent(value / 100) if quantity.endswith("top1") else f"{value:.{decimals}f}"
 
 
 def figure(found: Sequence[Curves], names: Mapping[str, str]) -> Figure:
     """A panel for each quantity that any run has, the same colour for a spec in all of them."""
-    shown = [name for name in QUANTITIES if any(c.figures[name].notna().any() for c in found)]
-    lines = -(-len(shown) // 2)
+    drawn_in = [name for name in QUANTITIES if any(c.figures[name].notna().any() for c in found)]
+    lines = -(-len(drawn_in) // 2)
     legend = _LEGEND_LINE * len(found) + 0.4
-    height = lines * _PANEL + legend
-    made = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI)
-    axes = made.subplots(lines, 2, squeeze=False).flatten().tolist()
-    made.subplots_adjust(
-        left=0.06, right=0.985, top=1 - 0.4 / height, bottom=(legend + 0.3) / height,
+    made, axes = panels(
+        lines * _PANEL + legend, (lines, 2), left=0.54, head=0.4, foot=legend + 0.3,
         hspace=0.35, wspace=0.14,
     )  # fmt: skip
-    for axis, quantity in zip(axes, shown, strict=True):
+    for axis, quantity in zip(axes, drawn_in, strict=True):
         _panel(axis, found, names, quantity)
     made.legend(
         handles=axes[0].get_lines(), loc="lower left", bbox_to_anchor=(0.05, 0.0),
@@ -218,10 +218,7 @@ def figure(found: Sequence[Curves], names: Mapping[str, str]) -> Figure:
 
 
 def _panel(axis: Axes, found: Sequence[Curves], names: Mapping[str, str], quantity: str) -> None:
-    bare(axis)
-    axis.grid(axis="y", color="#edf0f2", lw=0.8)
-    axis.spines["bottom"].set_visible(True)
-    axis.spines["bottom"].set_color(CONTROL)
+    ruled(axis)
     panel_title(axis, [QUANTITIES[quantity]])
     axis.set_xlabel("epoch", color=FAINT, size=8.5)
     for k, curves in enumerate(found):

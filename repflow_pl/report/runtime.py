@@ -11,14 +11,13 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
-from repflow_pl.report.markdown import PROFILES
-from repflow_pl.report.page import Rendered, page_text, write_page
+from repflow_pl.report.page import Rendered, csv_of, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow, StepFigures
 from repflow_pl.report.times_beside import NAME
-from repflow_pl.report.wording import bracketed, grid, significant
+from repflow_pl.report.wording import bracketed, grid, significant, where, where_in_full
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.costs.step_costs import StepCost
 from repflow_pl.training.recording.result import Versions
@@ -134,42 +133,40 @@ def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Pat
     """Write `<out>/<folder>/runtime[_<GPU>].{md,csv,png}`, as `write_page` does."""
     # Everything is made before anything is written: a mistake leaves the old three files in step.
     page = markdown_runtime(rows, context)
-    lines = tidy_runtime(rows, context).to_csv(index=False, lineterminator="\n")
-    changes = f", {context.changes}" if context.changes else ""
-    title = f"{context.title}: {context.data}, {context.profile} profile{changes}"
+    lines = csv_of(tidy_runtime(rows, context))
+    title = f"{context.title}: {where(context.data, context.profile, changes=context.changes)}"
     picture = plot_runtime(rows, title, context.fields)
     return write_page(out / context.folder / context.name, page, lines, picture)
 
 
 def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str:
     """The whole page. What stands before its first `##` can be shown alone."""
-    profile = PROFILES.get(context.profile, f"{context.profile} profile")
-    if context.changes:
-        profile += f"; but with {context.changes}"
-    parts = [
-        *_agreement(rows),
-        _main_table(rows, context.fields),
-        *_unverified(rows),
-        "Medians, with the quartiles in brackets. "
-        f"{context.fields[0].upper()}{context.fields[1:]} is part of the time of the "
-        "rows that need it; its share is the median over rounds. × RGB is the median over rounds "
-        "of the time over that of the plain 2D network on RGB in the same round. "
-        + (
-            "The paper's milliseconds (± sd) are of another machine and other clips, so its ratio "
-            "is what compares. "
-            if _has_paper(rows)
-            else ""
-        )
-        + f"All figures: [{context.name}.csv]({context.name}.csv).",
+    said = [
+        "Medians, with the quartiles in brackets.",
+        f"{context.fields[0].upper()}{context.fields[1:]} is part of the time of the rows that "
+        "need it; its share is the median over rounds.",
+        "× RGB is the median over rounds of the time over that of the plain 2D network on RGB in "
+        "the same round.",
     ]
-    title = f"{context.title}: {context.data} ({profile})"
+    if _has_paper(rows):
+        said.append(
+            "The paper's milliseconds (± sd) are of another machine and other clips, so its ratio "
+            "is what compares."
+        )
+    said.append(f"All figures: [{context.name}.csv]({context.name}.csv).")
+    parts = [*_agreement(rows), _main_table(rows, context.fields)]
+    if any(row.paper_ms.unverified or row.paper_sd.unverified for row in rows):
+        parts.append(f"{UNVERIFIED_MARK} unverified: not checked against the paper's table.")
+    parts.append(" ".join(said))
+    place = where_in_full(context.data, context.profile, changes=context.changes)
+    title = f"{context.title}: {place}"
     shows = "Time of each row over that of the RGB row, with quartiles"
     return page_text(title, shows, context.name, parts, _measured(rows, context))
 
 
 def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.DataFrame:
     """One line a row."""
-    frame: pd.DataFrame = pd.DataFrame(
+    return pd.DataFrame(
         [
             {
                 "table": "_".join(filter(None, [NAME, context.of])),
@@ -193,7 +190,6 @@ def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.Data
             for row in rows
         ]
     )
-    return frame
 
 
 def _step_columns(step: StepFigures | None) -> dict[str, float]:
@@ -239,11 +235,7 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
     if _has_paper(rows):
         titles += ["paper: ms per clip", "paper: × RGB"]
     lines = []
-    group = None
     for row in rows:
-        if row.group != group:
-            group = row.group
-            lines.append([f"*{group}*" if group else "", *[""] * (len(titles) - 1)])
         sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
         cells = [
             row.name,
@@ -256,19 +248,13 @@ def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
             NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
         ]
         lines.append(cells[: len(titles)])
-    return grid(titles, lines)
+    return grid(titles, lines, groups=[row.group for row in rows])
 
 
 def _step_cells(step: StepFigures | None) -> list[str]:
     if step is None:
         return []
     return [bracketed(step.ms), bracketed(step.ratio), significant(step.kept_bytes / 1e6)]
-
-
-def _unverified(rows: Sequence[RuntimeRow]) -> list[str]:
-    if not any(row.paper_ms.unverified or row.paper_sd.unverified for row in rows):
-        return []
-    return [f"{UNVERIFIED_MARK} unverified: not checked against the paper's table."]
 
 
 def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:

@@ -11,14 +11,10 @@ from repflow_pl.report.paper import PaperFigure, PaperTable, is_accuracy
 from repflow_pl.report.rows import Row, Table
 from repflow_pl.report.stats import (
     Estimate,
-    Verdict,
     accuracy,
     difference,
-    holm,
     mean_interval,
     paired_difference,
-    seeds_needed,
-    verdict,
 )
 from repflow_pl.report.times_beside import RowTime
 from repflow_pl.training.recording.result import Latency
@@ -65,12 +61,9 @@ def summarise(collected: Collected) -> Summary | None:
 
 
 def _own_time(latencies: Sequence[Latency]) -> RowTime:
+    names = ("median_ms", "q25_ms", "q75_ms", "tvl1_ms", "ratio")
     return RowTime(
-        median_ms=statistics.median(latency.median_ms for latency in latencies),
-        q25_ms=statistics.median(latency.q25_ms for latency in latencies),
-        q75_ms=statistics.median(latency.q75_ms for latency in latencies),
-        tvl1_ms=statistics.median(latency.tvl1_ms for latency in latencies),
-        ratio=statistics.median(latency.ratio for latency in latencies),
+        *(statistics.median(getattr(each, name) for each in latencies) for name in names)
     )
 
 
@@ -89,51 +82,6 @@ def top1_difference(a: Collected, b: Collected) -> Estimate | None:
     if shared and same and a.predictions and b.predictions:
         return difference(a.answers(seeds=shared), b.answers(seeds=shared))
     return paired_difference(a.top1, b.top1)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An ordering of the paper, held against the runs."""
-
-    claim: str
-    difference: Estimate | None
-    p: float | None
-    """Corrected for the number of orderings."""
-    verdict: Verdict
-    videos: int
-    """Test videos of the better row, of all splits together."""
-    needed: str
-    """What would decide it, where it is undecided."""
-
-
-def check_orderings(table: Table, collected: Sequence[Collected]) -> tuple[Checked, ...]:
-    """The difference better - worse of every ordering, and what it decides among all of them."""
-    rows = {entry.row.name: entry for entry in collected}
-    differences = [top1_difference(rows[o.better], rows[o.worse]) for o in table.orderings]
-    corrected = holm([each.p if each else None for each in differences])
-    even = holm([each.p_even if each else None for each in differences])
-    checked = []
-    for ordering, found, p, p_even in zip(
-        table.orderings, differences, corrected, even, strict=True
-    ):
-        better, worse = rows[ordering.better], rows[ordering.worse]
-        decided = verdict(found, p, p_even)
-        needed = "" if decided != "undecided" else _needed(better, worse, len(differences))
-        videos = better.videos_test
-        checked.append(Checked(ordering.claim, found, p, decided, videos, needed))
-    return tuple(checked)
-
-
-def _needed(better: Collected, worse: Collected, comparisons: int) -> str:
-    shared = better.top1.keys() & worse.top1.keys()
-    if not shared:
-        return "its runs"
-    if len(shared) == 1:
-        return "more seeds"
-    if not (better.predictions and worse.predictions):
-        return "runs that keep their answers"
-    seeds = seeds_needed(better.answers(seeds=shared), worse.answers(seeds=shared), comparisons)
-    return "more test videos" if seeds is None else f"about {seeds} seeds"
 
 
 def ranked(collected: Sequence[Collected]) -> list[Collected]:
@@ -158,19 +106,22 @@ def paper_cell(row: Row, paper: PaperTable, column: str) -> PaperFigure | None:
     return paper.figure(row.paper, column)
 
 
+Figured = tuple[Collected, PaperFigure, float]
+"""A row of which the paper has a number, with it."""
+
+
 def figured_columns(
     table: Table, entries: Sequence[Collected], paper: PaperTable | None
-) -> tuple[str, ...]:
-    """The paper's accuracy columns with a figure for at least one row."""
+) -> list[tuple[str, list[Figured]]]:
+    """The paper's accuracy columns with a figure for at least one row, and these figures."""
     if paper is None:
-        return ()
+        return []
     columns = filter(is_accuracy, paper_columns(table, paper))
-    return tuple(column for column in columns if paper_values(entries, paper, column))
+    found = [(column, paper_values(entries, paper, column)) for column in columns]
+    return [(column, figures) for column, figures in found if figures]
 
 
-def paper_values(
-    entries: Sequence[Collected], paper: PaperTable, column: str
-) -> list[tuple[Collected, PaperFigure, float]]:
+def paper_values(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[Figured]:
     """The rows of which the paper has a number in a column."""
     cells = [(entry, paper_cell(entry.row, paper, column)) for entry in entries]
     return [(entry, c, c.value) for entry, c in cells if c is not None and c.value is not None]

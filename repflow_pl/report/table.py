@@ -12,7 +12,7 @@ from repflow_pl.report.collect import Collected, Failure, collect
 from repflow_pl.report.costs import costs_of
 from repflow_pl.report.curves import curve_page
 from repflow_pl.report.markdown import markdown
-from repflow_pl.report.page import Rendered, write_beside, write_page
+from repflow_pl.report.page import Rendered, csv_of, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.plot import plot
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
@@ -57,22 +57,16 @@ def render(
         collected = [dataclasses.replace(e, time=times.get(e.row.name)) for e in collected]
     paper = paper_figures(table.paper_csv, paper_folder) if table.paper_csv else None
     # Everything is made before anything is written: a mistake leaves the old three files in step.
-    beside = [
-        page
-        for page in (
-            class_page(table, context, collected),
-            curve_page(table, context, collected, runs),
-        )
-        if page is not None
-    ]
-    costs = costs_of(runs, collected) if table.to_choose else []
-    page = markdown(table, context, collected, paper, beside, costs)
-    lines = tidy(table, context, collected, paper, costs).to_csv(index=False, lineterminator="\n")
+    found = class_page(table, context, collected), curve_page(table, context, collected, runs)
+    beside = [page for page in found if page is not None]
+    claims = claims_of(table, collected, paper)
+    costs = costs_of(runs, collected) if table.to_choose else {}
+    page = markdown(table, context, collected, paper, claims, beside, costs)
+    lines = csv_of(tidy(table, context, collected, paper, costs))
     picture = plot(table, context, collected, paper)
     files = write_page(stem, page, lines, picture, replace)
-    claims = claims_of(table, collected, paper)
     if not files.kept:
         write_beside(stem, beside)
-        if claims:
+        if paper and claims:
             write_claims(stem, claims)
     return files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -14,23 +14,35 @@ from repflow_pl.report.stats import Estimate
 from repflow_pl.report.summary import PAPER_COLUMN, paper_cell, paper_columns, summarise
 from repflow_pl.specs import spec_hash
 
+_OF_RESULTS = (
+    "videos_test",
+    "videos_broken",
+    "videos_missing",
+    "videos_unread",
+    "device",
+    "fingerprint",
+    "manifest",
+)
+"""What the results of a row may differ in: each value once."""
+
 
 def tidy(
     table: Table,
     context: Context,
     collected: Sequence[Collected],
     paper: PaperTable | None,
-    costs: Sequence[Cost] = (),
+    costs: Mapping[str, Cost],
 ) -> pd.DataFrame:
     """Every figure of a table, controls included. Accuracies are in per cent, like the paper's.
 
-    `costs`: of each of `collected`, where there are columns for them.
+    `costs`: by row, where there are columns for them.
     """
     frame = pd.DataFrame([_line(table, context, entry, paper) for entry in collected])
     if costs:
-        frame["train_seconds"] = [_rounded(cost.train_seconds) for cost in costs]
-        frame["step_ratio_to_rgb"] = [_rounded(cost.step_ratio) for cost in costs]
-        frame["kept_bytes"] = [cost.kept_bytes for cost in costs]
+        of_rows = [costs[entry.row.name] for entry in collected]
+        frame["train_seconds"] = [_rounded(cost.train_seconds) for cost in of_rows]
+        frame["step_ratio_to_rgb"] = [_rounded(cost.step_ratio) for cost in of_rows]
+        frame["kept_bytes"] = [cost.kept_bytes for cost in of_rows]
     return frame
 
 
@@ -40,6 +52,17 @@ def _line(
     results = entry.results
     summary = summarise(entry)
     time = summary.time if summary else entry.time
+
+    def timed(name: str) -> float | None:
+        return _rounded(getattr(time, name)) if time else None
+
+    def count(name: str) -> str | None:
+        """Text keeps whole numbers whole where other lines of the column are empty."""
+        return str(getattr(summary, name)) if summary else None
+
+    def each(name: str) -> str:
+        return _join(sorted({getattr(result, name) for result in results}))
+
     line: dict[str, object] = {
         "table": table.name,
         "data": context.data,
@@ -54,35 +77,22 @@ def _line(
         "top1_by_seed": _join([_percent(result.top1) for result in results]),
         **_estimate("top5", summary.top5 if summary else None),
         "clip_top1": _percent(summary.clip_top1) if summary else None,
-        # Text keeps whole numbers whole where other lines of the column are empty.
-        "parameters": str(summary.parameters) if summary else None,
-        "parameters_trained": str(summary.parameters_trained) if summary else None,
-        "flops": str(summary.flops) if summary else None,
-        "median_ms": _rounded(time.median_ms if time else None),
-        "q25_ms": _rounded(time.q25_ms if time else None),
-        "q75_ms": _rounded(time.q75_ms if time else None),
-        "tvl1_ms": _rounded(time.tvl1_ms if time else None),
-        "ratio_to_rgb": _rounded(time.ratio if time else None),
-        "videos_test": _join(sorted({result.videos_test for result in results})),
-        "videos_broken": _join(sorted({result.videos_broken for result in results})),
-        "videos_missing": _join(sorted({result.videos_missing for result in results})),
-        "videos_unread": _join(sorted({result.videos_unread for result in results})),
-        "device": _join(sorted({result.device for result in results})),
-        "fingerprint": _join(sorted({result.fingerprint for result in results})),
-        "manifest": _join(sorted({result.manifest for result in results})),
+        **{name: count(name) for name in ("parameters", "parameters_trained", "flops")},
+        **{name: timed(name) for name in ("median_ms", "q25_ms", "q75_ms", "tvl1_ms")},
+        "ratio_to_rgb": timed("ratio"),
+        **{name: each(name) for name in _OF_RESULTS},
         "spec": spec_hash(entry.row.spec),
         "chance": _percent(context.chance),
-        "ceiling": None if context.ceiling is None else _percent(context.ceiling),
+        "ceiling": _percent(context.ceiling),
     }
-    status = None
-    for column in paper_columns(table, paper):
-        cell = paper_cell(entry.row, paper, column) if paper is not None else None
+    if paper is None:
+        return line
+    cells = {column: paper_cell(entry.row, paper, column) for column in paper_columns(table, paper)}
+    for column, cell in cells.items():
         name = PAPER_COLUMN if column == PAPER_COLUMN else f"paper_{column}"
         line[name] = None if cell is None else cell.value
-        status = status if cell is None else cell.status
-    if paper is not None:
-        line["paper_status"] = status
-    return line
+    statuses = [cell.status for cell in cells.values() if cell is not None]
+    return line | {"paper_status": statuses[-1] if statuses else None}
 
 
 def _places(table: Table, context: Context, entry: Collected) -> dict[str, object]:
@@ -101,11 +111,7 @@ def _places(table: Table, context: Context, entry: Collected) -> dict[str, objec
 
 def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
     ends = (estimate.mean, estimate.low, estimate.high) if estimate else (None, None, None)
-    names = (name, f"{name}_low", f"{name}_high")
-    return {
-        column: None if end is None else _percent(end)
-        for column, end in zip(names, ends, strict=True)
-    }
+    return dict(zip((name, f"{name}_low", f"{name}_high"), map(_percent, ends), strict=True))
 
 
 def _percent(fraction: float | None) -> float | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.report.page import write
 
 NAME = "runtime"
 """Of a page of times."""
@@ -45,8 +45,7 @@ def bring_times(source: Path, folder: Path, table: str) -> None:
     for ending in (".md", ".png", ".csv"):
         there, here = ((each / page_of(table)).with_suffix(ending) for each in (source, folder))
         if there.is_file() and not here.exists():
-            with atomic_write(here, "wb") as stream:
-                stream.write(there.read_bytes())
+            write(here, there.read_bytes())
 
 
 def times_beside(folder: Path, table: str) -> dict[str, RowTime]:
@@ -58,18 +57,15 @@ def times_beside(folder: Path, table: str) -> dict[str, RowTime]:
     if not path.is_file():
         return {}
     try:
-        table_of_times = pd.read_csv(path).set_index("row")
-        lines = table_of_times[COLUMNS].astype(float)
-        steps = table_of_times.reindex(columns=STEP_COLUMNS).astype(float)
+        frame = pd.read_csv(path).set_index("row")
+        times = frame[COLUMNS].astype(float)
+        steps = frame.reindex(columns=STEP_COLUMNS).astype(float)
     except (ValueError, KeyError) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it, or measure the times again."
         ) from error
-    figures = zip(lines.itertuples(), steps.itertuples(index=False), strict=True)
-    return {str(row): _with_step(RowTime(*line), *step) for (row, *line), step in figures}
-
-
-def _with_step(time: RowTime, ratio: float, kept: float) -> RowTime:
-    if math.isnan(ratio) or math.isnan(kept):
-        return time
-    return replace(time, step_ratio=ratio, kept_bytes=int(kept))
+    found = {}
+    for row, *figures, step_ratio, kept in times.join(steps).itertuples():
+        stepped = not (math.isnan(step_ratio) or math.isnan(kept))
+        found[str(row)] = RowTime(*figures, *((step_ratio, int(kept)) if stepped else ()))
+    return found

@@ -6,7 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from repflow_pl.quartiles import Quartiles
+from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.stats import Estimate
+
+PROFILES = {
+    "demo": "demo profile: a narrow backbone on small clips, not the paper's setting",
+    "paper": "paper profile: the paper's backbone, clip and recipe",
+}
 
 
 def percent(fraction: float) -> str:
@@ -47,6 +53,27 @@ def bracketed(spread: Quartiles, show: Callable[[float], str] = significant) -> 
     return f"{show(spread.median)} ({show(spread.low)}–{show(spread.high)})"
 
 
+def p_value(p: float | None) -> str:
+    """0.012, < 0.001, or – where there is none."""
+    if p is None:
+        return NOT_KNOWN
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def where(data: str, profile: str, backbone: str | None = None, changes: str = "") -> str:
+    """Where something was measured, in short: ucf101, demo profile resnet18, epochs 20."""
+    return ", ".join(filter(None, (data, f"{profile} profile {backbone or ''}".strip(), changes)))
+
+
+def where_in_full(data: str, profile: str, backbone: str | None = None, changes: str = "") -> str:
+    """The same for a page's title."""
+    said = PROFILES.get(profile, f"{profile} profile")
+    if backbone is not None:
+        rest = "small clips" if profile == "demo" else "the paper's clip and recipe"
+        said = f"{profile} profile with the backbone {backbone}: {rest}"
+    return f"{data} ({said}{f'; but with {changes}' if changes else ''})"
+
+
 def duration(seconds: float) -> str:
     """45 s, 12 min, 3.4 h."""
     if seconds < 90:
@@ -54,10 +81,25 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def grid(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table: the first `left` columns flush left, the others flush right."""
+def grid(
+    header: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    left: int = 1,
+    groups: Sequence[str | None] | None = None,
+) -> str:
+    """A Markdown table: the first `left` columns flush left, the others flush right.
+
+    `groups`: of each line the heading that it stands under, which gets a line of its own.
+    """
     rule = [":--" if index < left else "--:" for index in range(len(header))]
-    return "\n".join(_line(cells) for cells in (header, rule, *lines))
+    shown = [header, rule]
+    group = None
+    for line, of_line in zip(lines, groups or [None] * len(lines), strict=True):
+        if of_line != group:
+            group = of_line
+            shown.append([f"*{group}*" if group else "", *[""] * (len(header) - 1)])
+        shown.append(line)
+    return "\n".join(map(_line, shown))
 
 
 def grid_of(lines: Sequence[Mapping[str, str]], left: int = 1) -> str:

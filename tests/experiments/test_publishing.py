@@ -23,7 +23,7 @@ from repflow_pl.data.upkeep import metadata  # noqa: E402
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path  # noqa: E402
 from repflow_pl.files import atomic_write  # noqa: E402
 from repflow_pl.report import classes, curves, fields_page, page, plot, plot_claims  # noqa: E402
-from repflow_pl.report.join import BEGIN, END  # noqa: E402
+from repflow_pl.report.join import MARKS  # noqa: E402
 from repflow_pl.report.page import YOURS, write_page  # noqa: E402
 from repflow_pl.specs import spec_hash  # noqa: E402
 from repflow_pl.tables import Setting, shown_command, split_tables, write_table  # noqa: E402
@@ -172,7 +172,7 @@ def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     for name in (f"{folder}/placement", f"{folder}/runtime", "bench/flow_cpu", "bench-quick/x"):
         give_page(out / YOURS / name)
     (checkout / "README.md").parent.mkdir()
-    (checkout / "README.md").write_text(f"a\n{BEGIN}\n{END}\n")
+    (checkout / "README.md").write_text("\n".join(("a", *MARKS, "")))
     assert publish.main(arguments, checkout) == 0, capsys.readouterr().err
     assert "placement: 2 new" in capsys.readouterr().out
     assert accuracies(tables) == "50.0;50.0"

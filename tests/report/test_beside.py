@@ -26,6 +26,7 @@ from repflow_pl.report.collect import Collected, collect
 from repflow_pl.report.curves import TRAINING, VALIDATION, curve_figure, curve_page, curves_of
 from repflow_pl.report.join import join
 from repflow_pl.report.page import BESIDE, is_beside
+from repflow_pl.report.run_curves import QUANTITIES
 from repflow_pl.report.table import Context, Row, Table, render
 from repflow_pl.specs import spec_hash
 from repflow_pl.tables import Setting, split_tables
@@ -212,7 +213,7 @@ def test_without_validation_the_training_is_drawn(
     curves = {table.rows[0].name: curves_of(entries[0], kept_runs)}
     figure = curve_figure(table, context, entries[:1], curves, TRAINING)  # type: ignore[arg-type]
     titles = [axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()]
-    assert titles == [f"RGB CNN\n{what}" for what in TRAINING.values()]
+    assert titles == [f"RGB CNN\n{QUANTITIES[name]}" for name in TRAINING]
 
 
 def test_a_curve_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import pytest
 from repflow_pl.errors import UserError
 from repflow_pl.report.__main__ import main
 from repflow_pl.report.claims_page import PAGE
-from repflow_pl.report.join import BEGIN, END, README_TABLE, join
+from repflow_pl.report.join import MARKS, README_TABLE, join
 from repflow_pl.report.table import Context, Table, render
+
+BEGIN, END = MARKS
 
 
 @pytest.fixture

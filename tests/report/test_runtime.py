@@ -13,7 +13,8 @@ import pytest
 from repflow_pl.errors import UserError
 from repflow_pl.report.join import join
 from repflow_pl.report.paper import UNVERIFIED_MARK, PaperFigure, paper_figures
-from repflow_pl.report.plot_runtime import row_places, runtime_figure
+from repflow_pl.report.plot_runtime import runtime_figure
+from repflow_pl.report.plot_style import row_places
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime import (
     RuntimeContext,

@@ -159,16 +159,16 @@ def test_late_fusion_costs_its_members(choice: Table, runs: Path) -> None:
     give(runs, both, rgb)
     give(runs, flow, rgb, kept_bytes=2_000_000)
     give(runs, rgb, rgb, kept_bytes=1_000_000)
-    one, other, together = costs_of(runs, [collect(runs, r, SEEDS) for r in (rgb, flow, both)])
+    found = costs_of(runs, [collect(runs, row, SEEDS) for row in (rgb, flow, both)])
+    one, other, together = found.values()
     mean = np.mean([result.train_seconds for result in collect(runs, rgb, SEEDS).results])
     assert one.train_seconds == other.train_seconds == pytest.approx(mean)
     assert together.train_seconds == pytest.approx(2 * mean)
     assert (one.kept_bytes, other.kept_bytes, together.kept_bytes) == (1e6, 2e6, 2e6)
     give(runs, rgb, rgb)
-    assert costs_of(runs, [collect(runs, both, SEEDS)])[0].kept_bytes is None
+    assert costs_of(runs, [collect(runs, both, SEEDS)])["both"].kept_bytes is None
     (runs / spec_hash(flow.spec) / "seed1" / "result.json").unlink()
-    (lacking,) = costs_of(runs, [collect(runs, both, SEEDS)])
-    assert lacking.train_seconds is None
+    assert costs_of(runs, [collect(runs, both, SEEDS)])["both"].train_seconds is None
 
 
 def test_the_front_is_what_no_other_point_beats() -> None:
