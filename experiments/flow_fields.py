@@ -41,6 +41,7 @@ from repflow_pl.report.fields_page import (
 )
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import YOURS, write_page
+from repflow_pl.report.wording import where
 from repflow_pl.specs import ModelSpec
 from repflow_pl.training.following.pictures import flow_fields
 from repflow_pl.training.planning.jobs import Job
@@ -80,9 +81,8 @@ def picture_fields(options: Options, console: Console) -> int:
         for job in jobs
         for trained in (False, True)
     ]  # fmt: skip
-    profile = " ".join(filter(None, (setting.profile, "profile", setting.backbone)))
-    profile = ", ".join(filter(None, (profile, setting.changes_in_words)))
-    title = f"What the flow layers see: {setting.shown_data}, {profile}"
+    place = where(setting.shown_data, setting.profile, setting.backbone, setting.changes_in_words)
+    title = f"What the flow layers see: {place}"
     command = shlex.join(["python", "experiments/flow_fields.py", *setting.arguments()])
     ran = versions()
     measured = [

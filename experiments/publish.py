@@ -122,8 +122,13 @@ def renew(setting: Setting, out: Path, tables: Path) -> None:
 
     Errors: UserError where there are none.
     """
-    runs = out / "runs"
-    builders = chosen(setting, (out / YOURS, tables))
+    runs, folders = out / "runs", (out / YOURS, tables)
+    builders = tables_of(setting, folders)
+    if not builders:
+        raise UserError(
+            f"there is no table {setting.folder('*')} in {' or '.join(map(str, folders))}: make it "
+            "first, or name the setting that it was made with, as --data or --profile."
+        )
     if any((runs / "data").glob(f"{setting.data}-*.json")):
         bring(builders, setting, runs, tables / "runs")
     facts, found = kept_tables(builders, setting, tables / "runs")
@@ -145,17 +150,6 @@ def tables_of(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
         for name, build in all_builders().items()
         if any(path for root in folders for path in root.glob(f"{folder}/{name}.md"))
     ]
-
-
-def chosen(setting: Setting, folders: Sequence[Path]) -> list[TableBuilder]:
-    """The same, and not none. Errors: UserError."""
-    found = tables_of(setting, folders)
-    if not found:
-        raise UserError(
-            f"there is no table {setting.folder('*')} in {' or '.join(map(str, folders))}: make it "
-            "first, or name the setting that it was made with, as --data or --profile."
-        )
-    return found
 
 
 def bring(builders: Sequence[TableBuilder], setting: Setting, runs: Path, into: Path) -> None:

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from bench.cells import BACKENDS, PASSES, Cell, Pass, where
 from bench.opencv import SETTINGS
-from bench.page import NOT_MEASURED, Page, bullets, shown, verdict
+from bench.page import Page, bullets, shown, verdict
 from bench.picture import COLOURS, LEGEND, open_frame, write_title
 from bench.run import Results
 from bench.timing import columns
 from repflow_pl.quartiles import quartiles
+from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.plot_style import DPI, FAINT, INK, WIDTH_INCHES, drawn
 from repflow_pl.report.wording import bracketed, duration, grid, grid_of, significant
 
@@ -129,7 +130,7 @@ def _ratios(results: Results, cells: Sequence[Cell], named: bool) -> Iterator[st
         floor = results.floor(timed)
         baseline = quartiles(timed.seconds["baseline"]) if timed.seconds else None
         line = {
-            "features": where(timed.cell) or NOT_MEASURED,
+            "features": where(timed.cell) or NOT_KNOWN,
             "tensor": str(timed.cell),
             "iterations": str(timed.cell.n_iter),
             "pass": timed.which,

@@ -10,9 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -223,17 +224,9 @@ def wait_share(dataset: ClipDataset, workers: int, steps: int, seconds: float = 
     return waited / (waited + steps * seconds)
 
 
-@contextmanager
-def decoding_by(decoder: Decoder) -> Iterator[None]:
+def decoding_by(decoder: Decoder) -> AbstractContextManager[object]:
     """The choice of a decoder, for this process and those that it starts."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = decoder
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
+    return patch.dict(os.environ, {VARIABLE: decoder})
 
 
 def epoch_rates(video_set: VideoSet, turns: int) -> tuple[list[float], list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -13,7 +14,7 @@ from repflow_pl.errors import UserError
 SETTINGS = ("OpenCV, package's setting", "OpenCV, its defaults")
 
 
-def opencv_calls(cell: Cell, threads: int) -> dict[str, Callable[[], None]]:
+def opencv_calls(cell: Cell, threads: int) -> dict[str, Callable[[], object]]:
     """A call for each setting: one pair of the cell's frames as RGB bytes, greyed and solved.
 
     Errors: ValueError where OpenCV or its contributed modules are missing.
@@ -35,11 +36,4 @@ def opencv_calls(cell: Cell, threads: int) -> dict[str, Callable[[], None]]:
         raise ValueError(f"{error.name or error} cannot be imported") from error
     except UserError as error:
         raise ValueError(str(error)) from error
-    return {
-        name: lambda chosen=chosen: _discard(tvl1(first, second, chosen))  # type: ignore[misc]
-        for name, chosen in options.items()
-    }
-
-
-def _discard(field: object) -> None:
-    """A call keeps nothing."""
+    return {name: partial(tvl1, first, second, chosen) for name, chosen in options.items()}

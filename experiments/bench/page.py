@@ -15,10 +15,10 @@ from bench.command import folder_of, shown_command
 from bench.timing import csv_of
 from repflow_pl.report.join import join_yours
 from repflow_pl.report.page import page_text, write_page
+from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.wording import duration
 
 T = TypeVar("T")
-NOT_MEASURED = "–"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def bullets(sentences: Sequence[str]) -> str:
 
 def shown(value: T | None, how: Callable[[T], str]) -> str:
     """A figure, or that there is none."""
-    return NOT_MEASURED if value is None else how(value)
+    return NOT_KNOWN if value is None else how(value)
 
 
 def verdict(reached: bool | None) -> str:

@@ -155,7 +155,7 @@ def _calls(
     threads: int,
     flows: Mapping[str, Flow],
     compiled: Outcome,
-) -> tuple[dict[str, Callable[[], None]], dict[str, str]]:
+) -> tuple[dict[str, Callable[[], object]], dict[str, str]]:
     """The calls that can be made for a pass of a cell, and why others cannot."""
     calls, why = {}, {}
     done = [(measured.cell, measured.which) for measured in compiled.measured]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -64,29 +64,21 @@ class PaperFigure:
 
 
 @dataclass(frozen=True)
-class PaperRow:
-    """A row of one of the paper's tables; `figures` are in the order of the table's columns."""
-
-    name: str
-    figures: tuple[PaperFigure, ...]
-
-
-@dataclass(frozen=True)
 class PaperTable:
     """One of the paper's tables."""
 
     stem: str
     columns: tuple[str, ...]
-    rows: tuple[PaperRow, ...]
+    rows: Mapping[str, tuple[PaperFigure, ...]]
+    """By name; the figures are in the order of the columns."""
 
     def figure(self, row: str, column: str) -> PaperFigure:
         """The figure in a row and a column. Errors: UserError with the close matches."""
-        for candidate in self.rows:
-            if candidate.name == row:
-                if column not in self.columns:
-                    raise unknown(f"column of the paper's table {self.stem}", column, self.columns)
-                return candidate.figures[self.columns.index(column)]
-        raise unknown(f"row of the paper's table {self.stem}", row, (r.name for r in self.rows))
+        if row not in self.rows:
+            raise unknown(f"row of the paper's table {self.stem}", row, self.rows)
+        if column not in self.columns:
+            raise unknown(f"column of the paper's table {self.stem}", column, self.columns)
+        return self.rows[row][self.columns.index(column)]
 
 
 def in_papers_order(names: Iterable[str]) -> list[str]:
@@ -122,16 +114,15 @@ def paper_figures(stem: str, folder: Path = PAPER_FOLDER) -> PaperTable:
         raise UserError(f"{path} has no column 'status': every figure of the paper needs one.")
     key = "row" if "row" in frame else frame.columns[0]
     columns = tuple(name for name in frame.columns if name not in (key, "group", "status"))
-    rows = []
+    rows = {}
     for line in frame.to_dict("records"):
         if line["status"] not in get_args(Status):
             raise unknown(f"status in {path}", line["status"], get_args(Status))
         try:
-            figures = tuple(_figure(line[column], line["status"]) for column in columns)
+            rows[line[key]] = tuple(_figure(line[column], line["status"]) for column in columns)
         except ValueError as error:
             raise UserError(f"{path}, row {line[key]!r}: {error}.") from error
-        rows.append(PaperRow(line[key], figures))
-    return PaperTable(stem, columns, tuple(rows))
+    return PaperTable(stem, columns, rows)
 
 
 def _figure(text: str, status: Status) -> PaperFigure:

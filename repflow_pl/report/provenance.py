@@ -28,38 +28,26 @@ def measured(table: Table, context: Context, collected: Sequence[Collected]) -> 
 def _videos(results: Sequence[RunResult]) -> list[str]:
     if not results:
         return []
-    test = sorted({result.videos_test for result in results})
     sentences = [
         f"Videos: {_each(results, lambda r: r.videos_train)} to train, "
         f"{_each(results, lambda r: r.videos_val)} to validate, "
         f"{_each(results, lambda r: r.videos_test)} to test.",
         "Files that could not be decoded and were left out: "
         f"{max(result.videos_broken for result in results)}.",
-        *_missing(results),
-        f"Fingerprint of the list of videos: {_each(results, lambda r: r.fingerprint)}"
-        f"{_manifest(results)}.",
     ]
-    if len(test) > 1:
-        sentences.append("The rows were not tested on the same number of videos: do not compare.")
-    return sentences
-
-
-def _missing(results: Sequence[RunResult]) -> list[str]:
-    missing = max(result.videos_missing for result in results)
-    unread = max(result.videos_unread for result in results)
-    sentences = []
-    if missing:
+    if missing := max(result.videos_missing for result in results):
         sentences.append(f"Files that the list names and that were not there: {missing}.")
-    if unread:
+    if unread := max(result.videos_unread for result in results):
         sentences.append(
             f"Test videos that could not be read any more, which count as errors: {unread}."
         )
+    manifests = _each([result for result in results if result.manifest], lambda r: r.manifest)
+    of_manifest = f"; of the manifest: {manifests}" if manifests else ""
+    fingerprints = _each(results, lambda result: result.fingerprint)
+    sentences.append(f"Fingerprint of the list of videos: {fingerprints}{of_manifest}.")
+    if len({result.videos_test for result in results}) > 1:
+        sentences.append("The rows were not tested on the same number of videos: do not compare.")
     return sentences
-
-
-def _manifest(results: Sequence[RunResult]) -> str:
-    known = [result for result in results if result.manifest]
-    return f"; of the manifest: {_each(known, lambda r: r.manifest)}" if known else ""
 
 
 def _bounds(context: Context) -> str:

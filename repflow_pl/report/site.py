@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -18,9 +18,9 @@ from repflow_pl.report.blocks import Prose, blocks, html, title
 from repflow_pl.report.claims import find_claims
 from repflow_pl.report.claims_page import PAGE as CLAIMS
 from repflow_pl.report.claims_page import PICTURE, counted
-from repflow_pl.report.join import Page, find_pages
+from repflow_pl.report.join import find_pages
 from repflow_pl.report.latex import latex
-from repflow_pl.report.page import BESIDE
+from repflow_pl.report.page import BESIDE, is_beside
 from repflow_pl.report.paper import PAPER_FOLDER
 from repflow_pl.report.wording import grid
 from repflow_pl.templates import template
@@ -88,31 +88,29 @@ def write_site(tables: Path, out: Path) -> tuple[Path, int]:
     joined = find_pages(tables)
     if not joined:
         raise UserError(f"no table in {tables}: run one of the scripts in experiments/ first.")
-    pages = [shown for page in joined for shown in _with_beside(tables, page)]
-    if (tables / CLAIMS).is_file():
-        pages.append(_shown(tables, PurePosixPath(CLAIMS)))
+    stems = [
+        f"{page.data}/{name}"
+        for page in joined
+        for name in (page.name, *(f"{page.name}_{kind}" for kind in BESIDE))
+    ]
+    sources = {stem: tables / f"{stem}.md" for stem in (*stems, CLAIMS.removesuffix(".md"))}
+    pages = [
+        Shown(PurePosixPath(stem), source, source.read_text("utf-8"))
+        for stem, source in sources.items()
+        if source.is_file()
+    ]
     pages.append(Shown(PurePosixPath(PAPER), PAPER_FOLDER / "README.md", _paper()))
+    claims = next((page.path for page in pages if page.source.name == CLAIMS), None)
     made = {page.source.resolve(): page for page in pages}
     for page in pages:
-        _write_page(page, made, pages, out)
-    _write(out / INDEX, _index(tables, joined, pages).encode())
+        _write_page(page, made, claims, out)
+    _write(out / INDEX, _index(tables, pages, claims).encode())
     for name in STATIC:
         _copy(Path(__file__).parent / "web" / name, out / name)
     return out / INDEX, len(pages) + 1
 
 
-def _with_beside(tables: Path, page: Page) -> Iterable[Shown]:
-    for name in (page.name, *(f"{page.name}_{kind}" for kind in BESIDE)):
-        stem = PurePosixPath(page.data) / f"{name}.md"
-        if (tables / stem).is_file():
-            yield _shown(tables, stem)
-
-
-def _shown(tables: Path, place: PurePosixPath) -> Shown:
-    return Shown(place.with_suffix(""), tables / place, (tables / place).read_text("utf-8"))
-
-
-def _write_page(page: Shown, made: dict[Path, Shown], pages: Sequence[Shown], out: Path) -> None:
+def _write_page(page: Shown, made: dict[Path, Shown], claims: str | None, out: Path) -> None:
     """Write it, with the pictures and figures that it links."""
     folder = page.source.parent
 
@@ -139,8 +137,8 @@ def _write_page(page: Shown, made: dict[Path, Shown], pages: Sequence[Shown], ou
         root="../" * (len(page.stem.parts) - 1),
         path=page.path,
         group=page.group,
-        siblings=[other for other in pages if other.group == page.group and page.group],
-        claims=_claims(pages),
+        siblings=[other for other in made.values() if other.group == page.group and page.group],
+        claims=claims,
         blocks=parts,
         latex=f"{page.stem.name}.tex" if text else None,
     )
@@ -157,17 +155,17 @@ def _paper() -> str:
     return "\n\n".join(parts)
 
 
-def _index(tables: Path, joined: Sequence[Page], pages: Sequence[Shown]) -> str:
-    by_stem = {page.stem: page for page in pages}
+def _index(tables: Path, pages: Sequence[Shown], claims: str | None) -> str:
     groups: dict[str, list[Shown]] = {}
-    for page in joined:
-        groups.setdefault(page.data, []).append(by_stem[PurePosixPath(page.data) / page.name])
-    claims = find_claims(tables)
+    for page in pages:
+        if page.group and not is_beside(page.stem.name):
+            groups.setdefault(page.group, []).append(page)
     parts = ["# Representation flow: what was measured"]
-    if _claims(pages):
-        shown = f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})"
-        counts = f"{counted(claims)} Each claim with its effect: [{CLAIMS}]({_claims(pages)})."
-        parts += [shown, counts]
+    if claims:
+        parts += [
+            f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})",
+            f"{counted(find_claims(tables))} Each claim with its effect: [{CLAIMS}]({claims}).",
+        ]
     parts.append(
         "A click on a column's title sorts a table by it. What is known of the paper's own "
         f"figures: [{PAPER}]({PAPER}.html)."
@@ -180,15 +178,10 @@ def _index(tables: Path, joined: Sequence[Page], pages: Sequence[Shown]) -> str:
         root="",
         path=INDEX,
         siblings=(),
-        claims=_claims(pages),
+        claims=claims,
         introduction=introduction.parts,
         groups=groups,
     )
-
-
-def _claims(pages: Sequence[Shown]) -> str | None:
-    """The page of claims, where there is one."""
-    return next((page.path for page in pages if page.source.name == CLAIMS), None)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import bench_data
 import pytest
 import torch
+from bench import loading
+from bench.loading import Case, Results, wait_share
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "experiments")]
-
-import bench_data  # noqa: E402
-from bench import loading  # noqa: E402
-from bench.loading import Case, Results, wait_share  # noqa: E402
-
-from repflow_pl.data.clips import Batch, ClipDataset  # noqa: E402
-from repflow_pl.data.decoding.decode import VARIABLE  # noqa: E402
-from repflow_pl.data.sampler import Draw  # noqa: E402
-from repflow_pl.report.page import YOURS  # noqa: E402
+from repflow_pl.data.clips import Batch, ClipDataset
+from repflow_pl.data.decoding.decode import VARIABLE
+from repflow_pl.data.sampler import Draw
+from repflow_pl.report.page import YOURS
 
 
 def test_ratios_are_taken_within_a_turn() -> None:

@@ -10,26 +10,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bench_flow
 import pytest
 import torch
+from bench import command, memory, opencv, timing
+from bench.baseline import baseline_flow
+from bench.cells import Cell, call_of, flow_of, side_after, where
+from bench.floor import Peaks, floor_of
+from bench.plan import build_plan
+from bench.run import Timed
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.models import resnet18
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "experiments"), str(ROOT / "tests")]
-
-import bench_flow  # noqa: E402
-from bench import command, memory, opencv, timing  # noqa: E402
-from bench.baseline import baseline_flow  # noqa: E402
-from bench.cells import Cell, call_of, flow_of, side_after, where  # noqa: E402
-from bench.floor import Peaks, floor_of  # noqa: E402
-from bench.plan import build_plan  # noqa: E402
-from bench.run import Timed  # noqa: E402
-from ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results  # noqa: E402
-
-from repflow_pl.ops import FlowKernels, flow_cuda  # noqa: E402
-from repflow_pl.report.page import YOURS  # noqa: E402
+from repflow_pl.ops import FlowKernels, flow_cuda
+from repflow_pl.report.page import YOURS
+from tests.ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results
+from tests.programs import CHECKOUT
 
 CPU = torch.device("cpu")
 
@@ -63,7 +60,9 @@ def test_baseline_and_the_op_agree_on_other_cases() -> None:
 
 
 def test_baseline_owes_nothing_to_the_package() -> None:
-    tree = ast.parse((ROOT / "experiments" / "bench" / "baseline.py").read_text(encoding="utf-8"))
+    tree = ast.parse(
+        (CHECKOUT / "experiments" / "bench" / "baseline.py").read_text(encoding="utf-8")
+    )
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
     assert found == {"__future__", "collections.abc", "torch", "torch.nn"}

@@ -8,36 +8,32 @@ import dataclasses
 import os
 import random
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+import bench_data
+import bench_flow
+import bench_training
 import pytest
 import torch
+from bench import flow_page, loading, loading_page, run, training, training_page
+from bench.cells import BACKENDS, PASSES
+from bench.floor import Peaks, floor_of
+from bench.memory import Measured, Outcome
+from bench.networks import FCF, FLOW, PARTS, RGB
+from bench.opencv import SETTINGS
+from bench.page import Page, markdown_of
+from bench.plan import Plan, build_plan
+from bench.timing import csv_of
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "bench"
-PUBLISHED = ROOT / "tables" / "bench"
-sys.path[:0] = [str(ROOT / "experiments")]
+from repflow_pl.data.index import default_clip
+from repflow_pl.profiles import build_profile
+from repflow_pl.quartiles import Quartiles
+from repflow_pl.report.paper import NOT_KNOWN
+from tests.programs import CHECKOUT
 
-import bench_data  # noqa: E402
-import bench_flow  # noqa: E402
-import bench_training  # noqa: E402
-from bench import flow_page, loading, loading_page, run, training, training_page  # noqa: E402
-from bench.cells import BACKENDS, PASSES  # noqa: E402
-from bench.floor import Peaks, floor_of  # noqa: E402
-from bench.memory import Measured, Outcome  # noqa: E402
-from bench.networks import FCF, FLOW, PARTS, RGB  # noqa: E402
-from bench.opencv import SETTINGS  # noqa: E402
-from bench.page import NOT_MEASURED, Page, markdown_of  # noqa: E402
-from bench.plan import Plan, build_plan  # noqa: E402
-from bench.timing import csv_of  # noqa: E402
-
-from repflow_pl.data.index import default_clip  # noqa: E402
-from repflow_pl.profiles import build_profile  # noqa: E402
-from repflow_pl.quartiles import Quartiles  # noqa: E402
-
+GOLDEN = CHECKOUT / "tests" / "golden" / "bench"
+PUBLISHED = CHECKOUT / "tables" / "bench"
 MISTAKES = {
     bench_flow: {
         "--threads 0": "--threads is a count of 1 or more.",
@@ -332,7 +328,7 @@ def test_published_training(device: torch.device, monkeypatch: pytest.MonkeyPatc
             peaks[line["network"]] = int(line["peak_bytes"])
 
     def shares(_: object, network: str) -> tuple[Quartiles, ...] | None:
-        found = [read(cell) for cell in shown[network][4:6] if cell != NOT_MEASURED]
+        found = [read(cell) for cell in shown[network][4:6] if cell != NOT_KNOWN]
         return (
             tuple(Quartiles(s.low / 100, s.median / 100, s.high / 100, s.n) for s in found) or None
         )

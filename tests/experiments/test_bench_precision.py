@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
+from bench_precision import precision
 
-from bench_precision import precision  # noqa: E402
-
-from repflow_pl.specs import spec_hash  # noqa: E402
-from repflow_pl.tables import Setting, shown_command, split_tables  # noqa: E402
+from repflow_pl.specs import spec_hash
+from repflow_pl.tables import Setting, shown_command, split_tables
 
 
 def test_rows_differ_in_the_recipe_alone() -> None:

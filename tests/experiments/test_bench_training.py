@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
+import bench_training
 import pytest
 import torch
+from bench.networks import FCF, FLOW, RGB
+from bench.training import Results
+from bench.training_page import added
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "experiments")]
-
-import bench_training  # noqa: E402
-from bench.networks import FCF, FLOW, RGB  # noqa: E402
-from bench.training import Results  # noqa: E402
-from bench.training_page import added  # noqa: E402
-
-from repflow_pl.data.index import open_set  # noqa: E402
-from repflow_pl.report.page import YOURS  # noqa: E402
+from repflow_pl.data.index import open_set
+from repflow_pl.report.page import YOURS
 
 
 def results_of(rgb: list[float], flow: list[float]) -> Results:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
 from pathlib import Path
 
+import flow_fields
 import pandas as pd
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "experiments")]
-
-import flow_fields  # noqa: E402
-
-from repflow_pl import tables  # noqa: E402
-from repflow_pl.data.upkeep import metadata  # noqa: E402
-from repflow_pl.profiles import Profile, build_profile  # noqa: E402
-from repflow_pl.specs import ClipSpec  # noqa: E402
-from repflow_pl.training import run  # noqa: E402
-from repflow_pl.training.recording.result import Latency  # noqa: E402
+from repflow_pl import tables
+from repflow_pl.data.upkeep import metadata
+from repflow_pl.profiles import Profile, build_profile
+from repflow_pl.specs import ClipSpec
+from repflow_pl.training import run
+from repflow_pl.training.recording.result import Latency
 
 PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
 

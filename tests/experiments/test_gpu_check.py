@@ -14,26 +14,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench.gpu
+import bench.kernels
+import bench_flow
+import bench_training
+import gpu_check
 import pytest
+import table_runtime
 import torch
+from bench.cells import Cell
+from gpu_check import Step
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "experiments"))
-
-import bench.gpu  # noqa: E402
-import bench.kernels  # noqa: E402
-import bench_flow  # noqa: E402
-import bench_training  # noqa: E402
-import gpu_check  # noqa: E402
-import table_runtime  # noqa: E402
-from bench.cells import Cell  # noqa: E402
-from gpu_check import Step  # noqa: E402
-
-from repflow_pl.errors import TERMINATED, terminate  # noqa: E402
-from repflow_pl.ops import flow_cuda  # noqa: E402
-from repflow_pl.ops.flow_cuda_tiling import Gpu  # noqa: E402
-from repflow_pl.options import parse  # noqa: E402
-from repflow_pl.tables import NOT_TIMED  # noqa: E402
+from repflow_pl.errors import TERMINATED, terminate
+from repflow_pl.ops import flow_cuda
+from repflow_pl.ops.flow_cuda_tiling import Gpu
+from repflow_pl.options import parse
+from repflow_pl.tables import NOT_TIMED
+from tests.programs import CHECKOUT
 
 
 def test_all_steps_take_eight_minutes_at_most(tmp_path: Path) -> None:
@@ -64,7 +61,7 @@ def test_its_own_commands_need_torch_alone() -> None:
         "import gpu_check, bench.gpu, bench.kernels, tests.ops.gpu_checks as g, sys;"
         "[*g.checks('triton')]; print(*{name.split('.')[0] for name in sys.modules})"
     )
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "experiments")])
+    paths = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "experiments")])
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": paths},

@@ -7,29 +7,24 @@ import dataclasses
 import json
 import shutil
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
+import publish
 import pytest
+from all_tables import builder
 
-CHECKOUT = Path(__file__).parents[2]
-sys.path[:0] = [str(CHECKOUT / "experiments")]
-
-import publish  # noqa: E402
-from all_tables import builder  # noqa: E402
-
-from repflow_pl.data.upkeep import metadata  # noqa: E402
-from repflow_pl.data.upkeep.facts import DataFacts, facts_path  # noqa: E402
-from repflow_pl.files import atomic_write  # noqa: E402
-from repflow_pl.report import classes, curves, fields_page, page, plot, plot_claims  # noqa: E402
-from repflow_pl.report.join import MARKS  # noqa: E402
-from repflow_pl.report.page import YOURS, write_page  # noqa: E402
-from repflow_pl.specs import spec_hash  # noqa: E402
-from repflow_pl.tables import Setting, shown_command, split_tables, write_table  # noqa: E402
-from repflow_pl.training import run as training  # noqa: E402
-from repflow_pl.training.costs.measure import measure_latency  # noqa: E402
-from tests.programs import run  # noqa: E402
+from repflow_pl.data.upkeep import metadata
+from repflow_pl.data.upkeep.facts import DataFacts, facts_path
+from repflow_pl.files import atomic_write
+from repflow_pl.report import classes, curves, fields_page, page, plot, plot_claims
+from repflow_pl.report.join import MARKS
+from repflow_pl.report.page import YOURS, write_page
+from repflow_pl.specs import spec_hash
+from repflow_pl.tables import Setting, shown_command, split_tables, write_table
+from repflow_pl.training import run as training
+from repflow_pl.training.costs.measure import measure_latency
+from tests.programs import CHECKOUT, run
 
 # --- a user's commands, in a checkout
 

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
+from all_tables import builder
 
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
-from repflow_pl.profiles import build_profile
+from repflow_pl.profiles import ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, TVNetSpec, spec_hash, training_streams_of
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "table_motion.py"
 
-
-def motion(profile: str, data: str = "motion_shapes") -> Table:
-    spec = importlib.util.spec_from_file_location("table_motion", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    chosen = build_profile(profile, data)  # type: ignore[arg-type]
-    table: Table = module.motion(chosen, DataSpec(data, chosen.clip))
-    return table
+def motion(profile: ProfileName, data: str = "motion_shapes") -> Table:
+    chosen = build_profile(profile, data)
+    return builder("motion")(chosen, DataSpec(data, chosen.clip))
 
 
 def test_the_rows_are_the_papers() -> None:
     table = motion("demo")
     rows = [row.paper for row in table.rows if row.paper]
-    assert rows == [row.name for row in paper_figures("motion").rows]
+    assert rows == [*paper_figures("motion").rows]
     assert [o.worse for o in table.orderings] == [r.name for r in table.rows if r.paper][:-1]
     assert {o.better for o in table.orderings} == {"Flow layer after block 3"}
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 @pytest.mark.parametrize("data", ["motion_shapes", "ut_interaction", "folder"])
-def test_rows_differ_in_the_motion_alone(profile: str, data: str) -> None:
+def test_rows_differ_in_the_motion_alone(profile: ProfileName, data: str) -> None:
     table = motion(profile, data)
     assert len({spec_hash(row.spec) for row in table.rows}) == len(table.rows) == 6
     plain = {
@@ -54,7 +46,7 @@ def test_rows_differ_in_the_motion_alone(profile: str, data: str) -> None:
 
 @pytest.mark.slow  # tests/experiments/test_table_scripts.py trains the demo's rows
 @pytest.mark.parametrize("profile", ["demo", "paper"])
-def test_every_row_learns_from_a_clip(profile: str) -> None:
+def test_every_row_learns_from_a_clip(profile: ProfileName) -> None:
     """One forward and backward pass of each network, the paper's at a reduced size."""
     for row in motion(profile).rows:
         model_spec = row.spec.model
@@ -71,8 +63,8 @@ def test_every_row_learns_from_a_clip(profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", ["demo", "paper"])
-def test_off_on_three_streams(profile: str) -> None:
-    chosen = build_profile(profile, "folder")  # type: ignore[arg-type]
+def test_off_on_three_streams(profile: ProfileName) -> None:
+    chosen = build_profile(profile, "folder")
     runs = chosen.off_streams(DataSpec("folder", chosen.clip))
     assert [run.model.stream for run in runs] == ["rgb", "tvl1", "rgb_diff"]
     for run in runs:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import io
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from urllib.parse import urlparse
 
 import pandas as pd
 import pytest
 import torch
+from all_tables import FOLDER, builder, table_names
 from rich.console import Console
 from torchvision.models.optical_flow import raft_small
 
@@ -30,20 +29,7 @@ from repflow_pl.tables import Setting, TableBuilder, split_tables
 from repflow_pl.training import run
 from repflow_pl.training.costs import measure
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ALL_TABLES = script("all_tables")
-NAMES: list[str] = ALL_TABLES.table_names()
-builder: Callable[[str], TableBuilder] = ALL_TABLES.builder
+NAMES = table_names()
 
 PROFILES: tuple[ProfileName, ...] = ("demo", "paper")
 SETS = ("motion_shapes", "ut_interaction", "folder")
@@ -56,7 +42,7 @@ TINY: dict[ProfileName, ClipSpec] = {
 
 def test_every_script_of_a_table_is_found() -> None:
     assert NAMES[0] == "placement"
-    scripts = [p for p in EXPERIMENTS.glob("*.py") if "repflow_pl.cli" in p.read_text()]
+    scripts = [p for p in FOLDER.glob("*.py") if "repflow_pl.cli" in p.read_text()]
     tables = {f"table_{name}" for name in NAMES}
     others = {"all_tables", "bench_precision", "bundled_weights", "choose_recipe", "flow_fields"}
     assert {p.stem for p in scripts} == {*others, *tables}
@@ -86,7 +72,7 @@ def test_rows_are_different_runs_of_known_models(profile: ProfileName) -> None:
 def test_every_row_of_the_papers_placement_table_is_there() -> None:
     (table,) = split_tables([builder("placement")], Setting(), fingerprint="")
     rows = [row.paper for row in table.rows if row.paper]
-    assert rows == [row.name for row in paper_figures("placement").rows]
+    assert rows == [*paper_figures("placement").rows]
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_table_scripts import builder
+from all_tables import builder
 
 from repflow_pl.profiles import build_profile
 from repflow_pl.report.table import Table

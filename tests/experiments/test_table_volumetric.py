@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
+from all_tables import builder
 
 from repflow_pl.errors import UserError
 from repflow_pl.models.build import build_model
@@ -15,22 +13,15 @@ from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, spec_hash
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "table_volumetric.py"
-
 
 def volumetric(profile: ProfileName, backbone: str | None = None) -> Table:
-    spec = importlib.util.spec_from_file_location("table_volumetric", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     chosen = build_profile(profile, "motion_shapes", backbone)
-    table: Table = module.volumetric(chosen, DataSpec("motion_shapes", chosen.clip))
-    return table
+    return builder("volumetric")(chosen, DataSpec("motion_shapes", chosen.clip))
 
 
 def test_rows_are_the_papers() -> None:
     rows = [row.paper for row in volumetric("demo").rows if row.paper]
-    paper = [row.name for row in paper_figures("volumetric").rows]
+    paper = [*paper_figures("volumetric").rows]
     assert rows == paper
 
 

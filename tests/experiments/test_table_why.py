@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from test_table_scripts import builder
+from all_tables import builder
 
 from repflow_pl.backbones import backbone_names, pretrained_names
 from repflow_pl.profiles import VARIED, build_profile

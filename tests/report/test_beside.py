@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.all_tables import builder, table_names
 from repflow_pl.errors import UserError
 from repflow_pl.report import classes as classes_module
 from repflow_pl.report import curves as curves_module
@@ -33,9 +33,6 @@ from repflow_pl.tables import Setting, split_tables
 from repflow_pl.training.recording.curve import CURVE, Epoch, read_curve, write_curve
 from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, write_predictions
 from repflow_pl.training.recording.result import read_result
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))
-from all_tables import builder, table_names
 
 NAMES = ("fall", "jump", "sit")
 

@@ -90,16 +90,16 @@ def test_one_seed_has_no_interval_and_decides_nothing(
 @pytest.mark.parametrize("stem", ["placement", "learned", "structure", "motion", "volumetric"])
 def test_no_unverified_figure_goes_unmarked(stem: str, context: Context, tmp_path: Path) -> None:
     paper = paper_figures(stem)
-    rows = tuple(Row(f"row {i}", SPEC, paper=row.name) for i, row in enumerate(paper.rows))
+    rows = tuple(Row(f"row {i}", SPEC, paper=name) for i, name in enumerate(paper.rows))
     table = Table(stem, "Title", rows, paper_csv=stem)
     # Without runs, every such number on the page is the paper's.
     rendered = render(table, context, tmp_path / "none", [0], tmp_path / "out")
     page = rendered.markdown.read_text(encoding="utf-8")
     marked = 0
-    for row, source in zip(rows, paper.rows, strict=True):
+    for row, figures in zip(rows, paper.rows.values(), strict=True):
         shown = cells(page, row.name)[-len(paper.columns) :]
-        assert shown == [str(figure) for figure in source.figures]
-        for text, figure in zip(shown, source.figures, strict=True):
+        assert shown == [str(figure) for figure in figures]
+        for text, figure in zip(shown, figures, strict=True):
             if figure.unverified:
                 assert text == f"{figure.text}†"
                 number = rf"(?<![\d.]){re.escape(figure.text)}(?!\d)(.)"
