@@ -20,6 +20,7 @@ from repflow_pl.report.plot_style import (
     MUTED,
     WIDTH_INCHES,
     bare,
+    label,
     name_groups,
     panel_title,
     panels,
@@ -102,17 +103,8 @@ def _measured_panel(
             )
         interval = with_interval(top1)
         longest = max(longest, len(interval))
-        axis.annotate(
-            interval,
-            (max(end, *dots), place),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            size=9,
-            weight="bold" if entry is best else "normal",
-            zorder=6,
-            bbox=CLEAR,
-        )
+        weight, at = "bold" if entry is best else "normal", (max(end, *dots), place)
+        label(axis, interval, at, (7, 0), va="center", size=9, weight=weight, zorder=6, bbox=CLEAR)
     _bound(axis, context.chance, f"chance {percent(context.chance)}", ":")
     if context.ceiling is not None:
         _bound(axis, context.ceiling, f"appearance alone {percent(context.ceiling)}", (0, (5, 3)))
@@ -120,10 +112,10 @@ def _measured_panel(
     axis.set_yticks(places, names)
     bare(axis)
     axis.tick_params(axis="y", labelsize=10)
-    for label, entry in zip(axis.get_yticklabels(), entries, strict=True):
+    for name, entry in zip(axis.get_yticklabels(), entries, strict=True):
         if entry is best:
-            label.set_fontweight("bold")
-        label.set_color(FAINT if entry.row.control else INK)
+            name.set_fontweight("bold")
+        name.set_color(FAINT if entry.row.control else INK)
     axis.set_ylim(max(places, default=0.0) + 0.6, -0.6)
     # Room for the label of a bar that ends at 100.
     width = axis.get_position().width * WIDTH_INCHES
@@ -136,15 +128,8 @@ def _bound(axis: Axes, fraction: float, text: str, style: Any) -> None:
     """A vertical line with its name above; the two names keep clear by their sides of the line."""
     x = 100 * fraction
     axis.axvline(x, color=INK, lw=1, ls=style, zorder=3)
-    axis.annotate(
-        text,
-        (x, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 4 if style == ":" else 17),
-        textcoords="offset points",
-        size=8.5,
-        color=INK,
-    )
+    above = (0, 4 if style == ":" else 17)
+    label(axis, text, (x, 1), above, on=("data", "axes fraction"), size=8.5, color=INK)
 
 
 def _paper_panel(
@@ -156,10 +141,7 @@ def _paper_panel(
         at = value, places[entry.row.name]
         colour = ACCENT if value == top else FAINT
         axis.scatter(*at, s=34, facecolor="none", edgecolor=colour, lw=1.4, zorder=3)
-        axis.annotate(
-            str(cell), at, xytext=(6, 0), textcoords="offset points", va="center", size=8.5,
-            color=colour,
-        )  # fmt: skip
+        label(axis, str(cell), at, (6, 0), va="center", size=8.5, color=colour)
     # Half as wide again, for the labels right of the markers.
     axis.set_xlim(low - 0.25 * (top - low + 1), top + 0.9 * (top - low + 1))
     title = "the paper"

@@ -13,6 +13,7 @@ from repflow_pl.report.plot_style import (
     WIDTH_INCHES,
     bare,
     drawn,
+    label,
     name_group,
     panel_title,
     panels,
@@ -88,13 +89,6 @@ def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
     counts = {kind: sum(c.verdict == kind for c in claims.values()) for kind in COLOURS}
     panel_title(axis, [data])
     for k, (kind, colour) in enumerate(COLOURS.items()):
-        axis.annotate(
-            f"{counts[kind]} {COUNTED.get(kind, kind)}",
-            (0.0, 1.0),
-            xycoords="axes fraction",
-            xytext=(48 * (k % 2), 34 - 12 * (k // 2)),
-            textcoords="offset points",
-            size=9,
-            weight="bold",
-            color=colour,
-        )
+        said = f"{counts[kind]} {COUNTED.get(kind, kind)}"
+        by = (48 * (k % 2), 34 - 12 * (k // 2))
+        label(axis, said, (0, 1), by, on="axes fraction", size=9, weight="bold", color=colour)

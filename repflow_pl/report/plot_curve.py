@@ -17,6 +17,7 @@ from repflow_pl.report.plot_style import (
     KindColours,
     error_bar,
     kind_colours,
+    label,
     panel_title,
     panels,
     ruled,
@@ -124,15 +125,7 @@ def _paper_panel(axis: Axes, column: str, known: Sequence[Figured], colours: Kin
 def _level(axis: Axes, y: float, name: str) -> None:
     """A line across, its name above its left end."""
     axis.axhline(y, color=INK, lw=1, ls=":", zorder=2)
-    axis.annotate(
-        name,
-        (0, y),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 2),
-        textcoords="offset points",
-        size=8.5,
-        color=FAINT,
-    )
+    label(axis, name, (0, y), (4, 2), on=("axes fraction", "data"), size=8.5, color=FAINT)
 
 
 def _logarithmic(axis: Axes, entries: Sequence[Collected], title: str) -> None:

@@ -17,6 +17,7 @@ from repflow_pl.report.plot_style import (
     KINDS,
     bare,
     drawn,
+    label,
     logarithmic,
     name_groups,
     panels,
@@ -95,18 +96,11 @@ def _figures(axis: Axes, rows: Sequence[RuntimeRow], places: Sequence[float]) ->
 
 
 def _at_right(axis: Axes, inches: float, place: float, text: str, colour: str) -> None:
-    axis.annotate(
-        text,
-        (1, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(72 * inches, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        size=9,
-        color=colour,
-        annotation_clip=False,
-    )
+    place_on = ("axes fraction", "data")
+    label(
+        axis, text, (1, place), (72 * inches, 0), on=place_on, ha="right", va="center", size=9,
+        color=colour, annotation_clip=False,
+    )  # fmt: skip
 
 
 def _legend(figure: Figure, height: float, fields: str, paper: bool) -> None:

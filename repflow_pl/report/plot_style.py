@@ -115,6 +115,14 @@ def name_groups(axis: Axes, groups: Sequence[str | None], places: Sequence[float
             name_group(axis, group or "", place - 0.95)
 
 
+def label(
+    axis: Axes, text: str, at: tuple[float, float], by: tuple[float, float], on: Any = "data",
+    **style: Any,
+) -> None:  # fmt: skip
+    """A text so many points (right, up) from a place on the data, or on other coordinates."""
+    axis.annotate(text, at, xycoords=on, xytext=by, textcoords="offset points", **style)
+
+
 def name_group(axis: Axes, name: str, place: float, size: float = 9.5) -> None:
     """Bold, at the figure's left edge."""
     axis.annotate(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from repflow_pl.report.table import Context, MetadataBaseline, Ordering, Row, Table
+from repflow_pl.report.table import Context, MetadataBaseline, Ordering, Row, Table, render
 from repflow_pl.specs import (
     ClipSpec,
     DataSpec,
@@ -108,3 +110,16 @@ def paper_folder(tmp_path: Path) -> Path:
         "After block 4,60.0,41.0,unverified\n"
     )
     return folder
+
+
+@pytest.fixture
+def page_of(context: Context, runs: Path, paper_folder: Path, tmp_path: Path) -> Callable[..., str]:
+    """What a table's page says: of the whole sweep, beside the invented figures, if not asked
+    otherwise."""
+
+    def text(table: Table, seeds: Sequence[int] = (0, 1, 2), **others: Any) -> str:
+        given = {"context": context, "runs": runs, "paper_folder": paper_folder, **others}
+        files = render(table, seeds=seeds, out=tmp_path / "tables", **given)
+        return files.markdown.read_text(encoding="utf-8")
+
+    return text

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 
 from repflow_pl.errors import UserError
-from repflow_pl.report.paper import paper_figures
+from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
 from repflow_pl.report.stats import Answers, accuracy, difference
 from repflow_pl.report.table import Context, Ordering, Rendered, Row, Table, render
 from repflow_pl.report.wording import points, with_interval
@@ -23,6 +24,7 @@ from repflow_pl.specs import DataSpec, ModelSpec, RecipeSpec, RunSpec, spec_hash
 from repflow_pl.training.recording.predictions import PREDICTIONS, Predictions, write_predictions
 
 EXPECTED = Path(__file__).parent / "expected.md"
+PageOf = Callable[..., str]
 SPEC = RunSpec(ModelSpec("narrow"), DataSpec("motion_shapes"), RecipeSpec(epochs=1, batch=1, lr=1))
 
 
@@ -66,21 +68,15 @@ def test_same_results_same_files(
     assert [path.read_bytes() for path in files] == before
 
 
-def test_no_run_at_all_prints_every_row(
-    table: Table, context: Context, paper_folder: Path, tmp_path: Path
-) -> None:
-    rendered = render(table, context, tmp_path / "none", [0], tmp_path / "out", paper_folder)
-    page = rendered.markdown.read_text(encoding="utf-8")
+def test_no_run_at_all_prints_every_row(table: Table, page_of: PageOf, tmp_path: Path) -> None:
+    page = page_of(table, runs=tmp_path / "none")
     for row in table.rows:
         assert cells(page, row.name)[1] == "missing"
     assert "nothing is measured yet" in page
 
 
-def test_one_seed_has_no_interval_and_decides_nothing(
-    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
-) -> None:
-    rendered = render(table, context, runs, [1], tmp_path / "out", paper_folder)
-    page = rendered.markdown.read_text(encoding="utf-8")
+def test_one_seed_has_no_interval_and_decides_nothing(table: Table, page_of: PageOf) -> None:
+    page = page_of(table, [1])
     assert cells(page, "RGB CNN")[1:3] == ["27.5", "1"]
     for ordering in table.orderings:
         assert cells(page, ordering.claim)[1] == "undecided"
@@ -88,13 +84,12 @@ def test_one_seed_has_no_interval_and_decides_nothing(
 
 
 @pytest.mark.parametrize("stem", ["placement", "learned", "structure", "motion", "volumetric"])
-def test_no_unverified_figure_goes_unmarked(stem: str, context: Context, tmp_path: Path) -> None:
+def test_no_unverified_figure_goes_unmarked(stem: str, page_of: PageOf, tmp_path: Path) -> None:
     paper = paper_figures(stem)
     rows = tuple(Row(f"row {i}", SPEC, paper=name) for i, name in enumerate(paper.rows))
     table = Table(stem, "Title", rows, paper_csv=stem)
     # Without runs, every such number on the page is the paper's.
-    rendered = render(table, context, tmp_path / "none", [0], tmp_path / "out")
-    page = rendered.markdown.read_text(encoding="utf-8")
+    page = page_of(table, runs=tmp_path / "none", paper_folder=PAPER_FOLDER)
     marked = 0
     for row, figures in zip(rows, paper.rows.values(), strict=True):
         shown = cells(page, row.name)[-len(paper.columns) :]
@@ -108,23 +103,21 @@ def test_no_unverified_figure_goes_unmarked(stem: str, context: Context, tmp_pat
     assert ("† unverified" in page) == (marked > 0)
 
 
-def test_verified_figures_have_no_mark(context: Context, runs: Path, tmp_path: Path) -> None:
+def test_verified_figures_have_no_mark(page_of: PageOf) -> None:
     rows = (Row("ours", SPEC, paper="Ours ((2+1)D CNN + FcF)"),)
     table = Table("sota", "Title", rows, paper_csv="sota")
-    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
+    page = page_of(table, paper_folder=PAPER_FOLDER)
     assert "†" not in page
     assert "77.1" in page
 
 
-def test_a_matrix_of_the_paper_becomes_one_column(
-    context: Context, runs: Path, tmp_path: Path
-) -> None:
+def test_a_matrix_of_the_paper_becomes_one_column(page_of: PageOf) -> None:
     rows = tuple(
         Row(f"{n}, {column}", SPEC, paper=str(n), paper_column=column)
         for n, column in [(10, "learned"), (50, "not_learned")]
     )
     table = Table("iterations", "Title", rows, paper_csv="iterations")
-    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
+    page = page_of(table, paper_folder=PAPER_FOLDER)
     figures = paper_figures("iterations")
     assert cells(page, "row")[-1] == "paper"
     assert cells(page, "10, learned")[-1] == str(figures.figure("10", "learned"))
@@ -132,31 +125,29 @@ def test_a_matrix_of_the_paper_becomes_one_column(
 
 
 def test_the_best_is_named_whatever_the_paper_says(
-    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+    table: Table, page_of: PageOf, paper_folder: Path
 ) -> None:
     (paper_folder / "placement.csv").write_text(
         "row,tiny_kinetics,status\nRGB CNN,90,verified\nTwo-stream CNN,99,verified\n"
         "After block 3,70,verified\nAfter block 4,80,unverified\n"
     )
-    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
-    page = rendered.markdown.read_text(encoding="utf-8")
+    page = page_of(table)
     assert "Best measured position: **After block 3**, 62.5 (56.3–68.7) %." in page
     assert "In the paper: After block 4 (80† on Tiny-Kinetics)." in page
 
 
 def test_the_best_row_is_named_too_where_it_is_no_position(
-    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+    table: Table, page_of: PageOf, runs: Path
 ) -> None:
     for path in runs.glob("*/seed*/result.json"):
         path.write_text(path.read_text().replace('"top1": 0.3,', '"top1": 0.9,'))
-    rendered = render(table, context, runs, [0], tmp_path / "out", paper_folder)
-    page = rendered.markdown.read_text(encoding="utf-8")
+    page = page_of(table, [0])
     assert "Best measured position: **After block 3**, 62.5 %." in page
     assert "Best measured row: **RGB CNN**, 90.0 %; +27.5 points on the next, After block 3" in page
 
 
 def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_kept(
-    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+    table: Table, page_of: PageOf, runs: Path
 ) -> None:
     rng = np.random.default_rng(0)
     answers: dict[str, list[npt.NDArray[np.int64]]] = {}
@@ -166,8 +157,7 @@ def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_
         group = np.arange(80) // 4
         scores = np.full((80, 4), 0.25)
         write_predictions(path.parent / PREDICTIONS, Predictions(group % 4, group, rank, scores))
-    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
-    page = rendered.markdown.read_text(encoding="utf-8")
+    page = page_of(table)
     assert "with 95 % intervals over n seeds and test videos" in page
     better, worse = (
         [Answers((np.stack(answers[spec_hash(row.spec)]) == 0).astype(float), np.arange(80) // 4)]
@@ -177,8 +167,7 @@ def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_
     assert cells(page, "After block 3 beats RGB")[2] == points(shown)
     assert cells(page, "After block 3")[1] == with_interval(accuracy(better))
     (next(runs.glob("*/seed0")) / PREDICTIONS).unlink()
-    rendered = render(table, context, runs, [0, 1, 2], tmp_path / "out", paper_folder)
-    assert "over n seeds alone" in rendered.markdown.read_text(encoding="utf-8")
+    assert "over n seeds alone" in page_of(table)
 
 
 def test_csv_has_every_row_and_figure(rendered: Rendered, table: Table) -> None:
@@ -225,16 +214,14 @@ def test_a_description_is_checked(table: Table) -> None:
 
 
 def test_differences_that_the_paper_does_not_claim_are_not_said_to_be_its(
-    table: Table, context: Context, runs: Path, tmp_path: Path
+    table: Table, page_of: PageOf
 ) -> None:
     rows = tuple(dataclasses.replace(row, paper=None) for row in table.rows)
     own = dataclasses.replace(table, rows=rows, paper_csv=None)
-    page = render(own, context, runs, [0, 1, 2], tmp_path).markdown.read_text(encoding="utf-8")
+    page = page_of(own)
     assert "## Differences" in page and table.orderings[0].claim in page
     assert "paper says" not in page and "paper's orderings" not in page
 
 
-def test_a_bar_in_a_name_stays_in_its_cell(context: Context, runs: Path, tmp_path: Path) -> None:
-    table = Table("odd", "Title", (Row("a|b", SPEC),))
-    page = render(table, context, runs, [0], tmp_path / "out").markdown.read_text(encoding="utf-8")
-    assert "a\\|b" in page
+def test_a_bar_in_a_name_stays_in_its_cell(page_of: PageOf) -> None:
+    assert "a\\|b" in page_of(Table("odd", "Title", (Row("a|b", SPEC),)))
