@@ -121,7 +121,7 @@ def _headline(results: Results, aims: Aims) -> list[str]:
     return [f"At {cell} float32, {cell.n_iter} iterations:", grid(header, lines)]
 
 
-def _ratios(results: Results, cells: Sequence[Cell], named: bool) -> Iterator[str]:
+def _ratios(results: Results, cells: Sequence[Cell], named: bool) -> list[str]:
     """A line for each pass, the baseline's milliseconds only where a GPU is named; then a line for
     each reason for empty cells."""
     passes = [timed for cell in cells for timed in results.of(cell)]
@@ -142,19 +142,19 @@ def _ratios(results: Results, cells: Sequence[Cell], named: bool) -> Iterator[st
         line["over the floor"] = shown(results.floor_ratio(timed), significant)
         line["set by"] = "bytes" if floor.bytes > floor.operations else "operations"
         lines.append(line | {"n": str(baseline.n if baseline else 0)})
-    yield grid_of(lines, left=4)
     absent = [
-        _absence(backend, timed.why[backend])
+        (backend, timed.why[backend])
         for timed in passes
         for backend in (*BACKENDS, *SETTINGS)
         if backend not in timed.seconds and backend in timed.why
     ]
-    if absent:
-        yield bullets(absent)
+    return [grid_of(lines, left=4), *_absences(absent)]
 
 
-def _absence(backend: str, why: str) -> str:
-    return f"not measured: {TITLES.get(backend, backend)}: {why}"
+def _absences(reasons: Sequence[tuple[str, str]]) -> list[str]:
+    """A list of why backends have no figures, each reason once; nothing where all have."""
+    said = [f"not measured: {TITLES.get(backend, backend)}: {why}" for backend, why in reasons]
+    return [bullets(said)] if said else []
 
 
 def _opencv(results: Results) -> list[str]:
@@ -202,13 +202,13 @@ def _memory(results: Results) -> list[str]:
                     | {"fused / baseline": shown(results.share(cell, which), _part)}
                 )
     absent = [
-        _absence(backend, why)
+        (backend, why)
         for backend, outcome in results.memory.items()
         for why in (outcome.why, *(measured.why for measured in outcome.measured))
         if why
     ]
     parts = [grid_of(lines, left=3)] if lines else []
-    return [*parts, *([bullets(absent)] if absent else [])] or ["Nothing was measured."]
+    return [*parts, *_absences(absent)] or ["Nothing was measured."]
 
 
 def _mebibytes(count: int) -> str:

@@ -18,9 +18,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -193,28 +193,19 @@ def untrusted(device: torch.device) -> str:
 def extra_bytes(call: Callable[[], object], device: torch.device) -> int:
     """Peak bytes during a call beyond those held before it."""
     gc.collect()
-    with _peak(device) as peak:
-        call()
-        synchronise(device)
-    return peak[1] - peak[0]
-
-
-@contextmanager
-def _peak(device: torch.device) -> Iterator[list[int]]:
-    """A list that receives the bytes held at the start and the most held until the end."""
     if device.type == "cuda":
         synchronise(device)
         torch.cuda.reset_peak_memory_stats(device)
-        found = [torch.cuda.memory_allocated(device)]
-        yield found
-        found.append(torch.cuda.max_memory_allocated(device))
-        return
+        before = torch.cuda.memory_allocated(device)
+        call()
+        synchronise(device)
+        return torch.cuda.max_memory_allocated(device) - before
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     _CLEAR_REFS.write_text(_RESET_HIGH_WATER)
-    found = [_status("VmRSS")]
-    yield found
-    found.append(_status("VmHWM"))
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
 
 
 def _status(name: str) -> int:

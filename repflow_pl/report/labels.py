@@ -47,16 +47,13 @@ def place_labels(
 
     placed: dict[int, Box] = {}
     for k in sorted(range(len(points)), key=remoteness):
-        taken = [*obstacles, *placed.values()]
+        taken, area = [*obstacles, *placed.values()], sizes[k][0] * sizes[k][1]
         candidates = _around(points[k], sizes[k])
-        area = sizes[k][0] * sizes[k][1]
-
-        def cost(item: tuple[int, Box], taken: list[Box] = taken, area: float = area) -> float:
-            rank, box = item
+        costs = []
+        for rank, box in enumerate(candidates):
             hidden = sum(box.overlap(other) for other in taken) + area - box.overlap(frame)
-            return 60 * hidden / area + rank / _DIRECTIONS
-
-        placed[k] = min(enumerate(candidates), key=cost)[1]
+            costs.append(60 * hidden / area + rank / _DIRECTIONS)
+        placed[k] = candidates[costs.index(min(costs))]
     return [placed[k] for k in range(len(points))]
 
 

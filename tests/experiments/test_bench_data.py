@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from bench.loading import Case, Results, wait_share
 from repflow_pl.data.clips import Batch, ClipDataset
 from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.sampler import Draw
-from repflow_pl.report.page import YOURS
+from tests.experiments.conftest import quick_page
 
 
 def test_ratios_are_taken_within_a_turn() -> None:
@@ -48,14 +47,8 @@ def test_every_case_has_a_line(
     arguments += ["--frames", "4", "--workers", "1", "--batch", "2", "--size", "56", "--quick"]
     assert bench_data.main(arguments) == 0
     assert os.environ[VARIABLE] == "pyav"
-    folder = tmp_path / YOURS / "bench-quick"
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == [f"data_folder.{ending}" for ending in ("csv", "md", "png")]
-    page = (folder / "data_folder.md").read_text(encoding="utf-8")
-    assert "figures mean nothing" in page and str(tmp_path) not in page
+    page, lines = quick_page(tmp_path, "data_folder")
     assert "`python experiments/bench_data.py --data folder --frames 4 --workers 1 " in page
-    with (folder / "data_folder.csv").open() as stream:
-        lines = list(csv.DictReader(stream))
     assert [(line["what"], line["decoder"]) for line in lines] == [
         ("decord alone", "decord"),
         ("loader", "pyav"),

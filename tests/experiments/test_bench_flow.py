@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from torchvision.models import resnet18
 
 from repflow_pl.ops import FlowKernels, flow_cuda
 from repflow_pl.report.page import YOURS
+from tests.experiments.conftest import quick_page
 from tests.ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results
 from tests.programs import CHECKOUT
 
@@ -243,29 +243,21 @@ def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the script ----------------------------------------------------------------------------------
 
 
+QUICK = ["--device", "cpu", "--quick", "--threads", "1", "--patience", "0.1"]
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("threads_kept")
 def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("numba")
-    threads = torch.get_num_threads()
-    quick = ["--device", "cpu", "--quick", "--threads", "1", "--patience", "0.1"]
-    try:
-        assert bench_flow.main([*quick, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
-    finally:
-        torch.set_num_threads(threads)
-    folder = tmp_path / YOURS / "bench-quick"
-    assert sorted(p.name for p in folder.iterdir()) == [
-        f"flow_cpu.{e}" for e in ("csv", "md", "png")
-    ]
-    page = (folder / "flow_cpu.md").read_text(encoding="utf-8")
-    assert "figures mean nothing" in page and str(tmp_path) not in page
+    assert bench_flow.main([*QUICK, "--out", str(tmp_path)]) == 0, capsys.readouterr().err
+    page, lines = quick_page(tmp_path, "flow_cpu")
     assert "- not measured: torch.compile: compiling n_iter 1: it took longer than 0.1 s" in page
     assert f"torch {torch.__version__}" in page and "CPU threads: 1" in page
     assert (
         "`python experiments/bench_flow.py --device cpu --threads 1 --patience 0.1 --quick`" in page
     )
     assert ", ms" not in page  # milliseconds of a CPU are no claim
-    with (folder / "flow_cpu.csv").open() as stream:
-        lines = list(csv.DictReader(stream))
     fused = [line for line in lines if line["backend"] == "fused"]
     assert len(fused) == 2 * len(build_plan(CPU, quick=True).cells)
     for line in fused:
@@ -277,15 +269,11 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(bench-quick/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
 
 
+@pytest.mark.usefixtures("threads_kept")
 def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
     pytest.importorskip("numba")
-    threads = torch.get_num_threads()
-    hurried = ["--device", "cpu", "--quick", "--threads", "1", "--patience", "0.1"]
-    try:
-        assert bench_flow.main([*hurried, "--minutes", "0.01", "--out", str(tmp_path)]) == 0
-    finally:
-        torch.set_num_threads(threads)
-    page = (tmp_path / YOURS / "bench-quick" / "flow_cpu.md").read_text(encoding="utf-8")
+    assert bench_flow.main([*QUICK, "--minutes", "0.01", "--out", str(tmp_path)]) == 0
+    page, _ = quick_page(tmp_path, "flow_cpu")
     assert "- not measured: fused: the run's 0.01 minutes were over" in page
 
 

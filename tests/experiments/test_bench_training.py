@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import bench_training
@@ -13,7 +12,7 @@ from bench.training import Results
 from bench.training_page import added
 
 from repflow_pl.data.index import open_set
-from repflow_pl.report.page import YOURS
+from tests.experiments.conftest import quick_page
 
 
 def results_of(rgb: list[float], flow: list[float]) -> Results:
@@ -54,25 +53,16 @@ def test_the_settings_are_the_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("threads_kept")
 def test_quick_run(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     options = bench_training.Options("cpu", threads=1, minutes=0.2, out=tmp_path, quick=True)
-    threads = torch.get_num_threads()
-    try:
-        results = bench_training.bench(options, open_set("folder", video_folder))
-    finally:
-        torch.set_num_threads(threads)
-    folder = tmp_path / YOURS / "bench-quick"
-    names = sorted(path.name for path in folder.iterdir())
-    assert names == [f"training_cpu.{ending}" for ending in ("csv", "md", "png")]
-    page = (folder / "training_cpu.md").read_text(encoding="utf-8")
-    assert "figures mean nothing" in page and str(tmp_path) not in page
+    results = bench_training.bench(options, open_set("folder", video_folder))
+    page, lines = quick_page(tmp_path, "training_cpu")
     assert "`python experiments/bench_training.py --device cpu --threads 1 --minutes 0.2" in page
     assert "Data wait: " in page and "The flow layer after block 3 adds " in page
-    with (folder / "training_cpu.csv").open() as stream:
-        lines = list(csv.DictReader(stream))
     assert len(lines) == 2 + 4 + 4 + 1
     assert all(float(line["seconds_median"]) > 0 and int(line["n"]) > 1 for line in lines)
     assert {line["network"] for line in lines} == {RGB, FLOW, FCF, ""}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ from repflow_pl.specs import (
 )
 
 SWEEP = Path(__file__).parent / "sweep"
+
+
+def cells_of(page: str) -> list[list[str]]:
+    """What the lines of a page's tables say, without marks; of a group's heading one cell."""
+    found = []
+    for line in re.findall(r"^\|(.*)\|$", page, re.MULTILINE):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+        if not re.fullmatch(r"[:-]+", cells[0]):
+            is_heading = re.fullmatch(r"\*[^*]+\*", cells[0]) and not any(cells[1:])
+            shown = [re.sub(r"\*+|`|\\(?=\|)", "", cell) for cell in cells]
+            found.append(shown[:1] if is_heading else shown)
+    return found
 
 
 def spec(block: int | None = None, stream: Stream = "rgb", shuffled: bool = False) -> RunSpec:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from repflow_pl.report.latex import escaped, latex
+from tests.report.conftest import cells_of
 
 PUBLISHED = Path(__file__).parents[2] / "tables"
 PAGES = sorted([*PUBLISHED.glob("[!y]*/*.md"), PUBLISHED / "CLAIMS.md"])
@@ -58,15 +59,8 @@ def lines_of(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_a_table_prints_what_the_page_says(page: Path) -> None:
     source = page.read_text(encoding="utf-8")
-    expected = []
-    for line in re.findall(r"^\|(.*)\|$", source, re.MULTILINE):
-        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
-        if not re.fullmatch(r"[:-]+", cells[0]):
-            is_heading = re.fullmatch(r"\*[^*]+\*", cells[0]) and not any(cells[1:])
-            shown = [re.sub(r"\*+|`|\\(?=\|)", "", cell) for cell in cells]
-            expected.append(shown[:1] if is_heading else shown)
     text = latex(source, "tab:x")
-    assert lines_of(text) == expected
+    assert lines_of(text) == cells_of(source)
     assert text.isascii(), "any LaTeX takes it"
     assert text.count("\\begin{table*}") == text.count("\\toprule") == text.count("\\bottomrule")
     labels = re.findall(r"\\label\{(.*)\}", text)

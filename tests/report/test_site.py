@@ -24,6 +24,7 @@ from repflow_pl.report.fields_page import (
 from repflow_pl.report.page import write_page
 from repflow_pl.report.site import write_site
 from tests.conftest import PHONE
+from tests.report.conftest import cells_of
 
 PUBLISHED = Path(__file__).parents[2] / "tables"
 
@@ -121,13 +122,7 @@ def test_a_page_says_what_the_markdown_says(site: Path, tables: Path) -> None:
     compared = 0
     for source in (*tables.glob("*/*.md"), tables / "CLAIMS.md"):
         page = site / source.relative_to(tables).with_suffix(".html")
-        expected = []
-        for line in re.findall(r"^\|(.*)\|$", source.read_text(encoding="utf-8"), re.MULTILINE):
-            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
-            if not re.fullmatch(r"[:-]+", cells[0]):
-                is_heading = re.fullmatch(r"\*[^*]+\*", cells[0]) and not any(cells[1:])
-                shown = [re.sub(r"\*+|`|\\(?=\|)", "", cell) for cell in cells]
-                expected.append(shown[:1] if is_heading else shown)
+        expected = cells_of(source.read_text(encoding="utf-8"))
         assert read(page).lines == expected, page
         compared += len(expected)
     assert compared > 300

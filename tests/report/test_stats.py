@@ -69,8 +69,6 @@ def test_intervals_cover_the_truth_in_93_to_97_of_100_draws(sizes: Sizes, seed_s
         hard = videos(rng, sizes)
         a, b = (net(rng, sizes, seed_sd, hard, mean) for _ in range(2))
         top1, apart = accuracy(a), difference(a, b)
-        assert top1.low is not None and top1.high is not None
-        assert apart.low is not None and apart.high is not None
         one += top1.low <= truth <= top1.high
         two += apart.low <= 0.0 <= apart.high
     assert 0.93 <= one / draws <= 0.97
@@ -120,7 +118,6 @@ def test_networks_that_hardly_differ_are_even() -> None:
     )
     found = difference(one, other)
     assert verdict(found, found.p, holm([found.p_even] * 6)[0]) == "even"
-    assert found.low is not None and found.high is not None
     assert -EVEN < found.low <= 0 <= found.high < EVEN
     few = difference(*([Answers(a[0].values[:, :40], np.arange(40))] for a in (one, other)))
     assert verdict(few, few.p, few.p_even) == "undecided"
@@ -152,11 +149,10 @@ def test_the_variance_is_that_of_the_balanced_two_way_table() -> None:
     half = (t[0] ** 2 * by_seeds + t[1] ** 2 * by_videos) ** 0.5
     zeros = [Answers(np.zeros_like(y), np.arange(count))]
     found = difference([Answers(y, np.arange(count))], zeros)
-    found = difference([Answers(y, np.arange(count))], zeros)
     assert found.mean == pytest.approx(y.mean())
     assert found.low == pytest.approx(y.mean() - half)
     assert found.high == pytest.approx(min(1.0, y.mean() + half))
-    assert found.p is not None and found.p < 0.05
+    assert found.p < 0.05
     touching = difference([Answers(y - y.mean() + half, np.arange(count))], zeros)
     assert touching.p == pytest.approx(0.05)
 
@@ -176,7 +172,6 @@ def test_with_many_seeds_and_groups_it_agrees_with_a_bootstrap_of_both() -> None
         means.append(sums[seeds][:, drawn].sum() / (40 * sizes[drawn].sum()))
     zeros = [Answers(np.zeros_like(y), groups)]
     found = difference([Answers(y, groups)], zeros)
-    assert found.low is not None and found.high is not None
     bootstrap = float(np.std(means))
     assert (found.high - found.low) / 2 == pytest.approx(2.0 * bootstrap, rel=0.06)
 
@@ -189,7 +184,7 @@ def test_alike_videos_count_for_less() -> None:
     together = accuracy([Answers(copied, np.repeat(np.arange(60), 4))])
     once = accuracy([Answers(each, np.arange(60))])
     assert together == once  # three copies of a video say nothing new
-    assert apart.low is not None and together.low is not None and apart.low > together.low
+    assert apart.low > together.low
 
 
 def test_no_interval_leaves_0_to_1_and_a_perfect_row_is_not_certain() -> None:
@@ -197,13 +192,12 @@ def test_no_interval_leaves_0_to_1_and_a_perfect_row_is_not_certain() -> None:
     for seeds, count, p in itertools.product((2, 3), (10, 300), (0.0, 0.01, 0.5, 0.99, 1.0)):
         y = (rng.random((seeds, count)) < p).astype(float)
         found = accuracy([Answers(y, np.arange(count))])
-        assert found.low is not None and found.high is not None
         assert 0 <= found.low <= found.mean <= found.high <= 1
         assert found.high > found.low
     perfect = accuracy([Answers(np.ones((2, 50)), np.arange(50))])
-    assert perfect.low is not None and 0.9 < perfect.low < 0.95 and perfect.high == 1
+    assert 0.9 < perfect.low < 0.95 and perfect.high == 1
     far = paired_difference({0: 1.0, 1: 0.1}, {0: 0.0, 1: 0.0})
-    assert far is not None and (far.low, far.high) == (-1.0, 1.0)
+    assert (far.low, far.high) == (-1.0, 1.0)
     assert mean_interval([0.1, 0.9]).low == 0.0 and mean_interval([0.1, 0.9]).high == 1.0
 
 
@@ -234,10 +228,10 @@ def test_a_difference_of_exactly_0_is_no_evidence(
     quantile = stats.t.ppf
     monkeypatch.setattr("repflow_pl.report.stats.stdtrit", lambda f, p: quantile(p, f) + rounding)
     same = paired_difference({0: 0.75, 1: 0.25}, {0: 0.25, 1: 0.75})
-    assert same is not None and (same.mean, same.p) == (0.0, 1.0)
-    assert same.low is not None and same.low < 0
+    assert (same.mean, same.p) == (0.0, 1.0)
+    assert same.low < 0
     equal = paired_difference({0: 0.75, 1: 0.25}, {0: 0.75, 1: 0.25})
-    assert equal is not None and equal.mean == 0.0 and equal.p is None
+    assert equal.mean == 0.0 and equal.p is None
 
 
 def test_only_the_same_videos_are_compared() -> None:
@@ -263,7 +257,7 @@ def test_paired_difference_is_the_paired_t_test() -> None:
     test = stats.ttest_rel(a, b)
     interval = test.confidence_interval(0.95)
     estimate = paired_difference(dict(enumerate(a)), dict(enumerate(b)))
-    assert estimate is not None and estimate.low == pytest.approx(interval.low, rel=1e-9)
+    assert estimate.low == pytest.approx(interval.low, rel=1e-9)
     assert estimate.high == pytest.approx(interval.high, rel=1e-9)
     assert estimate.p == pytest.approx(test.pvalue, rel=1e-9)
     assert paired_difference({0: 0.9, 1: 0.5}, {1: 0.25, 2: 0.1}) == Estimate(0.25, None, None, 1)
