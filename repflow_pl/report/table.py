@@ -14,7 +14,10 @@ from repflow_pl.report.curves import curve_page
 from repflow_pl.report.markdown import markdown
 from repflow_pl.report.page import Rendered, csv_of, write_beside, write_page
 from repflow_pl.report.paper import PAPER_FOLDER, paper_figures
-from repflow_pl.report.plot import plot
+from repflow_pl.report.plot_bars import bars
+from repflow_pl.report.plot_curve import curve
+from repflow_pl.report.plot_scatter import scatter
+from repflow_pl.report.plot_style import drawn
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
 from repflow_pl.report.tidy import tidy
 from repflow_pl.report.times_beside import bring_times, times_beside
@@ -31,6 +34,9 @@ __all__ = [
     "collect",
     "render",
 ]
+
+FIGURES = {"bars": bars, "curve": curve, "scatter": scatter}
+"""What draws a table. The paper's figures stand in panels of their own: they are of other data."""
 
 
 def render(
@@ -63,7 +69,7 @@ def render(
     costs = costs_of(runs, collected) if table.to_choose else {}
     page = markdown(table, context, collected, paper, claims, beside, costs)
     lines = csv_of(tidy(table, context, collected, paper, costs))
-    picture = plot(table, context, collected, paper)
+    picture = drawn(lambda: FIGURES[table.plot](table, context, collected, paper))
     files = write_page(stem, page, lines, picture, replace)
     if not files.kept:
         write_beside(stem, beside)

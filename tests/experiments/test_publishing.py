@@ -17,7 +17,8 @@ from all_tables import builder
 from repflow_pl.data.upkeep import metadata
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path
 from repflow_pl.files import atomic_write
-from repflow_pl.report import classes, curves, fields_page, page, plot, plot_claims
+from repflow_pl.report import classes, curves, fields_page, page, plot_claims
+from repflow_pl.report import table as rendering
 from repflow_pl.report.join import MARKS
 from repflow_pl.report.page import YOURS, write_page
 from repflow_pl.specs import spec_hash
@@ -270,7 +271,7 @@ def test_what_is_published_is_what_this_version_renders(
 ) -> None:
     """Numbers and words. Pictures depend on the version of what draws them, and to draw them is
     two thirds of the work."""
-    for draws in (classes, curves, fields_page, plot, plot_claims):
+    for draws in (classes, curves, fields_page, plot_claims, rendering):
         monkeypatch.setattr(draws, "drawn", lambda draw: b"png")
     tables = tmp_path / "tables"
     shutil.copytree(CHECKOUT / "tables", tables, ignore=shutil.ignore_patterns("yours"))

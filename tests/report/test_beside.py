@@ -13,7 +13,7 @@ from experiments.all_tables import builder, table_names
 from repflow_pl.errors import UserError
 from repflow_pl.report import classes as classes_module
 from repflow_pl.report import curves as curves_module
-from repflow_pl.report import plot as plot_module
+from repflow_pl.report import table as table_module
 from repflow_pl.report.classes import (
     MOST_NAMES,
     class_accuracy,
@@ -62,7 +62,7 @@ def keep(runs: Path, row: Row, classes: int = 3, validated: bool = False) -> Non
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No files of pictures, which take longest and stand beside what is looked at here."""
-    for each in (classes_module, curves_module, plot_module):
+    for each in (classes_module, curves_module, table_module):
         monkeypatch.setattr(each, "drawn", lambda draw: b"png")
 
 
