@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from functools import partial
 
 from repflow_pl.cli import main
 from repflow_pl.profiles import Profile
@@ -40,8 +41,8 @@ def recipe(profile: Profile, data: DataSpec) -> Table:
             "40 epochs, 0.003, every fourth frame": (at, dataclasses.replace(clip, stride=4)),
         }
     networks = {
-        "RGB": lambda d: profile.rgb(d),
-        f"Flow after block {BLOCK}": lambda d: profile.flow_after(d, BLOCK),
+        "RGB": profile.rgb,
+        f"Flow after block {BLOCK}": partial(profile.flow_after, block=BLOCK),
     }
     rows = tuple(
         Row(

@@ -15,7 +15,7 @@ import sys
 from repflow_pl.cli import main
 from repflow_pl.profiles import VARIED, Profile
 from repflow_pl.report.table import Ordering, Row, Table
-from repflow_pl.specs import DataSpec, RunSpec, Stream
+from repflow_pl.specs import DataSpec
 
 RGB, ON_RGB, BLOCK_1, BLOCK_3 = (
     "RGB CNN",
@@ -36,14 +36,15 @@ def why(profile: Profile, data: DataSpec) -> Table:
     )
     shuffled = dataclasses.replace(data, clip=dataclasses.replace(data.clip, order="shuffled"))
     on_rgb, after_3 = profile.flow_after(data, 0), profile.flow_after(data, 3)
+    grey = dataclasses.replace(on_rgb, model=dataclasses.replace(on_rgb.model, stream="grey"))
     rows = [
         Row(RGB, profile.rgb(data), group=order),
-        Row("RGB differences", seeing("rgb_diff", profile.rgb(data)), group=order),
+        Row("RGB differences", profile.seeing(data, "rgb_diff"), group=order),
         Row(ON_RGB, on_rgb, group=order),
         Row(f"{ON_RGB}, shuffled", profile.flow_after(shuffled, 0), group=order),
         Row(BLOCK_3, after_3, group=order),
         Row(f"{BLOCK_3}, shuffled", profile.flow_after(shuffled, 3), group=order),
-        Row("Flow layer on grey inputs", seeing("grey", on_rgb), group=features),
+        Row("Flow layer on grey inputs", grey, group=features),
         Row(BLOCK_1, profile.flow_after(data, 1), group=features),
         Row(f"{BLOCK_3}, add", profile.flow_after(data, 3, fuse="add"), group=appearance),
         Row(f"{BLOCK_3}, concat", profile.flow_after(data, 3, fuse="concat"), group=appearance),
@@ -94,11 +95,6 @@ def why(profile: Profile, data: DataSpec) -> Table:
             "Grey inputs hold the brightness in each of the three channels, all else being equal.",
         ),
     )
-
-
-def seeing(stream: Stream, spec: RunSpec) -> RunSpec:
-    """The same network on another stream."""
-    return dataclasses.replace(spec, model=dataclasses.replace(spec.model, stream=stream))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,14 @@ def test_every_row_of_the_papers_placement_table_is_there() -> None:
     assert rows == [*paper_figures("placement").rows]
 
 
+def test_the_state_of_the_art_claims_what_the_papers_figures_say() -> None:
+    (table,) = split_tables([builder("sota")], Setting(), fingerprint="")
+    paper = paper_figures("sota")
+    for claim in table.orderings:
+        better, worse = (paper.figure(row, "kinetics") for row in (claim.better, claim.worse))
+        assert (better.value or 0) > (worse.value or 0), claim
+
+
 @pytest.fixture(scope="module")
 def few_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes: 4 videos to train, 2 to test."""
