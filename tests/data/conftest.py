@@ -87,19 +87,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VideoSet]:
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> VideoSet:
     """A small motion_shapes: 32 training, 16 validation and 16 test videos."""
     root = tmp_path_factory.mktemp("shapes") / "root"
-    before = os.environ.get("REPFLOW_CACHE")
-    os.environ["REPFLOW_CACHE"] = str(root.parent / "cache")
-    render(root, SMALL, workers=1)
-    opened = open_set("motion_shapes", root, workers=0)
-    if before is None:
-        del os.environ["REPFLOW_CACHE"]
-    else:
-        os.environ["REPFLOW_CACHE"] = before
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("REPFLOW_CACHE", str(root.parent / "cache"))
+        render(root, SMALL, workers=1)
+        opened = open_set("motion_shapes", root, workers=0)
     assert set(opened.classes) == set(CLASSES)
-    yield opened
+    return opened
 
 
 @pytest.fixture(scope="session")
@@ -114,21 +110,10 @@ def kept_cache(shapes: VideoSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shapes.root.parent / "cache"))
 
 
-@pytest.fixture
-def shared_fixtures() -> Path:
-    """Real files for decoder tests, which are not part of the project."""
+def shared(name: str) -> Path:
+    """Real files, which are not part of the project."""
     beside = Path(__file__).parents[3] / "shared"
-    place = Path(os.environ.get("REPFLOW_SHARED", beside)) / "data" / "decode_fixtures"
-    if not place.is_dir():
-        pytest.skip("needs data/decode_fixtures in the folder named by REPFLOW_SHARED")
-    return place
-
-
-@pytest.fixture
-def shared_archive() -> Path:
-    """The UT-Interaction archive, which is not part of the project."""
-    beside = Path(__file__).parents[3] / "shared"
-    place = Path(os.environ.get("REPFLOW_SHARED", beside)) / "data" / "ut_interaction.tar.gz"
-    if not place.is_file():
-        pytest.skip("needs data/ut_interaction.tar.gz in the folder named by REPFLOW_SHARED")
+    place = Path(os.environ.get("REPFLOW_SHARED", beside)) / "data" / name
+    if not place.exists():
+        pytest.skip(f"needs data/{name} in the folder named by REPFLOW_SHARED")
     return place

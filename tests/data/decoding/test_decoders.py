@@ -16,7 +16,7 @@ from repflow_pl.data.decoding.decode import Decoder, probe, read_frames
 from repflow_pl.data.decoding.decode_pyav import DecodeError, Probe
 
 from .. import odd_videos
-from ..conftest import refused, write_video
+from ..conftest import refused, shared, write_video
 
 DECODERS = get_args(Decoder)
 
@@ -162,7 +162,8 @@ def test_truncated_files(tmp_path: Path, decoder: Decoder, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_real_files(shared_fixtures: Path, decoder: Decoder, monkeypatch) -> None:
+def test_real_files(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixtures = shared("decode_fixtures")
     monkeypatch.setenv(decode.VARIABLE, decoder)
     sizes = {
         "demo.mp4": (280, 256, 340),
@@ -174,12 +175,12 @@ def test_real_files(shared_fixtures: Path, decoder: Decoder, monkeypatch) -> Non
         "video_90.mov": (3, 568, 320),
     }
     for name, size in sizes.items():
-        found = probe(shared_fixtures / name)
+        found = probe(fixtures / name)
         assert (found.frames, found.height, found.width) == size
         if decoder == "decord":
-            agree(shared_fixtures / name, found, clips=2)
+            agree(fixtures / name, found, clips=2)
     with pytest.raises(DecodeError, match=r"corrupted\.mp4: Invalid data"):
-        probe(shared_fixtures / "corrupted.mp4")
+        probe(fixtures / "corrupted.mp4")
 
 
 def test_the_choice_of_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

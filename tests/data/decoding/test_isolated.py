@@ -34,6 +34,10 @@ def test_calls_hang_and_die_alone() -> None:
     with pytest.raises(ValueError, match="an odd number"):
         process.call(awkward, 15)
     assert process.call(awkward, 6) == 12
+    left = process.stream(awkward, [7, 8, 9])
+    assert next(left) == 14
+    left.close()
+    assert process.call(awkward, 10) == 20
     running = process._process
     process.stop()
     assert running is not None and running.poll() is not None

@@ -13,7 +13,7 @@ from repflow_pl.data.upkeep.metadata import metadata_baseline
 from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.errors import UserError
 
-from ..conftest import one_sentence, write_video
+from ..conftest import one_sentence, shared, write_video
 
 
 def make_archive(folder: Path, *extra: tarfile.TarInfo) -> Path:
@@ -84,8 +84,9 @@ def test_mistakes_get_one_sentence(
     assert "did you mean ut_interaction" in capsys.readouterr().err
 
 
-def test_the_real_archive(shared_archive: Path, tmp_path: Path) -> None:
-    opened = open_set("ut_interaction", import_archive(shared_archive, tmp_path / "root"), 2)
+def test_the_real_archive(tmp_path: Path) -> None:
+    root = import_archive(shared("ut_interaction.tar.gz"), tmp_path / "root")
+    opened = open_set("ut_interaction", root, 2)
     for split in ("train", "test"):
         counts = Counter(video.label for video in opened.part(split))
         assert set(counts.values()) == {10} and len(counts) == 6
