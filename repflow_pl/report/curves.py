@@ -21,7 +21,6 @@ from repflow_pl.report.plot_style import (
     panel_title,
     panels,
     ruled,
-    write_title,
 )
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.run_curves import QUANTITIES, figures_of, shown
@@ -95,10 +94,9 @@ def curve_figure(
     """A panel for each row and quantity; of one quantity all panels have the same axes."""
     lines = -(-len(entries) * len(quantities) // _COLUMNS)
     figure, axes = panels(
-        _HEAD + lines * _PANEL + _FOOT, (lines, _COLUMNS), left=0.45, head=_HEAD, foot=_FOOT,
-        hspace=0.75, wspace=0.22,
+        f"{table.title}: {context.where}", _HEAD + lines * _PANEL + _FOOT, (lines, _COLUMNS),
+        left=0.45, head=_HEAD, foot=_FOOT, hspace=0.75, wspace=0.22,
     )  # fmt: skip
-    write_title(figure, f"{table.title}: {context.where}")
     colours = kind_colours([entry.row.group for entry in entries])
     drawn_in = list(itertools.product(entries, quantities))
     for axis, (entry, quantity) in zip(axes, drawn_in, strict=False):

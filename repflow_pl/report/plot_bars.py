@@ -25,7 +25,6 @@ from repflow_pl.report.plot_style import (
     panel_title,
     panels,
     row_places,
-    write_title,
 )
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.summary import PAPER_COLUMN, Figured, figured_columns, ranked, summarise
@@ -51,6 +50,7 @@ def bars(
     places += [last + 1 + k for k in range(len(entries) - len(main))]
     columns = figured_columns(table, entries, paper)[:_MOST_PAPER_PANELS]
     figure, (measured, *others) = panels(
+        f"{table.title}: {context.where}",
         _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1),
         (1, 1 + len(columns)),
         left=0.3 + _LETTER_WIDTH * max((len(entry.row.name) for entry in entries), default=0),
@@ -60,7 +60,6 @@ def bars(
         width_ratios=[4.6, *[1.25] * len(columns)],
         wspace=0.08,
     )
-    write_title(figure, f"{table.title}: {context.where}")
     _measured_panel(measured, context, entries, places)
     name_groups(measured, groups, places[: len(main)])
     rows = {entry.row.name: place for entry, place in zip(entries, places, strict=True)}

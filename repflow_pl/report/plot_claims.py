@@ -17,7 +17,6 @@ from repflow_pl.report.plot_style import (
     name_group,
     panel_title,
     panels,
-    write_title,
 )
 from repflow_pl.report.stats import Verdict
 
@@ -52,10 +51,10 @@ def claims_figure(claims: ClaimsBySet) -> Figure:
         place += 1
     height = _HEAD + _FOOT + _LINE * place
     left = 0.25 + _LETTER * min(_LONGEST, max(len(name) for _, name in keys))
+    title = "The paper's claims: effect on top-1, with 95 % intervals"
     figure, axes = panels(
-        height, (1, len(claims)), left=left, head=_HEAD, foot=_FOOT, sharey=True, wspace=0.06
+        title, height, (1, len(claims)), left=left, head=_HEAD, foot=_FOOT, sharey=True, wspace=0.06
     )
-    write_title(figure, "The paper's claims: effect on top-1, with 95 % intervals")
     for axis, (data, found) in zip(axes, claims.items(), strict=True):
         _panel(axis, data, {places[c.table, c.claim]: c for c in found})
     labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for _, name in keys]

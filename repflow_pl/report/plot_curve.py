@@ -22,7 +22,6 @@ from repflow_pl.report.plot_style import (
     panels,
     ruled,
     say_missing,
-    write_title,
 )
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.summary import PAPER_COLUMN, Figured, figured_columns, summarise
@@ -41,6 +40,7 @@ def curve(
     entries = [entry for entry in collected if not entry.row.control]
     columns = figured_columns(table, entries, paper)[:_MOST_PAPER_PANELS]
     figure, axes = panels(
+        f"{table.title}: {context.where}",
         _HEIGHT,
         (1, 1 + len(columns)),
         left=_LEFT,
@@ -49,7 +49,6 @@ def curve(
         width_ratios=[2.0, *[1.15] * len(columns)],
         wspace=0.16,
     )
-    write_title(figure, f"{table.title}: {context.where}")
     colours = kind_colours([entry.row.series for entry in entries if entry.row.x is not None])
     _measured_panel(axes[0], context, entries, colours)
     for axis, (column, figures) in zip(axes[1:], columns, strict=True):

@@ -22,7 +22,6 @@ from repflow_pl.report.plot_style import (
     name_groups,
     panels,
     row_places,
-    write_title,
 )
 from repflow_pl.report.runtime_rows import RuntimeRow
 from repflow_pl.report.wording import significant
@@ -46,8 +45,7 @@ def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1"
     groups = [row.group for row in rows]
     places = row_places(groups)
     height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)
-    figure, (axis,) = panels(height, left=_LEFT, right=_RIGHT, head=_HEAD, foot=_FOOT)
-    write_title(figure, title)
+    figure, (axis,) = panels(title, height, left=_LEFT, right=_RIGHT, head=_HEAD, foot=_FOOT)
     for place, row in zip(places, rows, strict=True):
         _bar(axis, place, row)
     _logarithmic(axis, rows)

@@ -27,7 +27,6 @@ from repflow_pl.report.plot_style import (
     panels,
     ruled,
     say_missing,
-    write_title,
 )
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.summary import Figured, figured_columns, paper_cell, summarise
@@ -64,6 +63,7 @@ def scatter(
         columns = figured_columns(table, entries, paper)
     count = 1 + bool(columns)
     figure, axes = panels(
+        f"{table.title}: {context.where}",
         _HEAD + _FOOT + _PANEL * count + _GAP * (count - 1),
         (count, 1),
         left=_LEFT,
@@ -72,7 +72,6 @@ def scatter(
         hspace=_GAP / _PANEL,
     )
     FigureCanvasAgg(figure)  # which knows how wide a label is
-    write_title(figure, f"{table.title}: {context.where}")
     colours = kind_colours([entry.row.group for entry in entries])
     title = "top-1 of test videos, % (95 % interval) over median ms per clip (quartiles)"
     if table.to_choose:

@@ -42,6 +42,7 @@ def drawn(draw: Callable[[], Figure], kind: PictureKind = "png") -> bytes:
 
 
 def panels(
+    title: str,
     height: float,
     shape: tuple[int, int] = (1, 1),
     *,
@@ -52,7 +53,8 @@ def panels(
     sharey: bool = False,
     **grid: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its panels in (lines, columns), line by line; height and margins in inches.
+    """A figure under its title, and its panels in (lines, columns), line by line; height and
+    margins in inches.
 
     `grid`: their spaces and ratios, as GridSpec has them.
     """
@@ -60,6 +62,8 @@ def panels(
     grid |= {"left": left / WIDTH_INCHES, "right": 1 - right / WIDTH_INCHES}
     grid |= {"top": 1 - head / height, "bottom": foot / height}
     axes = figure.subplots(*shape, squeeze=False, sharey=sharey, gridspec_kw=grid)
+    if title:
+        write_title(figure, title)
     return figure, axes.flatten().tolist()
 
 

@@ -205,7 +205,7 @@ def figure(found: Sequence[Curves], names: Mapping[str, str]) -> Figure:
     lines = -(-len(drawn_in) // 2)
     legend = _LEGEND_LINE * len(found) + 0.4
     made, axes = panels(
-        lines * _PANEL + legend, (lines, 2), left=0.54, head=0.4, foot=legend + 0.3,
+        "", lines * _PANEL + legend, (lines, 2), left=0.54, head=0.4, foot=legend + 0.3,
         hspace=0.35, wspace=0.14,
     )  # fmt: skip
     for axis, quantity in zip(axes, drawn_in, strict=True):

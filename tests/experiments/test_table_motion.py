@@ -11,7 +11,6 @@ from all_tables import builder
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.profiles import ProfileName, build_profile
-from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, TVNetSpec, spec_hash, training_streams_of
 
@@ -21,10 +20,8 @@ def motion(profile: ProfileName, data: str = "motion_shapes") -> Table:
     return builder("motion")(chosen, DataSpec(data, chosen.clip))
 
 
-def test_the_rows_are_the_papers() -> None:
+def test_the_layer_is_held_against_each_of_the_others() -> None:
     table = motion("demo")
-    rows = [row.paper for row in table.rows if row.paper]
-    assert rows == [*paper_figures("motion").rows]
     assert [o.worse for o in table.orderings] == [r.name for r in table.rows if r.paper][:-1]
     assert {o.better for o in table.orderings} == {"Flow layer after block 3"}
 

@@ -69,10 +69,11 @@ def test_rows_are_different_runs_of_known_models(profile: ProfileName) -> None:
             build_model(model, classes=2)
 
 
-def test_every_row_of_the_papers_placement_table_is_there() -> None:
-    (table,) = split_tables([builder("placement")], Setting(), fingerprint="")
+@pytest.mark.parametrize("name", ["placement", "motion", "volumetric"])
+def test_every_row_of_the_papers_table_is_there(name: str) -> None:
+    (table,) = split_tables([builder(name)], Setting(), fingerprint="")
     rows = [row.paper for row in table.rows if row.paper]
-    assert rows == [*paper_figures("placement").rows]
+    assert rows == [*paper_figures(name).rows]
 
 
 def test_the_state_of_the_art_claims_what_the_papers_figures_say() -> None:

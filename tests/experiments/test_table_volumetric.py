@@ -1,4 +1,4 @@
-"""The volumetric table: its rows are the paper's and one more, are different runs, and learn."""
+"""The volumetric table: its rows are different runs, and learn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from all_tables import builder
 from repflow_pl.errors import UserError
 from repflow_pl.models.build import build_model
 from repflow_pl.profiles import ProfileName, build_profile
-from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, spec_hash
 
@@ -17,12 +16,6 @@ from repflow_pl.specs import DataSpec, spec_hash
 def volumetric(profile: ProfileName, backbone: str | None = None) -> Table:
     chosen = build_profile(profile, "motion_shapes", backbone)
     return builder("volumetric")(chosen, DataSpec("motion_shapes", chosen.clip))
-
-
-def test_rows_are_the_papers() -> None:
-    rows = [row.paper for row in volumetric("demo").rows if row.paper]
-    paper = [*paper_figures("volumetric").rows]
-    assert rows == paper
 
 
 @pytest.mark.parametrize("profile", ["demo", pytest.param("paper", marks=pytest.mark.slow)])
