@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from bench.cells import BACKENDS, PASSES, Cell, Pass, where
 from bench.opencv import SETTINGS
-from bench.page import Page, bullets, shown, verdict
+from bench.page import Page, shown, verdict
 from bench.picture import COLOURS, LEGEND, open_frame, write_title
 from bench.run import Results
 from bench.timing import columns
 from repflow_pl.quartiles import quartiles
+from repflow_pl.report.page import bullets
 from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.plot_style import DPI, FAINT, INK, WIDTH_INCHES, drawn
 from repflow_pl.report.wording import bracketed, duration, grid, grid_of, significant
@@ -154,7 +155,7 @@ def _ratios(results: Results, cells: Sequence[Cell], named: bool) -> list[str]:
 def _absences(reasons: Sequence[tuple[str, str]]) -> list[str]:
     """A list of why backends have no figures, each reason once; nothing where all have."""
     said = [f"not measured: {TITLES.get(backend, backend)}: {why}" for backend, why in reasons]
-    return [bullets(said)] if said else []
+    return [bullets(dict.fromkeys(said))] if said else []
 
 
 def _opencv(results: Results) -> list[str]:

@@ -14,7 +14,7 @@ import torch
 from bench.command import folder_of, shown_command
 from bench.timing import csv_of
 from repflow_pl.report.join import join_yours
-from repflow_pl.report.page import page_text, write_page
+from repflow_pl.report.page import how_measured, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.wording import duration
 
@@ -70,12 +70,7 @@ def markdown_of(page: Page, command: str, quick: bool) -> str:
     ]
     small = f"**A quick run on {page.small}: the figures mean nothing.**"
     parts = [*([small] if quick else []), *page.parts]
-    return page_text(page.title, page.shows, page.stem, parts, measured)
-
-
-def bullets(sentences: Sequence[str]) -> str:
-    """A list, each sentence once."""
-    return "\n".join(f"- {sentence}" for sentence in dict.fromkeys(sentences))
+    return page_text(page.title, page.shows, page.stem, [*parts, *how_measured(measured)])
 
 
 def shown(value: T | None, how: Callable[[T], str]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from repflow_pl.report.collect import Collected
-from repflow_pl.report.page import Beside
+from repflow_pl.report.page import Beside, page_text
 from repflow_pl.report.paper import NOT_KNOWN
 from repflow_pl.report.plot_style import (
     DPI,
@@ -47,8 +47,6 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
     names = context.classes or [str(label) for label in range(len(confusion(entries[0])))]
     which = " and ".join(entry.row.name for entry in entries)
     parts = [
-        f"# Class by class: {table.title}: {context.where}",
-        f"![What the videos of each class were taken for]({table.name}_{KIND}.png)",
         f"Of [{table.title}]({table.name}.md): {which}. A line of a matrix is a class, and its "
         "cells are what per cent of its test videos were taken for the class of the column, over "
         "all seeds and splits. A video that could not be read is in no cell, and an error.",
@@ -61,7 +59,10 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
     if len(names) > MOST_NAMES:
         parts += ["## What is confused most", *(_pairs(entry, names) for entry in entries)]
     picture = drawn(lambda: class_figure(table, context, entries, names))
-    return Beside(KIND, "class by class", "\n\n".join(parts) + "\n", picture)
+    title = f"Class by class: {table.title}: {context.where}"
+    shows = "What the videos of each class were taken for"
+    page = page_text(title, shows, f"{table.name}_{KIND}", parts)
+    return Beside(KIND, "class by class", page, picture)
 
 
 def compared(collected: Sequence[Collected]) -> list[Collected]:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repflow_pl.report.collect import Collected
-from repflow_pl.report.page import Beside
+from repflow_pl.report.page import Beside, page_text
 from repflow_pl.report.plot_style import (
     FAINT,
     MUTED,
@@ -51,15 +51,16 @@ def curve_page(
     quantities = VALIDATION if validated else TRAINING
     what = "Accuracy on the validation part" if validated else "Training accuracy and loss"
     parts = [
-        f"# Training curves: {table.title}: {context.where}",
-        f"![{what} over the epochs, a panel a row]({table.name}_{KIND}.png)",
         f"Of [{table.title}]({table.name}.md): {what.lower()} over the epochs. A panel a row: the "
         "mean over its runs, in a band from the least of them to the greatest; the other rows are "
         "grey. A late fusion trains nothing and has no curve.",
         _last_epochs(curves),
     ]
     picture = drawn(lambda: curve_figure(table, context, entries, curves, quantities))
-    return Beside(KIND, "training curves", "\n\n".join(parts) + "\n", picture)
+    title = f"Training curves: {table.title}: {context.where}"
+    shows = f"{what} over the epochs, a panel a row"
+    page = page_text(title, shows, f"{table.name}_{KIND}", parts)
+    return Beside(KIND, "training curves", page, picture)
 
 
 def curves_of(entry: Collected, runs: Path) -> pd.DataFrame | None:

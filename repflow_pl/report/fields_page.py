@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repflow_pl.quartiles import Quartiles, quartiles
-from repflow_pl.report.page import csv_of, page_text
+from repflow_pl.report.page import csv_of, how_measured, page_text
 from repflow_pl.report.plot_style import FAINT, WIDTH_INCHES, drawn, write_title
 from repflow_pl.report.stats import Estimate, mean_interval
 from repflow_pl.report.wording import grid
@@ -95,7 +95,8 @@ def fields_markdown(title: str, seen: Sequence[Seen], measured: Sequence[str]) -
         f"figures: [{NAME}.csv]({NAME}.csv)."
     )
     shows = "Fields of the same clips at each place"
-    return page_text(title, shows, NAME, [grid(header, lines, left=2), legend], measured)
+    parts = [grid(header, lines, left=2), legend, *how_measured(measured)]
+    return page_text(title, shows, NAME, parts)
 
 
 def fields_csv(seen: Sequence[Seen]) -> str:

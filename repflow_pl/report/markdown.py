@@ -8,7 +8,7 @@ from repflow_pl.report.claims import Claim
 from repflow_pl.report.claims_page import effect_cells
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.costs import Cost
-from repflow_pl.report.page import Beside
+from repflow_pl.report.page import Beside, bullets, how_measured, page_text
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
@@ -89,19 +89,16 @@ def markdown(
     place = where_in_full(context.data, context.profile, context.backbone, context.changes)
     shown = PLOTS[table.plot].format(x=table.x_title or "x")
     parts = [
-        f"# {table.title}: {place}",
-        f"![{shown}]({table.name}.png)",
         *_best(table, main, paper),
         _main_table(table, main, paper, costs),
         *_absences(collected),
         _legend(table, main, paper, beside),
         *_controls(context, [entry for entry in collected if entry.row.control]),
         *_orderings(table, claims),
-        "## How it was measured",
-        "\n".join(f"- {sentence}" for sentence in measured(table, context, collected)),
+        *how_measured(measured(table, context, collected)),
         *_advice(table, collected, claims),
     ]
-    return "\n\n".join(parts) + "\n"
+    return page_text(f"{table.title}: {place}", shown, table.name, parts)
 
 
 def _main_table(
@@ -164,12 +161,12 @@ def _absences(collected: Sequence[Collected]) -> list[str]:
     lines = []
     for entry in collected:
         for failure in entry.failures:
-            lines.append(f"- FAILED: {entry.row.name}, seed {failure.seed}: {failure.reason}")
+            lines.append(f"FAILED: {entry.row.name}, seed {failure.seed}: {failure.reason}")
         if entry.missing:
             seeds = ", ".join(map(str, entry.missing))
             word = "seed" if len(entry.missing) == 1 else "seeds"
-            lines.append(f"- missing: {entry.row.name}, {word} {seeds}")
-    return ["\n".join(lines)] if lines else []
+            lines.append(f"missing: {entry.row.name}, {word} {seeds}")
+    return [bullets(lines)] if lines else []
 
 
 def _legend(
@@ -311,7 +308,7 @@ def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim
         better, worse = rows[ordering.better], rows[ordering.worse]
         pair = f"{ordering.better} and {ordering.worse}"
         if better is None or worse is None or claim.effect is None:
-            lines.append(f"- {pair}: nothing is known of both yet.")
+            lines.append(f"{pair}: nothing is known of both yet.")
             continue
         told = {
             "holds": f"{ordering.better} beats {ordering.worse}",
@@ -320,7 +317,5 @@ def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim
             "undecided": f"{pair} are not told apart",
         }[claim.verdict]
         ratio = significant(better.time.ratio / worse.time.ratio, 2)
-        lines.append(
-            f"- {told}: {points(claim.effect)} points, at {ratio} times its time per clip."
-        )
-    return ["## What this says to who chooses", "\n".join(lines)]
+        lines.append(f"{told}: {points(claim.effect)} points, at {ratio} times its time per clip.")
+    return ["## What this says to who chooses", bullets(lines)]

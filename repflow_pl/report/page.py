@@ -48,14 +48,20 @@ class Rendered:
         return text
 
 
-def page_text(
-    title: str, shows: str, stem: str, parts: Sequence[str], measured: Iterable[str]
-) -> str:
-    """A whole page of Markdown: the picture, what it `shows` for who cannot see it, the parts, and
-    sentences on how it was measured. What stands before its first `##` can be shown alone."""
-    how = "\n".join(f"- {sentence}" for sentence in measured)
-    picture = f"![{shows}]({stem}.png)"
-    return "\n\n".join((f"# {title}", picture, *parts, "## How it was measured", how)) + "\n"
+def page_text(title: str, shows: str, stem: str, parts: Iterable[str]) -> str:
+    """A whole page of Markdown: the picture, what it `shows` for who cannot see it, and the parts.
+    What stands before its first `##` can be shown alone."""
+    return "\n\n".join((f"# {title}", f"![{shows}]({stem}.png)", *parts)) + "\n"
+
+
+def how_measured(sentences: Iterable[str]) -> list[str]:
+    """The parts of a page that say how it was measured."""
+    return ["## How it was measured", bullets(sentences)]
+
+
+def bullets(sentences: Iterable[str]) -> str:
+    """A list."""
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
-from repflow_pl.report.page import Rendered, csv_of, page_text, write_page
+from repflow_pl.report.page import Rendered, csv_of, how_measured, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
 from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
@@ -161,7 +161,8 @@ def markdown_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> str
     place = where_in_full(context.data, context.profile, changes=context.changes)
     title = f"{context.title}: {place}"
     shows = "Time of each row over that of the RGB row, with quartiles"
-    return page_text(title, shows, context.name, parts, _measured(rows, context))
+    parts += how_measured(_measured(rows, context))
+    return page_text(title, shows, context.name, parts)
 
 
 def tidy_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext) -> pd.DataFrame:
