@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from repflow_pl.report.claims import Claim
+from repflow_pl.report.page import page_text
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK
 from repflow_pl.report.stats import EVEN, SEED_FREEDOM, Verdict
 from repflow_pl.report.wording import grid, p_value, points
 
 PAGE, PICTURE = "CLAIMS.md", "CLAIMS.png"
+SHOWS = "Effects with 95 % intervals, coloured by verdict"
 CLAIMS_MARKS = "<!-- claims:begin -->", "<!-- claims:end -->"
 """What of a README the picture and the count stand between."""
 
@@ -36,8 +38,6 @@ def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
     `why`: the pages, as `ucf101/why`, that look into why places differ.
     """
     parts = [
-        "# The paper's claims",
-        f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})",
         counted(claims),
         "An effect is the difference in points of top-1 on the test videos, taken video by video "
         "and seed by seed, with the 95 % interval over seeds and groups of alike videos. A claim "
@@ -66,13 +66,13 @@ def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
             "What lies behind the order of the places, one thing changed at a time, and what the "
             f"layers see there: {', '.join(f'[{page}]({page}.md)' for page in why)}.",
         ]
-    return "\n\n".join(parts) + "\n"
+    return page_text("The paper's claims", SHOWS, PAGE.removesuffix(".md"), parts)
 
 
 def claims_excerpt(claims: ClaimsBySet, tables: str) -> str:
     """The picture and the count, for a page that sees the folder of the tables as `tables`."""
     return (
-        f"[![Effects with 95 % intervals, coloured by verdict]({tables}/{PICTURE})]"
+        f"[![{SHOWS}]({tables}/{PICTURE})]"
         f"({tables}/{PAGE})\n\n{counted(claims)} Each claim with its effect, and what a verdict "
         f"needs: [{PAGE}]({tables}/{PAGE})."
     )

@@ -17,7 +17,7 @@ from repflow_pl.files import unwritable
 from repflow_pl.report.blocks import Prose, blocks, html, title
 from repflow_pl.report.claims import find_claims
 from repflow_pl.report.claims_page import PAGE as CLAIMS
-from repflow_pl.report.claims_page import PICTURE, counted
+from repflow_pl.report.claims_page import PICTURE, SHOWS, counted
 from repflow_pl.report.join import find_pages
 from repflow_pl.report.latex import latex
 from repflow_pl.report.page import BESIDE, is_beside
@@ -163,7 +163,7 @@ def _index(tables: Path, pages: Sequence[Shown], claims: str | None) -> str:
     parts = ["# Representation flow: what was measured"]
     if claims:
         parts += [
-            f"![Effects with 95 % intervals, coloured by verdict]({PICTURE})",
+            f"![{SHOWS}]({PICTURE})",
             f"{counted(find_claims(tables))} Each claim with its effect: [{CLAIMS}]({claims}).",
         ]
     parts.append(
