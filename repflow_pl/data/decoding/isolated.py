@@ -50,6 +50,7 @@ class IsolatedProcess:
         self.timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._asked = 0
         self._streaming = 0
         """The process in which a stream is being read; another one goes to a child beside."""
         self._beside: IsolatedProcess | None = None
@@ -76,35 +77,46 @@ class IsolatedProcess:
             yield from self._beside.stream(function, arguments)
             return
         self._streaming = os.getpid()
-        asked = done = 0
+        waiting: deque[int] = deque()
+        done = 0
         try:
             while done < len(arguments):
                 try:
-                    for argument in arguments[asked : done + 2]:
-                        self._send(function, argument)
-                        asked += 1
-                    value = self._receive()
+                    for argument in arguments[done + len(waiting) : done + 2]:
+                        waiting.append(self._send(function, argument))
+                    value = self._receive(waiting.popleft())
                 except (EOFError, OSError, pickle.UnpicklingError):
-                    value, asked = self._lost(), done + 1  # what was asked ahead is asked again
+                    value = self._lost()
+                    waiting.clear()  # what was asked ahead is asked again
                 done += 1
                 yield value
         finally:
             self._streaming = 0
-            if asked > done:  # left early: nobody waits for the rest
+            if waiting:  # left early
                 self._end(at_once=True)
 
-    def _send(self, function: Callable[[Item], Result], argument: Item) -> None:
+    def _send(self, function: Callable[[Item], Result], argument: Item) -> int:
+        """Ask a question; returns its number."""
         pipe = self._started().stdin
         assert pipe is not None
-        pickle.dump((function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
+        self._asked += 1
+        pickle.dump((self._asked, function, argument, self.timeout), pipe, pickle.HIGHEST_PROTOCOL)
         pipe.flush()
+        return self._asked
 
-    def _receive(self) -> Any:
-        """Errors: EOFError where the child is gone, also by a `stop` of another thread."""
+    def _receive(self, number: int) -> Any:
+        """The answer to the question of that number, which every answer carries: no frames are
+        ever taken for another video's.
+
+        Errors: EOFError where the child is gone, also by a `stop` of another thread.
+        """
         process = self._process
         if process is None or process.stdout is None:
             raise EOFError
-        return pickle.load(process.stdout)
+        answered, answer = pickle.load(process.stdout)
+        if answered != number:
+            raise EOFError
+        return answer
 
     def _lost(self) -> Lost:
         status = self._end()
@@ -165,7 +177,7 @@ def serve() -> NoReturn:
     os.dup2(2, 1)  # what a library prints must not get among the answers
     while True:
         try:
-            function, argument, seconds = pickle.load(requests)
+            number, function, argument, seconds = pickle.load(requests)
         except EOFError:
             os._exit(0)  # at once: to take down what was imported keeps a core busy for seconds
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -175,7 +187,7 @@ def serve() -> NoReturn:
             answer = error
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
-            pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+            pickle.dump((number, answer), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
         except OSError:  # the parent is gone
             os._exit(0)

@@ -38,6 +38,10 @@ def test_calls_hang_and_die_alone() -> None:
     assert next(left) == 14
     left.close()
     assert process.call(awkward, 10) == 20
+    process._send(awkward, 11)  # as a fault might leave it: an answer that nobody waits for
+    with pytest.raises(Lost):
+        process.call(awkward, 12)
+    assert process.call(awkward, 12) == 24
     running = process._process
     process.stop()
     assert running is not None and running.poll() is not None
