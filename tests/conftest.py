@@ -7,10 +7,13 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from repflow_pl.data.index import VideoSet
 
 # A shell's background jobs ignore Ctrl-C, and so would the tests that press it, and their children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,6 +66,15 @@ def more_videos(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder for the tests of whole scripts, so that videos are decoded once."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
+    """The small videos as a set; the shared cache is the user's."""
+    from repflow_pl.data.index import open_set  # the layers' tests run where only torch is
+
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
+    return open_set("folder", video_folder)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -14,13 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import arrays
 from repflow_pl.launching.arrays import Arrays, logs_folder, slurm_executor, still_there
-from repflow_pl.launching.launch import launch
 from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.profiles import build_profile
@@ -28,6 +25,7 @@ from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.planning.jobs import Job, ordered, run_folder
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
+from tests.sweeps import Told, sweep
 
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]
@@ -122,12 +120,11 @@ def on_this_machine(out: Path) -> submitit.LocalExecutor:
 
 def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]], list[str]]:
     """(row, reason) of failures, and the lines printed."""
-    console = Console(file=io.StringIO(), width=200)
+    console = Told()
     machine = Machine(out, devices=2, console=console)
     video_set = open_set("folder", videos)
     failures = make_all(jobs, [video_set], machine, Arrays(machine, on_this_machine(out), cpus=3))
-    lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return [(failed.job.row, failed.reason) for failed in failures], lines
+    return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
 
 
 def rows(*names: str) -> list[Job]:
@@ -261,7 +258,7 @@ def test_a_refused_job_is_one_sentence(
     programs("srun", "")
     programs("sbatch", "echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1")
     executor = slurm_executor(tmp_path, Slurm("nowhere"), per_run=1, at_once=None)
-    machine = Machine(tmp_path, console=Console(file=io.StringIO()))
+    machine = Machine(tmp_path, console=Told())
     videos = open_set("folder", video_folder)
     with pytest.raises(UserError, match=r"invalid partition specified: nowhere.*--slurm\.\*"):
         make_all(rows("a", "b"), [videos], machine, Arrays(machine, executor, cpus=1))
@@ -304,22 +301,20 @@ def test_a_run_that_is_taken_away_ends_with_the_same_numbers(
     job = Job("t", "rgb", RunSpec(ModelSpec("narrow"), DataSpec("folder", clip,
               videos.fingerprint), recipe), 0)  # fmt: skip
     outs = [tmp_path / "undisturbed", tmp_path / "taken"]
-    assert launch([job], [videos], Machine(outs[0], console=Console(file=io.StringIO()))) == []
+    assert sweep([job], videos, outs[0])[0] == []
 
     taken: list[int] = []
     taker = threading.Thread(
         target=lambda: taken.extend(take_away(outs[1], "epoch 3/60")), daemon=True
     )
     taker.start()
-    machine = Machine(outs[1], console=Console(file=io.StringIO(), width=200))
-    threads = (
-        torch.get_num_threads()
-    )  # as many as the undisturbed run had: the last bits depend on it
+    console = Told()
+    machine = Machine(outs[1], console=console)
+    threads = torch.get_num_threads()  # the undisturbed run's: the last bits depend on it
     place = Arrays(machine, on_this_machine(outs[1]), threads)
     assert make_all([job], [videos], machine, place) == []
     assert len(taken) == 1
-    printed: str = machine.console.file.getvalue()  # type: ignore[attr-defined]
-    assert printed.count("epoch 60/60") == 1 and printed.count("epoch 3/60") == 1
+    assert console.printed.count("epoch 60/60") == 1 and console.printed.count("epoch 3/60") == 1
     (log,) = (outs[1] / "runs" / "slurm").glob("*_0_log.out")
     assert log.read_text().count("Loading pickle") == 2
     one, other = (read_result(run_folder(out, job.spec, 0) / "result.json") for out in outs)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
-import json
 import os
 import random
 import re
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
@@ -28,25 +25,13 @@ from repflow_pl.launching import processes
 from repflow_pl.launching.launch import launch
 from repflow_pl.launching.pool import make_all
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
+from tests.sweeps import Told, results, sweep
 
 CHECKOUT = Path(__file__).parents[2]
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(4, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
-CLOCKED = ("latency", "train_seconds", "test_seconds", "versions")
-
-
-def results(out: Path) -> dict[str, dict[str, Any]]:
-    """All result.json, less what a clock or the checkout decides."""
-    found = {}
-    for path in sorted(out.glob("runs/*/seed*/result.json")):
-        plain = json.loads(path.read_text())
-        found[f"{path.parts[-3]}/{path.parts[-2]}"] = {
-            name: value for name, value in plain.items() if name not in CLOCKED
-        }
-    return found
-
 
 # --- one run, in this process
 
@@ -60,10 +45,7 @@ class OneRun:
 
     def make(self, out: Path) -> tuple[int, str]:
         """How many runs failed, and what was printed."""
-        console = Console(file=io.StringIO(), width=400)
-        left = left_to_do(out, [self.job])
-        failures = launch(left, [self.videos], Machine(out, console=console))
-        printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+        failures, printed = sweep([self.job], self.videos, out)
         return len(failures), printed
 
     def folder(self, out: Path) -> Path:
@@ -187,11 +169,11 @@ def test_two_sweeps_at_once_make_a_run_once(one: OneRun, undisturbed: Path, tmp_
     assert results(out) == results(undisturbed)
 
 
-class _Telling(Console):
+class _Telling(Told):
     """Sets an event when the first line is printed."""
 
     def __init__(self, event: threading.Event) -> None:
-        super().__init__(file=io.StringIO())
+        super().__init__()
         self.event = event
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -211,7 +193,7 @@ def test_a_process_makes_one_run_after_the_other(
     first = dataclasses.replace(
         one.job, spec=dataclasses.replace(one.job.spec, model=model), seed=1
     )
-    machine = Machine(tmp_path, console=Console(file=io.StringIO()))
+    machine = Machine(tmp_path, console=Told())
     assert make_all([first, one.job], [one.videos], machine, processes.Processes([{}])) == []
     (process,) = started
     assert process.returncode is not None, "it was ended with the sweep"

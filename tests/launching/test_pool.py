@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, Ended, Failed
@@ -20,6 +18,7 @@ from repflow_pl.specs import DataSpec
 from repflow_pl.training.following import wandb_client
 from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
+from tests.sweeps import Told
 
 PROFILE = build_profile("demo", "folder")
 JOBS = [
@@ -62,18 +61,11 @@ class Script:
         self.stopped += 1
 
 
-@pytest.fixture
-def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    return open_set("folder", video_folder)
-
-
 def make(out: Path, videos: VideoSet, place: Script) -> tuple[list[Failed], str]:
-    console = Console(file=io.StringIO(), width=200)
+    console = Told()
     failures = make_all(JOBS, [videos], Machine(out, console=console), place)
     assert place.stopped == 1 and not place.making
-    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return failures, printed
+    return failures, console.printed
 
 
 def test_no_more_are_started_than_there_is_room_for(videos: VideoSet, tmp_path: Path) -> None:
@@ -98,8 +90,7 @@ def test_runs_of_all_splits_are_made_side_by_side(videos: VideoSet, tmp_path: Pa
         start(orders)
 
     place.start = begin  # type: ignore[method-assign]
-    console = Console(file=io.StringIO(), width=200)
-    assert make_all(jobs, sets, Machine(tmp_path, console=console), place) == []
+    assert make_all(jobs, sets, Machine(tmp_path, console=Told()), place) == []
     assert watched == [
         [
             ("[1/2] row 1 · seed 0 · split 1", str(videos.root.absolute())),
@@ -132,7 +123,7 @@ def test_one_that_does_not_get_on_fails_also_where_it_has_no_status(
 def test_a_mistake_stops_the_place(videos: VideoSet, tmp_path: Path) -> None:
     place = Script(r1=[MISTAKE])
     with pytest.raises(UserError, match=r"^last words$"):
-        make_all(JOBS, [videos], Machine(tmp_path, console=Console(file=io.StringIO())), place)
+        make_all(JOBS, [videos], Machine(tmp_path, console=Told()), place)
     assert place.stopped == 1 and len(place.begun) == 2
 
 
@@ -145,7 +136,7 @@ def test_where_wandb_failed_a_run_it_is_left_out_of_later_ones_and_that_is_said_
     monkeypatch.setattr(wandb_client, "_left_out", False)
     sentence = f"{wandb_client.LEFT_OUT} (no answer): runs go on."
     place = Script(said=f"a warning\n{sentence}\nanother\n")
-    machine = Machine(tmp_path, wandb="online", console=Console(file=io.StringIO()))
+    machine = Machine(tmp_path, wandb="online", console=Told())
     assert make_all(JOBS, [videos], machine, place) == []
     assert place.modes == ["online", "online", "offline"]
     assert capsys.readouterr().err == sentence + "\n"

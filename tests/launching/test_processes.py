@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import signal
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from repflow_pl.cli import Options
 from repflow_pl.data.index import open_set
@@ -31,6 +29,7 @@ from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
 from repflow_pl.training.planning.jobs import Job, ordered, run_folder
 from repflow_pl.training.planning.machine import Machine
+from tests.sweeps import Told
 
 PROFILE = build_profile("demo", "folder")
 
@@ -150,15 +149,15 @@ def test_videos_that_changed_since_are_a_mistake(
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
-    console = Console(file=io.StringIO(), width=100)
+    console = Told()
     with closing(Overview(console, runs=3)) as overview:
         overview.tell(1, "[1/3] [bold] · epoch 1/2")
         overview.end(1, 1, 0)
-    assert console.file.getvalue() == "[1/3] [bold] · epoch 1/2\n"  # type: ignore[attr-defined]
+    assert console.printed == "[1/3] [bold] · epoch 1/2\n"
 
 
 def test_a_terminal_shows_the_last_line_of_each_run() -> None:
-    console = Console(file=io.StringIO(), width=60, height=20, force_terminal=True)
+    console = Told(width=60, height=20, force_terminal=True)
     with closing(Overview(console, runs=3)) as overview:
         overview.tell(2, "[2/3] b · epoch 1/2")
         overview.tell(1, "[1/3] a · epoch 1/2")
@@ -231,12 +230,11 @@ def sweep(folder: Path, videos: Path, *rows: str) -> tuple[list[tuple[str, str]]
     jobs = [
         Job("t", row, PROFILE.flow_after(data, 3, n_iter=k + 1), 0) for k, row in enumerate(rows)
     ]
-    console = Console(file=io.StringIO(), width=200)
+    console = Told()
     slots = [{"SLOT": str(number)} for number in (1, 2)]
     machine = Machine(folder, console=console)
     failures = make_all(jobs, [open_set("folder", videos)], machine, Processes(slots))
-    lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return [(failed.job.row, failed.reason) for failed in failures], lines
+    return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
 
 
 @pytest.fixture(autouse=True)
@@ -289,9 +287,8 @@ def test_ctrl_c_ends_the_children(fake: Path, video_folder: Path) -> None:
 def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None:
     data = DataSpec("folder")
     jobs = ordered([Job("t", "both", PROFILE.two_stream(data), 0)])
-    console = Console(file=io.StringIO(), width=200)
     slots = [{"SLOT": str(number)} for number in (1, 2, 3)]
-    machine = Machine(fake, console=console)
+    machine = Machine(fake, console=Told())
     make_all(jobs, [open_set("folder", video_folder)], machine, Processes(slots))
     times = [next(run_folder(fake, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs]
     assert times[2] == max(times)
@@ -299,7 +296,7 @@ def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None
 
 def test_a_run_in_this_process_has_the_terminal_to_itself() -> None:
     """Its bar is a live display, beside which there is no other."""
-    console = Console(file=io.StringIO(), force_terminal=True)
+    console = Told(force_terminal=True)
     with closing(Overview(console, runs=3)) as overview:
         overview.end(1, 1, 0)
         assert overview.live is not None and not overview.live.is_started

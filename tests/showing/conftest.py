@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.upkeep.facts import facts_of
-from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
-from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.planning.machine import Machine
+from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.recording.result import Latency
+from tests.sweeps import sweep
 
 CLIP = ClipSpec(frames=4, size=64, crop=(48, 48), views=3, crops=2)
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
@@ -50,9 +47,8 @@ def trained(
         flow = RunSpec(model, data, RECIPE)
         tvl1 = RunSpec(ModelSpec("narrow", stream="tvl1", stack=2), data, RECIPE)
         specs = (flow, tvl1, late(flow, tvl1))
-        jobs = left_to_do(out, [Job("t", f"row {k}", spec, 0) for k, spec in enumerate(specs)])
-        machine = Machine(out, wandb="disabled", console=Console(file=io.StringIO()))
-        assert not launch(jobs, [videos], machine)
+        jobs = [Job("t", f"row {k}", spec, 0) for k, spec in enumerate(specs)]
+        assert not sweep(jobs, videos, out)[0]
         facts_of(videos, out / "runs")
     folders = [run_folder(out, spec, 0) for spec in specs]
     yield Trained(videos, folders[0], folders[2])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from repflow_pl.data.clips import Batch
 from repflow_pl.data.floats import to_float
-from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.launching.launch import check, prepare
 from repflow_pl.models.build import build_model
@@ -119,12 +119,6 @@ def test_costs_are_those_of_rgb_alone(motion: Motion) -> None:
     assert count_flops(model, clip) > 0
     latency = measure_latency(model, clip, build_model(ModelSpec("narrow"), 3), clip, repeats=3)
     assert latency.tvl1_ms == 0 and latency.median_ms > 0
-
-
-@pytest.fixture
-def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    return open_set("folder", video_folder)
 
 
 def test_fields_are_loaded_to_train_and_not_to_test(videos: VideoSet) -> None:

@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from repflow_pl.data.clips import Batch
-from repflow_pl.data.index import open_set
-from repflow_pl.launching.launch import launch
+from repflow_pl.data.index import VideoSet
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, run_folder
-from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
+from tests.sweeps import sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(1, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
 MODEL = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4), dropout=0.0)
 
 
-def test_bf16_takes_the_convolutions_and_leaves_the_flow(
-    video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    videos = open_set("folder", video_folder)
+def test_bf16_takes_the_convolutions_and_leaves_the_flow(videos: VideoSet, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, precision="bf16")
     spec = RunSpec(MODEL, DataSpec("folder", CLIP, videos.fingerprint), recipe)
     job = Job("t", "bf16", spec, 0)
@@ -45,8 +38,7 @@ def test_bf16_takes_the_convolutions_and_leaves_the_flow(
 
     handle = nn.modules.module.register_module_forward_hook(note)
     try:
-        console = Console(file=io.StringIO())
-        assert launch([job], [videos], Machine(tmp_path, console=console)) == []
+        assert sweep([job], videos, tmp_path)[0] == []
     finally:
         handle.remove()
     assert seen[nn.Conv2d, True] == {torch.bfloat16}, "in training"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from repflow_pl import cli
-from repflow_pl.data.index import open_set
+from repflow_pl.data.index import VideoSet
 from repflow_pl.data.share import check_ranks
 from repflow_pl.errors import UserError
 from repflow_pl.launching.launch import check
@@ -100,10 +100,8 @@ def test_the_pages_torchrun_can_share_out_its_batch(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_batch_of_more_than_all_videos_is_refused_before_a_run(
-    video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
+    videos: VideoSet,
 ) -> None:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    videos = open_set("folder", video_folder)
     spec = build_profile("demo", "folder").rgb(DataSpec("folder"))
     larger = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, batch=17))
     check([Job("t", "row", spec, 0)], videos)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 import shutil
 import time
@@ -15,19 +14,17 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
-from repflow_pl.launching.launch import launch
 from repflow_pl.models.build import build_model
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.costs.measure import kept_for_backward
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
-from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.predictions import PREDICTIONS, read_predictions
 from repflow_pl.training.recording.result import Latency, RunResult, read_result, write_result
+from tests.sweeps import sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
@@ -47,10 +44,7 @@ def job_of(videos: VideoSet, model: ModelSpec = FLOW) -> Job:
 
 def make(job: Job, videos: VideoSet, out: Path) -> tuple[Path, str]:
     """The run's folder, and what was printed."""
-    console = Console(file=io.StringIO(), width=2000)
-    jobs = left_to_do(out, [job])
-    launch(jobs, [videos], Machine(out, console=console))
-    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+    _, printed = sweep([job], videos, out)
     return run_folder(out, job.spec, job.seed), printed
 
 
@@ -221,13 +215,11 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(
     # As where the training anew fails: nothing of what there was is lost.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VideoClassifier, "on_after_backward", lambda _: 1 / 0)
-        jobs = left_to_do(tmp_path, [member, fusion])
-        assert launch(jobs, [videos], Machine(tmp_path, console=Console(file=io.StringIO())))
+        assert sweep([member, fusion], videos, tmp_path)[0]
     assert path.read_text() == before
 
-    jobs = left_to_do(tmp_path, [member, fusion])
-    assert [job.row for job in jobs] == ["row", "both"]
-    assert not launch(jobs, [videos], Machine(tmp_path, console=Console(file=io.StringIO())))
+    assert [job.row for job in left_to_do(tmp_path, [member, fusion])] == ["row", "both"]
+    assert not sweep([member, fusion], videos, tmp_path)[0]
     assert path.read_text() == before and (folder / "last.ckpt").is_file()
     assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import multiprocessing
 import os
 import re
@@ -18,28 +16,20 @@ from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 
 from repflow_pl.data import module as data_module
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import Terminated, terminate
-from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, run_folder
-from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.curve import CURVE, read_curve
+from tests.sweeps import result_of, sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 EPOCHS, BATCHES = 3, 8
 """Of 16 videos, two a batch; 4 videos are validated on, one a batch."""
-CLOCKED = ("latency", "train_seconds", "test_seconds", "versions")
-
-
-def result_of(folder: Path) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    return {name: value for name, value in plain.items() if name not in CLOCKED}
 
 
 def checkpoint_of(folder: Path) -> dict[str, Any]:
@@ -81,10 +71,9 @@ class OneRun:
 
     def make(self, out: Path) -> list[str]:
         """What was printed."""
-        console = Console(file=io.StringIO(), width=400)
-        assert launch([self.job], [self.videos], Machine(out, console=console)) == []
-        lines: list[str] = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-        return lines
+        failures, printed = sweep([self.job], self.videos, out)
+        assert failures == []
+        return printed.splitlines()
 
     def folder(self, out: Path) -> Path:
         return run_folder(out, self.job.spec, self.job.seed)

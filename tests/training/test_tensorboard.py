@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.launching.launch import launch
+from repflow_pl.data.index import VideoSet
 from repflow_pl.launching.order import from_json, order_of, to_json
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, to_dict
 from repflow_pl.training.following.tensorboard import event_folder
@@ -22,17 +19,12 @@ from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.curve import CURVE, read_curve
 from repflow_pl.training.recording.result import read_result
+from tests.sweeps import sweep
 
 events = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
 )
 EPOCHS = 3
-
-
-@pytest.fixture
-def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> VideoSet:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-    return open_set("folder", video_folder)
 
 
 @pytest.fixture
@@ -44,9 +36,7 @@ def job(videos: VideoSet) -> Job:
 
 
 def make(job: Job, videos: VideoSet, out: Path, tensorboard: bool = True) -> Path:
-    console = Console(file=io.StringIO(), width=2000)
-    machine = Machine(out, console=console, tensorboard=tensorboard)
-    assert launch([job], [videos], machine) == []
+    assert sweep([job], videos, out, tensorboard=tensorboard)[0] == []
     return run_folder(out, job.spec, job.seed)
 
 

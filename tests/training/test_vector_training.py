@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from rich.console import Console
 
 from repflow_pl.data.index import VideoSet, open_set
-from repflow_pl.launching.launch import launch
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.planning.jobs import Job, run_folder
-from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
+from tests.sweeps import sweep
 
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(1, batch=4, lr=1e-3, optimiser="adamw", schedule="one_cycle")
@@ -35,19 +32,11 @@ def jobs_on(videos: VideoSet) -> tuple[Job, Job, Job]:
 
 def make(jobs: tuple[Job, ...], videos: VideoSet, out: Path) -> tuple[list[str], str]:
     """The rows that failed, and what was printed."""
-    console = Console(file=io.StringIO(), width=2000)
-    failed = launch(jobs, [videos], Machine(out, console=console))
-    printed: str = console.file.getvalue()  # type: ignore[attr-defined]
+    failed, printed = sweep(jobs, videos, out)
     return [each.job.row for each in failed], printed
 
 
-@pytest.fixture(autouse=True)
-def _cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
-
-
-def test_fields_of_vectors_are_part_of_the_time(video_folder: Path, tmp_path: Path) -> None:
-    videos = open_set("folder", video_folder)
+def test_fields_of_vectors_are_part_of_the_time(videos: VideoSet, tmp_path: Path) -> None:
     jobs = jobs_on(videos)
     assert make(jobs, videos, tmp_path)[0] == []
     rgb, vectors, both = (
@@ -59,9 +48,10 @@ def test_fields_of_vectors_are_part_of_the_time(video_folder: Path, tmp_path: Pa
 
 
 def test_without_vectors_their_rows_fail_by_name_and_the_others_are_made(
-    tmp_path: Path,
+    tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Intra-only: every frame is coded by itself."""
+    monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
     for k, part in enumerate(("train", "train", "train", "train", "test", "test")):
         path = tmp_path / "videos" / part / "ab"[k % 2] / f"{k}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
