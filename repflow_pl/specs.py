@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -260,14 +260,34 @@ def late(*members: RunSpec) -> RunSpec:
     return RunSpec(LateSpec(members), members[0].data, members[0].recipe)
 
 
+def networks_of(model: ModelSpec | LateSpec) -> tuple[ModelSpec, ...]:
+    """The network, or those of a late fusion."""
+    if isinstance(model, ModelSpec):
+        return (model,)
+    return tuple(network for member in model.members for network in networks_of(member.model))
+
+
+def with_networks(
+    model: ModelSpec | LateSpec, change: Callable[[ModelSpec], ModelSpec]
+) -> ModelSpec | LateSpec:
+    """The same model of changed networks."""
+    if isinstance(model, ModelSpec):
+        return change(model)
+    members = (
+        dataclasses.replace(each, model=with_networks(each.model, change)) for each in model.members
+    )
+    return LateSpec(tuple(members))
+
+
 def streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:
     """What a network is given, in the order in which it takes it."""
-    if isinstance(model, ModelSpec):
-        if model.stream == "grey" or model.stream == "rgb_diff":
-            return ("rgb",)
-        return (model.stream,)
-    found = (stream for member in model.members for stream in streams_of(member.model))
-    return tuple(dict.fromkeys(found))
+    found: dict[DataStream, None] = {}
+    for network in networks_of(model):
+        if network.stream == "grey" or network.stream == "rgb_diff":
+            found["rgb"] = None
+        else:
+            found[network.stream] = None
+    return tuple(found)
 
 
 def training_streams_of(model: ModelSpec | LateSpec) -> tuple[DataStream, ...]:

@@ -13,7 +13,7 @@ from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.fields.tvl1 import check_installed
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
-from repflow_pl.data.views import CHANNELS, FEWER, check_clip
+from repflow_pl.data.views import check_clip, nothing
 from repflow_pl.errors import Lacking, UserError
 from repflow_pl.launching.arrays import Arrays, slurm_executor
 from repflow_pl.launching.make import Here
@@ -31,6 +31,7 @@ from repflow_pl.specs import (
     TVNetSpec,
     streams_of,
     training_streams_of,
+    with_networks,
 )
 from repflow_pl.training.planning.jobs import Job, is_joined_from_answers
 from repflow_pl.training.planning.machine import Machine
@@ -100,23 +101,15 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
     """Have a network without values take such a clip. Errors: UserError where it does not."""
     try:
         with torch.device("meta"), torch.no_grad():
-            model = build_model(_of_few_iterations(spec), classes).eval()
-            model(
-                *(
-                    torch.empty(1, CHANNELS[stream], clip.frames - FEWER[stream], *clip.crop)
-                    for stream in streams_of(spec)
-                )
-            )
+            model = build_model(with_networks(spec, _of_few_iterations), classes).eval()
+            model(*(nothing(stream, clip)[None].float() for stream in streams_of(spec)))
     except UserError as error:
         raise UserError(f"{row}: {error} To leave the row out, name others with --rows.") from error
 
 
-def _of_few_iterations(spec: ModelSpec | LateSpec) -> ModelSpec | LateSpec:
+def _of_few_iterations(spec: ModelSpec) -> ModelSpec:
     """The same network but for its iterations, which change no shape and of which each takes its
     time."""
-    if isinstance(spec, LateSpec):
-        members = (replace(each, model=_of_few_iterations(each.model)) for each in spec.members)
-        return replace(spec, members=tuple(members))
     flow, motion = spec.flow, spec.motion
     if flow is not None:
         flow = replace(flow, n_iter=min(1, flow.n_iter))

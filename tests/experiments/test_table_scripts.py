@@ -24,7 +24,7 @@ from repflow_pl.models.build import build_model
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.paper import paper_figures
 from repflow_pl.report.table import Table
-from repflow_pl.specs import ClipSpec, DataSpec, LateSpec, ModelSpec, RecipeSpec, spec_hash
+from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, networks_of, spec_hash
 from repflow_pl.tables import Setting, TableBuilder, split_tables
 from repflow_pl.training import run
 from repflow_pl.training.costs import measure
@@ -48,12 +48,6 @@ def test_every_script_of_a_table_is_found() -> None:
     assert {p.stem for p in scripts} == {*others, *tables}
 
 
-def trained_of(model: ModelSpec | LateSpec) -> list[ModelSpec]:
-    if isinstance(model, ModelSpec):
-        return [model]
-    return [each for member in model.members for each in trained_of(member.model)]
-
-
 @pytest.mark.parametrize("profile", PROFILES)
 def test_rows_are_different_runs_of_known_models(profile: ProfileName) -> None:
     """Tables share their networks, late fusions theirs, and sets of videos theirs."""
@@ -63,7 +57,7 @@ def test_rows_are_different_runs_of_known_models(profile: ProfileName) -> None:
         assert [table.name for table in tables] == NAMES, "files are named as their scripts"
         for table in tables:
             assert len({spec_hash(row.spec) for row in table.rows}) == len(table.rows)
-            models |= {model for row in table.rows for model in trained_of(row.spec.model)}
+            models |= {model for row in table.rows for model in networks_of(row.spec.model)}
     for model in models:
         with torch.device("meta"):
             build_model(model, classes=2)

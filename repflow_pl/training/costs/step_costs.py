@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
-from repflow_pl.specs import LateSpec, ModelSpec, streams_of, training_streams_of
+from repflow_pl.specs import LateSpec, ModelSpec, networks_of, streams_of, training_streams_of
 from repflow_pl.training.costs.clip_times import ClipInputs
 from repflow_pl.training.costs.measure import elapsed_ms, in_turns, kept_for_backward
 from repflow_pl.training.memory import freed_memory_kept
@@ -48,17 +48,11 @@ def step_costs(
     timers = []
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
         for model in models:
-            members = [(build_model(each, classes).to(device), each) for each in _trained(model)]
+            members = [(build_model(each, classes).to(device), each) for each in networks_of(model)]
             kept.append(max(kept_for_backward(n, clip.of(streams_of(m))) for n, m in members))
             timers.append(_timer([(n, clip.of(training_streams_of(m))) for n, m in members]))
         timed = in_turns(timers, rounds, after_round=after_round)
     return [StepCost(tuple(ms), size) for ms, size in zip(timed, kept, strict=True)]
-
-
-def _trained(model: ModelSpec | LateSpec) -> list[ModelSpec]:
-    if isinstance(model, ModelSpec):
-        return [model]
-    return [each for member in model.members for each in _trained(member.model)]
 
 
 def _timer(members: Sequence[tuple[nn.Module, tuple[Tensor, ...]]]) -> Callable[[], float]:
