@@ -7,6 +7,7 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from repflow_pl.extras import needs
@@ -34,12 +35,12 @@ from repflow_pl.specs import (
     LateSpec,
     ModelSpec,
     RunSpec,
+    networks_of,
     spec_hash,
     streams_of,
     to_dict,
     training_streams_of,
 )
-from repflow_pl.strict import parse
 from repflow_pl.training.checkpoint import AtomicCheckpointIO, damage, usable_checkpoint
 from repflow_pl.training.costs.extraction import extraction_ms
 from repflow_pl.training.costs.measure import count_flops, kept_for_backward, measure_latency
@@ -84,82 +85,62 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     the checkpoint of the last epoch in place; Terminated on SIGTERM, with one of the last step.
     """
     with freed_memory_kept(), tracked(job, machine.out, machine.wandb) as logger:
-        return _run(job, video_set, machine, label, runs_after, logger)
+        folder = run_folder(machine.out, job.spec, job.seed)
+        with atomic_write(folder / "spec.json") as stream:  # the program goes by the hash
+            json.dump(to_dict(job.spec), stream, indent=1)
+            stream.write("\n")
+        data = ClipModule(
+            video_set,
+            job.spec.data.clip,
+            streams_of(job.spec.model),
+            job.spec.recipe.batch,
+            job.seed,
+            train_streams=training_streams_of(job.spec.model),
+        )
+        module = VideoClassifier(
+            job.spec,
+            job.seed,
+            classes=len(video_set.classes),
+            videos_val=len(video_set.part("val")),
+            videos_test=len(video_set.part("test")),
+        )
+        examples = (
+            _no_views(job.spec)
+            if is_joined_from_answers(machine.out, job)
+            else first_views(video_set, job.spec, EXAMPLES)
+        )
+        checkpoint, damaged = usable_checkpoint(folder)
+        if damaged:
+            machine.console.print(f"{label} · {damaged}", markup=False)
+        # A finished run that is made again is one whose weights were gone: its result stays.
+        kept = is_finished(machine.out, job)
+        timer = Timer(verbose=False)
+        callbacks = [
+            EpochLines(machine.console, label, runs_after),
+            timer,
+            *_pictures(job, machine, examples),
+            RunCheckpoint(folder, None if kept else folder / CURVE),
+        ]
+        trainer = _trainer(job, machine, callbacks, logger)
+        test_seconds = _train_and_test(trainer, module, data, job, machine, checkpoint)
+        train_seconds = timer.time_elapsed("train")  # validation included
+        times = round(train_seconds, 2), round(test_seconds, 2)
+        result = _result(job, video_set, module, trainer, examples, times)
+        if trainer.is_global_zero and not kept:
+            if module.curve:
+                write_curve(folder / CURVE, module.curve)
+            write_predictions(folder / PREDICTIONS, _predictions(module, video_set))
+            write_result(folder / "result.json", result)  # last: with it the run is finished
+        if logger is not None:
+            log_result(logger, folder, result.spec, result.seed)
+        return result
 
 
-def _run(
-    job: Job,
-    video_set: VideoSet,
-    machine: Machine,
-    label: str,
-    runs_after: int,
-    logger: WandbLogger | None,
-) -> RunResult:
-    folder = run_folder(machine.out, job.spec, job.seed)
-    _write_spec(folder / "spec.json", job.spec)
-    data = ClipModule(
-        video_set,
-        job.spec.data.clip,
-        streams_of(job.spec.model),
-        job.spec.recipe.batch,
-        job.seed,
-        train_streams=training_streams_of(job.spec.model),
-    )
-    module = VideoClassifier(
-        job.spec,
-        job.seed,
-        classes=len(video_set.classes),
-        videos_val=len(video_set.part("val")),
-        videos_test=len(video_set.part("test")),
-    )
-    examples = (
-        _no_views(job.spec)
-        if is_joined_from_answers(machine.out, job)
-        else first_views(video_set, job.spec, EXAMPLES)
-    )
-    checkpoint, damaged = usable_checkpoint(folder)
-    if damaged:
-        machine.console.print(f"{label} · {damaged}", markup=False)
-    timer = Timer(verbose=False)
-    callbacks = [EpochLines(machine.console, label, runs_after), timer]
-    callbacks += _callbacks(job, machine, folder, examples)
-    trainer = _trainer(job.spec, machine, callbacks, _loggers(job, machine, logger))
-    test_seconds = _train_and_test(trainer, module, data, job, machine, checkpoint)
-    train_seconds = timer.time_elapsed("train")  # validation included
-    times = round(train_seconds, 2), round(test_seconds, 2)
-    result = _result(job, video_set, module, trainer, examples, times)
-    # A finished run that was made again is one whose weights were gone: its result stays.
-    if trainer.is_global_zero and not is_finished(machine.out, job):
-        if module.curve:
-            write_curve(folder / CURVE, module.curve)
-        write_predictions(folder / PREDICTIONS, _predictions(module, video_set))
-        write_result(folder / "result.json", result)  # last: with it the run is finished
-    if logger is not None:
-        log_result(logger, folder, result.spec, result.seed)
-    return result
-
-
-def _callbacks(
-    job: Job, machine: Machine, folder: Path, examples: tuple[Tensor, ...]
-) -> list[L.Callback]:
-    """Pictures of the flow, where somebody sees them, and checkpoints."""
-    callbacks: list[L.Callback] = []
+def _pictures(job: Job, machine: Machine, examples: tuple[Tensor, ...]) -> Iterator[FlowPictures]:
+    """Where there is a flow layer, and somebody sees them."""
     has_flow = isinstance(job.spec.model, ModelSpec) and job.spec.model.flow is not None
     if has_flow and (machine.tensorboard or machine.wandb != "disabled"):
-        every = max(1, job.spec.recipe.epochs // 6)
-        callbacks.append(FlowPictures(to_float(examples[0]), every))
-    kept = is_finished(machine.out, job)
-    callbacks.append(RunCheckpoint(folder, None if kept else folder / CURVE))
-    return callbacks
-
-
-def _loggers(job: Job, machine: Machine, logger: WandbLogger | None) -> list[Logger]:
-    loggers: list[Logger] = [] if logger is None else [logger]
-    if machine.tensorboard:  # needs a package of its own
-        from repflow_pl.training.following.tensorboard import event_logger
-
-        loggers.append(event_logger(machine.out, job))
-    return loggers
+        yield FlowPictures(to_float(examples[0]), max(1, job.spec.recipe.epochs // 6))
 
 
 def _train_and_test(
@@ -177,14 +158,11 @@ def _train_and_test(
             if is_joined_from_answers(machine.out, job):
                 module.take_answers(_kept_answers(job, machine.out, data.video_set))
                 return 0.0
-            _load_members(module, job, machine.out)
+            assert isinstance(module.model, LateFusion)
+            for model, member in zip(module.model.members, member_runs(job), strict=True):
+                load_trained(model, member, machine.out, "late fusion")
         else:
-            trainer.fit(
-                module,
-                datamodule=data,
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         start = time.monotonic()
         trainer.test(module, datamodule=data, verbose=False)
         return time.monotonic() - start
@@ -242,17 +220,22 @@ def _result(
 
 
 def _trainer(
-    spec: RunSpec, machine: Machine, callbacks: list[L.Callback], loggers: list[Logger]
+    job: Job, machine: Machine, callbacks: list[L.Callback], logger: WandbLogger | None
 ) -> L.Trainer:
+    loggers: list[Logger] = [] if logger is None else [logger]
+    if machine.tensorboard:  # needs a package of its own
+        from repflow_pl.training.following.tensorboard import event_logger
+
+        loggers.append(event_logger(machine.out, job))
     # Lightning's notices on workers, logging intervals and the like help nobody here.
     warnings.filterwarnings("ignore", module="lightning.*")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     # In a cluster's job too, Lightning itself starts a run's further processes, as anywhere else.
     environment = TorchElasticEnvironment() if under_torchrun() else LightningEnvironment()
     return L.Trainer(
-        max_epochs=spec.recipe.epochs,
+        max_epochs=job.spec.recipe.epochs,
         accelerator="auto",
-        precision="bf16-mixed" if spec.recipe.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if job.spec.recipe.precision == "bf16" else "32-true",
         devices=machine.devices,
         num_nodes=machine.machines,
         strategy="ddp" if machine.devices * machine.machines > 1 else "auto",
@@ -266,13 +249,6 @@ def _trainer(
         enable_model_summary=False,
         default_root_dir=machine.out,
     )
-
-
-def _load_members(module: VideoClassifier, job: Job, out: Path) -> None:
-    """Put the trained weights of the members' own runs into the late fusion of them."""
-    assert isinstance(module.model, LateFusion)
-    for model, member in zip(module.model.members, member_runs(job), strict=True):
-        load_trained(model, member, out, "late fusion")
 
 
 def _kept_answers(job: Job, out: Path, video_set: VideoSet) -> Predictions:
@@ -354,7 +330,9 @@ def _latency(
     spec: RunSpec, module: VideoClassifier, video_set: VideoSet, examples: tuple[Tensor, ...]
 ) -> Latency:
     """The model against the plain RGB network of the same backbone and clip, in turns."""
-    rgb_model = dataclasses.replace(_first_model(spec.model), stream="rgb", flow=None, motion=None)
+    rgb_model = dataclasses.replace(
+        networks_of(spec.model)[0], stream="rgb", flow=None, motion=None
+    )
     rgb_spec = dataclasses.replace(spec, model=rgb_model)
     reference = build_model(rgb_model, module.classes).to(module.device)
     rgb_examples = first_views(video_set, rgb_spec, EXAMPLES)
@@ -370,26 +348,6 @@ def _latency(
                 streams_of(spec.model), frames, video_set, spec.data.clip, repeats=10
             ),
         )
-
-
-def _first_model(model: ModelSpec | LateSpec) -> ModelSpec:
-    return model if isinstance(model, ModelSpec) else _first_model(model.members[0].model)
-
-
-def _write_spec(path: Path, spec: RunSpec) -> None:
-    """spec.json, for people: the hash in the folder's name is what the program goes by."""
-    if not (path.exists() and _holds(path, spec)):
-        with atomic_write(path) as stream:
-            json.dump(to_dict(spec), stream, indent=1)
-            stream.write("\n")
-
-
-def _holds(path: Path, spec: RunSpec) -> bool:
-    """Whether a spec.json is whole and says what it should."""
-    try:
-        return parse(RunSpec, json.loads(path.read_text(encoding="utf-8"))) == spec
-    except ValueError:
-        return False
 
 
 def _device_name(device: torch.device) -> str:

@@ -23,6 +23,11 @@ class Job:
     spec: RunSpec
     seed: int
 
+    @property
+    def run(self) -> str:
+        """`<hash>/seed<k>`, its folder in runs/: rows of several names may ask for one run."""
+        return f"{spec_hash(self.spec)}/seed{self.seed}"
+
 
 def run_folder(out: Path, spec: RunSpec, seed: int) -> Path:
     """Where a run keeps spec.json, last.ckpt, previous.ckpt and result.json."""
@@ -82,14 +87,13 @@ def ordered(jobs: Iterable[Job]) -> list[Job]:
 
     A run that rows of its own ask for keeps the first one's name.
     """
-    asked: dict[tuple[str, int], Job] = {}
+    asked: dict[str, Job] = {}
     for job in jobs:
-        asked.setdefault((spec_hash(job.spec), job.seed), job)
-    in_order: dict[tuple[str, int], Job] = {}
+        asked.setdefault(job.run, job)
+    in_order: dict[str, Job] = {}
     for job in asked.values():
         for needed in (*member_runs(job), job):
-            key = (spec_hash(needed.spec), needed.seed)
-            in_order.setdefault(key, asked.get(key, needed))
+            in_order.setdefault(needed.run, asked.get(needed.run, needed))
     return list(in_order.values())
 
 
@@ -99,17 +103,9 @@ def left_to_do(out: Path, jobs: Sequence[Job]) -> list[Job]:
     Results travel without checkpoints: copied from elsewhere, they are enough for a row of their
     own, and for one that builds on them where they kept their answers.
     """
-    again = {
-        run_folder(out, part.spec, part.seed)
-        for job in jobs
-        if not is_finished(out, job)
-        for part in _to_be_made_again(out, member_runs(job))
-    }
-    return [
-        job
-        for job in jobs
-        if not is_finished(out, job) or run_folder(out, job.spec, job.seed) in again
-    ]
+    undone = [job for job in jobs if not is_finished(out, job)]
+    again = {part.run for job in undone for part in _to_be_made_again(out, member_runs(job))}
+    return [job for job in jobs if job in undone or job.run in again]
 
 
 def keeps_answers(out: Path, job: Job) -> bool:
@@ -135,9 +131,9 @@ def _to_be_made_again(out: Path, parts: Sequence[Job]) -> list[Job]:
 def ready(left: Sequence[Job], running: Sequence[Job], out: Path) -> Iterator[Job]:
     """Those that can be started: their parts are neither left nor running, and no other process
     makes them."""
-    unmade = {run_folder(out, job.spec, job.seed) for job in (*left, *running)}
+    unmade = {job.run for job in (*left, *running)}
     for job in left:
-        parts = {run_folder(out, part.spec, part.seed) for part in member_runs(job)}
+        parts = {part.run for part in member_runs(job)}
         if not parts & unmade and not is_held(run_folder(out, job.spec, job.seed)):
             yield job
 
