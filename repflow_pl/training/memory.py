@@ -21,7 +21,7 @@ def freed_memory_kept() -> Iterator[None]:
     the system and have them back page by page, cleared: up to a fifth of a step on a CPU, in some
     processes and not in others.
     """
-    mallopt = getattr(_c_library(), "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         yield
         return
@@ -32,10 +32,3 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         mallopt(_MMAP_THRESHOLD, _DEFAULT)
         mallopt(_TRIM_THRESHOLD, _DEFAULT)
-
-
-def _c_library() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None)
-    except (OSError, TypeError):  # Windows has no "this process"
-        return None

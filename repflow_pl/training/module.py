@@ -7,10 +7,10 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -129,15 +129,8 @@ class VideoClassifier(L.LightningModule):
         self.log("train/loss", self.last_train_loss)
         self.log("train/top1", train_top1)
         val_loss = self.last_val_loss if self._validates else None
-        self.curve.append(
-            Epoch(
-                self.current_epoch + 1,
-                self.last_train_loss,
-                train_top1,
-                val_loss,
-                self.last_val_top1,
-            )
-        )
+        trained = self.current_epoch + 1, self.last_train_loss, train_top1
+        self.curve.append(Epoch(*trained, val_loss, self.last_val_top1))
         for name, value in flow_scalars(self.model):
             self.log(f"flow/{name}", value)
         self.train_loss.reset()
@@ -187,26 +180,19 @@ class VideoClassifier(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         recipe = self.spec.recipe
         optimiser = build_optimiser(self.model, recipe)
-        schedule: LRScheduler
+        schedule: LRSchedulerConfigType
         if recipe.schedule == "one_cycle":
-            schedule = OneCycleLR(
-                optimiser,
-                max_lr=[group["lr"] for group in optimiser.param_groups],
-                total_steps=int(self.trainer.estimated_stepping_batches),
-            )
-            return {
-                "optimizer": optimiser,
-                "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-            }
-        if recipe.schedule == "step":
-            return {"optimizer": optimiser, "lr_scheduler": StepLR(optimiser, 12, gamma=0.1)}
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {
-                "scheduler": ReduceLROnPlateau(optimiser, patience=7),
-                "monitor": "val/loss" if self._validates else "train/loss",
-            },
-        }
+            rates = [group["lr"] for group in optimiser.param_groups]
+            steps = int(self.trainer.estimated_stepping_batches)
+            cycle = OneCycleLR(optimiser, max_lr=rates, total_steps=steps)
+            schedule = {"scheduler": cycle, "interval": "step"}
+        elif recipe.schedule == "step":
+            schedule = {"scheduler": StepLR(optimiser, 12, gamma=0.1)}
+        else:
+            monitor = "val/loss" if self._validates else "train/loss"
+            plateau = ReduceLROnPlateau(optimiser, patience=7)
+            schedule = {"scheduler": plateau, "monitor": monitor}
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         # Lightning steps a plateau after it has saved the epoch, and not at all in an epoch that
@@ -269,13 +255,9 @@ def parameter_groups(model: nn.Module, lr: float, flow_lr: float) -> list[dict[s
 
 def flow_scalars(model: nn.Module) -> list[tuple[str, Tensor]]:
     """(name, value) of theta, lambda and tau, as every flow layer uses them, for the curves."""
+    layers = flow_layers(model)
     return [
-        (f"{name}{suffix}", positive(value.detach()))
-        for suffix, layer in _numbered(model)
+        (name if len(layers) == 1 else f"{name}_{number}", positive(value.detach()))
+        for number, layer in enumerate(layers, start=1)
         for name, value in (("theta", layer.theta), ("lambda", layer.lam), ("tau", layer.tau))
     ]
-
-
-def _numbered(model: nn.Module) -> list[tuple[str, FlowIteration]]:
-    layers = flow_layers(model)
-    return [("" if len(layers) == 1 else f"_{k + 1}", layer) for k, layer in enumerate(layers)]

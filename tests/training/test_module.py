@@ -114,8 +114,6 @@ def test_every_schedule_is_what_its_name_says(
     configured = net.configure_optimizers()
     assert isinstance(configured, dict)
     schedule = configured["lr_scheduler"]
-    if isinstance(schedule, dict):
-        # a set without a validation part is watched by its training loss
-        assert schedule.get("monitor", "train/loss") == "train/loss"
-        schedule = schedule["scheduler"]
-    assert isinstance(schedule, kind)
+    assert isinstance(schedule, dict) and isinstance(schedule["scheduler"], kind)
+    # a set without a validation part is watched by its training loss
+    assert schedule.get("monitor", "train/loss") == "train/loss"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +70,7 @@ def time_models(
     inputs = ClipInputs(frames, device)
     networks = [build_model(model, classes).to(device).eval() for model in models]
     timers = [
-        _timer(network, streams_of(model), inputs, make_fields)
+        partial(_turn, network, streams_of(model), inputs, make_fields)
         for network, model in zip(networks, models, strict=True)
     ]
     with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
@@ -94,17 +95,12 @@ class ClipInputs:
         return tuple(self._others.get(stream, self._fields) for stream in streams)
 
 
-def _timer(
+def _turn(
     network: nn.Module, streams: Sequence[DataStream], clip: ClipInputs, make_fields: MakeFields
-) -> Callable[[], ClipTime]:
-    """Times one turn of a network: its fields, if any, then its forward pass."""
-    inputs = clip.of(streams)
-
-    def turn() -> ClipTime:
-        extraction = make_fields(streams)
-        return ClipTime(forward_ms(network, inputs), extraction)
-
-    return turn
+) -> ClipTime:
+    """One turn of a network: its fields, if any, then its forward pass."""
+    extraction = make_fields(streams)
+    return ClipTime(forward_ms(network, clip.of(streams)), extraction)
 
 
 def _as_input(pictures: npt.NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -63,18 +63,19 @@ class EpochLines(L.Callback):
         assert trainer.max_epochs is not None
         each = (time.monotonic() - self.start) / (done - self.first_epoch)
         left = each * (trainer.max_epochs - done)
-        parts = [self.label, f"epoch {done}/{trainer.max_epochs}"]
+        # Lightning runs this hook before the module's own, which computes the epoch's mean loss.
+        parts = [
+            self.label,
+            f"epoch {done}/{trainer.max_epochs}",
+            f"loss {pl_module.train_loss.compute():.3f}",
+            f"train {pl_module.train_top1.compute():.1%}",
+        ]
         if "val/top1" in metrics:
             parts.append(f"val {metrics['val/top1']:.1%}")
         parts.append(f"{clock(left)} left")
         if self.runs_after:
             everything = left + self.runs_after * each * trainer.max_epochs
             parts.append(f"about {clock(everything)} for all runs")
-        # Lightning runs this hook before the module's own, which computes the epoch's mean loss.
-        parts[2:2] = [
-            f"loss {pl_module.train_loss.compute():.3f}",
-            f"train {pl_module.train_top1.compute():.1%}",
-        ]
         self.console.print(" · ".join(parts), markup=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -73,19 +73,12 @@ def ask() -> None:
 def start(mode: WandbMode, out: Path, identity: str, **arguments: Any) -> Any:
     """Begin a run or, online, go on with the one of this identity; offline where that fails."""
     wandb = client()
-    settings = _settings()
+    arguments |= {"dir": out, "id": identity, "settings": _settings()}
     if usable(mode) == "online":
         with spared():
-            return wandb.init(
-                mode="online",
-                dir=out,
-                id=identity,
-                resume="allow",
-                settings=settings,
-                **arguments,
-            )
+            return wandb.init(mode="online", resume="allow", **arguments)
         close()  # it holds on to the identity
-    return wandb.init(mode="offline", dir=out, id=identity, settings=settings, **arguments)
+    return wandb.init(mode="offline", **arguments)
 
 
 def finish(run: Any, exit_code: int = 0) -> None:
