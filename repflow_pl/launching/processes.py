@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import joblib
 from repflow_pl.ending import SAVING
 from repflow_pl.launching.order import Order, to_json
 from repflow_pl.launching.outcome import Ended, how_it_ended
-from repflow_pl.launching.worker import ENDED, kill, share_of_cores, start
+from repflow_pl.launching.worker import ENDED, end, kill, share_of_cores, start
 from repflow_pl.training.planning.ranks import chosen_gpus
 
 Slot = dict[str, str]
@@ -143,21 +141,4 @@ class Processes:
         del self.children[slot]
 
     def stop(self) -> None:
-        """At a SIGTERM a training is saved. It is sent again and again: Python drops one now and
-        then that meets a finaliser."""
-        processes = [child.process for child in self.children.values()]
-        try:
-            again = time.monotonic()
-            deadline = again + SAVING
-            while (now := time.monotonic()) < deadline:
-                here = [process for process in processes if process.poll() is None]
-                if not here:
-                    break
-                if now >= again:
-                    for process in here:
-                        process.send_signal(signal.SIGTERM)
-                    again += SAVING / 4
-                time.sleep(0.05)
-        finally:
-            for process in processes:
-                kill(process)
+        end([child.process for child in self.children.values()], SAVING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 from repflow_pl.ending import LIMIT
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import BUSY, DONE, FAILED, MISTAKE, how_it_ended
-from repflow_pl.launching.worker import kill, share_of_cores, start
+from repflow_pl.launching.worker import end, share_of_cores, start
 
 POLL = 0.5
 """Seconds between two looks at the worker."""
@@ -55,9 +54,5 @@ class Task:
         from submitit.helpers import DelayedSubmission
 
         if self.worker is not None:
-            self.worker.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + LIMIT
-            while time.monotonic() < deadline and self.worker.poll() is None:
-                time.sleep(0.1)
-            kill(self.worker)
+            end([self.worker], LIMIT)
         return DelayedSubmission(Task(self.order, self.cpus))

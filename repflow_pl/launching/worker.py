@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -48,6 +49,28 @@ def start(
         errors="replace",
         start_new_session=True,  # a terminal's Ctrl-C goes to this process alone
     )
+
+
+def end(processes: Sequence[subprocess.Popen[str]], patience: float) -> None:
+    """Have them save the steps under way, for so many seconds at most, and end them.
+
+    They are asked again and again: Python drops a signal now and then that meets a finaliser.
+    """
+    try:
+        again = time.monotonic()
+        deadline = again + patience
+        while (now := time.monotonic()) < deadline:
+            here = [process for process in processes if process.poll() is None]
+            if not here:
+                break
+            if now >= again:
+                for process in here:
+                    process.send_signal(signal.SIGTERM)
+                again += patience / 4
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            kill(process)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
