@@ -15,7 +15,7 @@ from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.answers import Answer, Scores, ask
 from repflow_pl.showing.fields import FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.one_video import TIMEOUT
-from repflow_pl.showing.overlay import Overlay, overlays, write_html
+from repflow_pl.showing.overlay import Overlay, write_html, write_overlays
 from repflow_pl.showing.watch import watching
 from repflow_pl.showing.weights import Weights, name_of
 
@@ -112,12 +112,8 @@ def _overlay(weights: Weights, video: Path, folder: Path, name: str) -> Overlay:
     def sources_at(rate: float) -> Sequence[FlowSource]:
         return [LearnedLayer(weights, rate) if flow_layers(weights.network) else PixelLayer()]
 
-    with (
-        watching(video, sources_at, SIDE) as watched,
-        overlays(watched, folder, name) as ((overlay,), show),
-    ):
-        for seen in watched.seen:
-            show(seen)
+    with watching(video, sources_at, SIDE) as watched:
+        (overlay,), _ = write_overlays(watched, folder, name)
     return overlay
 
 

@@ -51,10 +51,10 @@ class Exported:
 class FromBytes(nn.Module):
     """A network that takes clips as they are decoded: uint8 [B, C, T, H, W] -> [B, classes]."""
 
-    def __init__(self, network: nn.Module, negative: bool) -> None:
+    def __init__(self, network: nn.Module, sign: float) -> None:
         super().__init__()
         self.network = network
-        self.sign = -1.0 if negative else 1.0
+        self.sign = sign
 
     def forward(self, *streams: Tensor) -> Tensor:
         scores: Tensor = self.network(*(self.sign * to_float(stream) for stream in streams))
@@ -98,7 +98,7 @@ def exported(
     network = copy.deepcopy(weights.network).float().eval()
     for layer in flow_layers(network):
         layer.backend = "eager"  # the others are code that no file can hold
-    module = FromBytes(network, said.pixels == "1..-1").eval()
+    module = FromBytes(network, said.sign).eval()
     clips = random_clips(said, said.clip.frames)
     metadata = json.dumps(to_dict(said))
     reason = ""

@@ -9,7 +9,7 @@ from repflow_pl.showing.fields import TVL1, FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.film import FORMATS, film
 from repflow_pl.showing.loading import asked_weights
 from repflow_pl.showing.options import LookOptions
-from repflow_pl.showing.overlay import PAGE, overlays, write_html
+from repflow_pl.showing.overlay import PAGE, write_html, write_overlays
 from repflow_pl.showing.panels import Layout, Panel
 from repflow_pl.showing.watch import watching
 
@@ -29,22 +29,18 @@ def look(video: Path, options: LookOptions) -> int:
         options.seconds,
         options.scale,
     ) as watched:
-        count = 0
         if out.suffix.lower() == PAGE:
-            folder = out.with_name(f"{out.stem}_files")
-            with overlays(watched, folder) as (shown, show):
-                for seen in watched.seen:
-                    show(seen)
-                    count += 1
+            shown, count = write_overlays(watched, out.with_name(f"{out.stem}_files"))
             write_html(out, "look.html", name=video.name, shown=shown)
         else:
             pairs = zip(watched.sources, watched.scales, strict=True)
             panels = [Panel("video"), *(Panel(source.name, scale) for source, scale in pairs)]
             layout = Layout(panels, watched.size)
             with film(out, watched.rate, layout.shape) as add:
+                count = 0
                 for seen in watched.seen:
-                    add(layout.picture([seen.frame, *watched.coloured(seen)]))
                     count += 1
+                    add(layout.picture([seen.frame, *watched.coloured(seen)]))
     print(f"wrote {out}: {count} frames, {', '.join(each.name for each in watched.sources)}")
     return 0
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from PIL import Image
 
 from repflow_pl.files import atomic_write
 from repflow_pl.showing.film import film
-from repflow_pl.showing.watch import Seen, Watching
+from repflow_pl.showing.watch import Watching
 from repflow_pl.showing.wheel import colour_wheel
 from repflow_pl.templates import template
 
@@ -41,11 +40,10 @@ class Overlay:
     """Where the flow comes from, and the length that has the full colour."""
 
 
-@contextmanager
-def overlays(
+def write_overlays(
     watched: Watching, folder: Path, name: str = "flow"
-) -> Iterator[tuple[list[Overlay], Callable[[Seen], None]]]:
-    """Films of each source, and what adds a frame to all of them; whole after the block.
+) -> tuple[list[Overlay], int]:
+    """Write a film of each source, and count their frames.
 
     They are FOLDER/NAME_0.mp4 and so on, of a page beside the folder.
 
@@ -63,17 +61,17 @@ def overlays(
         )
         for path, source, scale in zip(paths, watched.sources, watched.scales, strict=True)
     ]
+    count = 0
     with ExitStack() as films:
         adders = [
             films.enter_context(film(path, watched.rate, (height, 2 * width))) for path in paths
         ]
-
-        def show(seen: Seen) -> None:
+        for seen in watched.seen:
+            count += 1
             for add, flow in zip(adders, watched.coloured(seen), strict=True):
                 both = np.concatenate([seen.frame, flow], axis=1)
                 add(both.repeat(zoom, 0).repeat(zoom, 1))
-
-        yield shown, show
+    return shown, count
 
 
 def write_html(page: Path, source: str, **said: Any) -> None:

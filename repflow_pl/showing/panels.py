@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from repflow_pl.showing.wheel import colour_wheel
-
-Picture = npt.NDArray[np.uint8]
+from repflow_pl.showing.wheel import Picture, colour_wheel
 
 HEAD, FOOT, GAP = 20, 68, 4
 """Pixels above each panel, below all of them, and between them."""

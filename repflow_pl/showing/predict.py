@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,10 +41,7 @@ def predict(videos: Sequence[Path], options: PredictOptions) -> int:
     if options.demo:
         return _demo(options)
     weights = asked_weights(options.weights, options.device, options.iterations, options.classes)
-    asked = list(videos_of(videos))
-    found = list(_answers(weights, asked))
-    _write_page(weights, asked, found, options)
-    return _print(weights, asked, found, options)
+    return _tell(weights, list(videos_of(videos)), options)
 
 
 def _demo(options: PredictOptions) -> int:
@@ -52,43 +49,34 @@ def _demo(options: PredictOptions) -> int:
     for layer in flow_layers(weights.network):
         layer.backend = "eager"  # to compile the others takes longer than four videos
     with tempfile.TemporaryDirectory() as folder:
-        asked = demo_videos(Path(folder))
-        answers = list(_answers(weights, asked))
-        found = [
-            replace(e, video=Path(e.video.name)) if isinstance(e, Answer) else e for e in answers
-        ]
-        _write_page(weights, asked, found, options)
-    status = _print(weights, [Path(path.name) for path in asked], found, options)
+        status = _tell(weights, demo_videos(Path(folder)), options, lambda path: Path(path.name))
     if not (options.json or options.csv):
         print(f"The names say what the videos show.\n\n{weights.described.card}")
     return status
 
 
-def _write_page(
+def _tell(
     weights: Weights,
-    asked: Sequence[Path],
-    found: Sequence[Answer | UserError],
+    videos: Sequence[Path],
     options: PredictOptions,
-) -> None:
-    """The page of those that could be read, where one is asked for."""
-    if options.html is None:
-        return
-    pairs = [(e, path) for e, path in zip(found, asked, strict=True) if isinstance(e, Answer)]
-    write_page(
-        options.html, weights, [e for e, _ in pairs], [path for _, path in pairs], options.top
-    )
-    print(f"wrote {options.html}: open it in a browser", file=sys.stderr)
-
-
-def _print(
-    weights: Weights,
-    asked: Sequence[Path],
-    found: Sequence[Answer | UserError],
-    options: PredictOptions,
+    called: Callable[[Path], Path] = lambda path: path,
 ) -> int:
+    """Ask about each video, write the page where one is asked for, print the answers.
+
+    `called`: how the file of a video is called in them.
+    """
+    found = [
+        replace(each, video=called(each.video)) if isinstance(each, Answer) else each
+        for each in _answers(weights, videos)
+    ]
+    read = [path for path, each in zip(videos, found, strict=True) if isinstance(each, Answer)]
     answers = [each for each in found if isinstance(each, Answer)]
+    if options.html is not None:
+        write_page(options.html, weights, answers, read, options.top)
+        print(f"wrote {options.html}: open it in a browser", file=sys.stderr)
     if options.json:
-        json.dump(as_json(weights, asked, found, options.top), sys.stdout, indent=1)
+        said = as_json(weights, [called(path) for path in videos], found, options.top)
+        json.dump(said, sys.stdout, indent=1)
         print()
     elif options.csv:
         write_csv(answers, options.top, sys.stdout)
@@ -168,7 +156,7 @@ def _video_json(answer: Answer, top: int) -> dict[str, Any]:
         "fps": answer.fps,
         "top": _ranked(answer.top(top)),
         "clips": [
-            {"first_frame": start, "scores": _rounded(scores)}
+            {"first_frame": start, "scores": [round(score, 6) for score in scores]}
             for start, scores in zip(answer.starts, answer.views.tolist(), strict=True)
         ],
     }
@@ -182,7 +170,3 @@ def _video_json(answer: Answer, top: int) -> dict[str, Any]:
 
 def _ranked(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     return [{"class": label, "score": round(score, 6)} for label, score in top]
-
-
-def _rounded(scores: Sequence[float]) -> list[float]:
-    return [round(score, 6) for score in scores]

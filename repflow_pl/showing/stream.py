@@ -23,7 +23,6 @@ MICROSECONDS = 1_000_000
 class FrameStream:
     """A video that is being decoded."""
 
-    path: Path
     rate: Fraction
     """Frames per second."""
     expected: int | None
@@ -47,7 +46,7 @@ def frames_of(path: Path, seconds: float | None = None) -> Iterator[FrameStream]
             if expected is not None and most is not None:
                 expected = min(expected, most)
             frames = map(video.pixels, video.frames())
-            yield FrameStream(path, rate, expected, islice(frames, most))
+            yield FrameStream(rate, expected, islice(frames, most))
     except DecodeError as error:
         raise unreadable(path, error) from error
 

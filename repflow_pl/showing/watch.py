@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from repflow_pl.data.frames.cache import resize
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
 from repflow_pl.showing.fields import FlowSource
-from repflow_pl.showing.stream import FrameStream, frames_of, samples_of
+from repflow_pl.showing.stream import frames_of, samples_of
 from repflow_pl.showing.wheel import Picture, flow_pictures
 
 SAMPLES = 4
@@ -74,7 +75,10 @@ def watching(
     """
     with frames_of(video, seconds) as stream:
         sources = sources_at(float(stream.rate))
-        first, frames = _begun(stream)
+        first = next(stream.frames, None)
+        if first is None:
+            raise UserError(f"{video} cannot be read: there is no frame in it.")
+        frames = chain([first], stream.frames)
         size = shown_size(first.shape[:2], short_side)
         scales = [scale] * len(sources) if scale else lengths_of(video, sources, size)
         expected = None if stream.expected is None else max(1, stream.expected - 1)
@@ -147,16 +151,3 @@ def shown_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     scale = min(1.0, short_side / min(size))
     height, width = (max(2, 2 * round(side * scale / 2)) for side in size)
     return height, width
-
-
-def _begun(stream: FrameStream) -> tuple[Frame, Iterator[Frame]]:
-    """The first frame, and all of them. Errors: UserError where there is none."""
-    first = next(stream.frames, None)
-    if first is None:
-        raise UserError(f"{stream.path} cannot be read: there is no frame in it.")
-
-    def all_of_them() -> Iterator[Frame]:
-        yield first
-        yield from stream.frames
-
-    return first, all_of_them()

@@ -34,9 +34,11 @@ from repflow_pl.specs import (
     Precision,
     RunSpec,
     Stream,
+    networks_of,
     spec_hash,
     streams_of,
     to_dict,
+    with_networks,
 )
 from repflow_pl.strict import parse
 from repflow_pl.training.trained import LAST, network_state
@@ -74,6 +76,11 @@ class Described:
     version: Literal[1] = 1
 
     @property
+    def sign(self) -> float:
+        """Of the network's inputs, beside what `to_float` gives."""
+        return -1.0 if self.pixels == "1..-1" else 1.0
+
+    @property
     def streams(self) -> tuple[DataStream, ...]:
         """What the network is given, in its order."""
         return ("rgb",) if isinstance(self.model, ReleasedSpec) else streams_of(self.model)
@@ -94,24 +101,23 @@ class Weights:
     network: nn.Module
     described: Described
 
+    def inputs(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """Clips uint8 [V, C, T, H, W], one for each stream, as the network takes them."""
+        device = next(self.network.parameters()).device
+        return [self.described.sign * to_float(stream.to(device)) for stream in views]
+
     @torch.no_grad()
     def scores(self, views: Sequence[Tensor]) -> Scores:
-        """What the network says to clips, as evaluation computes it.
-
-        Shapes: uint8 [V, C, T, H, W], one for each stream.
-        """
-        device = next(self.network.parameters()).device
-        inputs = [to_float(stream.to(device)) for stream in views]
-        if self.described.pixels == "1..-1":
-            inputs = [-stream for stream in inputs]
+        """What the network says to clips, as evaluation computes it; shapes as in `inputs`."""
+        inputs = self.inputs(views)
         mixed = self.described.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=mixed):
             if not isinstance(self.network, LateFusion):
                 return Scores(self.network(*inputs).float().cpu(), ())
             members = self.network.of_each(*inputs)
             joint = self.network.joined(members)
         assert isinstance(self.described.model, LateSpec)
-        names = [name_of(member.model) for member in self.described.model.members]
+        names = [name_of(each) for each in networks_of(self.described.model)]
         each = [scores.float().cpu() for scores in members]
         return Scores(joint.float().cpu(), tuple(zip(names, each, strict=True)))
 
@@ -121,7 +127,7 @@ def name_of(model: ModelSpec | LateSpec | ReleasedSpec) -> str:
     if isinstance(model, ReleasedSpec):
         return model.name
     if isinstance(model, LateSpec):
-        return " + ".join(name_of(member.model) for member in model.members)
+        return " + ".join(name_of(each) for each in networks_of(model))
     name = f"{model.backbone} on {STREAMS[model.stream]}"
     if model.flow is not None:
         at = f"after block {model.flow.after_block}" if model.flow.after_block else "on the input"
@@ -149,10 +155,16 @@ def load_weights(path: Path, iterations: int | None = None, classes: Sequence[st
         found = _of_run(path.parent, path)
     else:
         found = _of_released(path, iterations)
-    if classes:
-        found = dataclasses.replace(found, described=_named(found.described, classes))
     found.network.eval()
-    return found
+    if not classes:
+        return found
+    if len(classes) != len(found.described.classes):
+        raise UserError(
+            f"the network has {len(found.described.classes)} classes and {len(classes)} names were "
+            "given: give one a line, in the order of its scores."
+        )
+    described = dataclasses.replace(found.described, classes=tuple(classes))
+    return dataclasses.replace(found, described=described)
 
 
 def save_weights(path: Path, weights: Weights, half: bool = False) -> None:
@@ -257,27 +269,12 @@ def _of_released(path: Path, iterations: int | None) -> Weights:
     return Weights(network.float(), described)
 
 
-def _named(described: Described, classes: Sequence[str]) -> Described:
-    if len(classes) != len(described.classes):
-        raise UserError(
-            f"the network has {len(described.classes)} classes and {len(classes)} names were "
-            "given: give one a line, in the order of its scores."
-        )
-    return dataclasses.replace(described, classes=tuple(classes))
-
-
 def _network(model: ModelSpec | LateSpec | ReleasedSpec, classes: int) -> nn.Module:
     """The network of a spec, for weights of our own: no others are fetched for it."""
     if isinstance(model, ReleasedSpec):
         return ReleasedNetwork(model)
-    return build_model(_untrained(model), classes)
-
-
-def _untrained(model: ModelSpec | LateSpec) -> ModelSpec | LateSpec:
-    if isinstance(model, ModelSpec):
-        return dataclasses.replace(model, pretrained=False)
-    members = (dataclasses.replace(m, model=_untrained(m.model)) for m in model.members)
-    return LateSpec(tuple(members))
+    untrained = with_networks(model, lambda each: dataclasses.replace(each, pretrained=False))
+    return build_model(untrained, classes)
 
 
 def _filled(network: nn.Module, state: Mapping[str, Any], path: Path) -> nn.Module:

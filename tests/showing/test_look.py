@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def test_weights_without_a_flow_layer_are_refused() -> None:
     assert isinstance(described.model, ModelSpec)
 
 
-class Windows:
+class Windows(FlowSource):
     """A source that notes what it is given: each field is the number of its frame."""
 
     name = "numbers"
@@ -106,7 +106,7 @@ class Windows:
     def prepared(self, frame: Frame, shown: Frame) -> Frame:
         return frame
 
-    def fields(self, frames: list[Frame], size: tuple[int, int]) -> torch.Tensor:
+    def fields(self, frames: Sequence[Frame], size: tuple[int, int]) -> torch.Tensor:
         numbers = torch.tensor([float(frame[0, 0, 0]) for frame in frames])
         assert (numbers.diff() == 1).all() and len(frames) <= 9
         return numbers[:-1, None, None, None].expand(-1, 2, *size)
