@@ -36,7 +36,7 @@ class Candidate:
     score: float
 
 
-def candidates(videos: Sequence[Pictures], label: str = "Comparing") -> list[Candidate]:
+def candidates(videos: Sequence[Pictures]) -> list[Candidate]:
     """Pairs of videos, each given as its pictures, [n, h, w].
 
     A video is looked for cropped and mirrored, so either of a pair may be the copy. The pictures
@@ -46,7 +46,7 @@ def candidates(videos: Sequence[Pictures], label: str = "Comparing") -> list[Can
     starts = (counts.cumsum(0) - counts).numpy()
     whole = torch.cat([signatures(normalised(each), CROPS[0]) for each in videos])
     best: dict[tuple[int, int, bool], float] = {}
-    with progress_bar(label, len(videos)) as advance:
+    with progress_bar("Comparing", len(videos)) as advance:
         for start in range(0, len(videos), BLOCK):
             block = videos[start : start + BLOCK]
             asked = normalised(np.concatenate([_spread(each) for each in block]))

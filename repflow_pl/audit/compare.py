@@ -52,44 +52,30 @@ def fits(videos: Sequence[Pictures], pairs: Sequence[Candidate]) -> list[Fit]:
     with progress_bar("Comparing closely", len(pairs)) as advance:
         for start in range(0, len(pairs), BATCH):
             batch = pairs[start : start + BATCH]
-            found += _fits([_Two.of(videos, pair) for pair in batch])
-            for _ in batch:
+            asked = [_asked(videos, pair) for pair in batch]
+            first = torch.stack([ours for ours, _, _ in asked])
+            second = torch.stack([theirs for _, theirs, _ in asked])
+            likeness = closest(first[:, :1], second[:, :1])
+            hopeful = torch.nonzero(likeness > HOPELESS).flatten()
+            if len(hopeful):
+                likeness[hopeful] = closest(first[hopeful], second[hopeful])
+            for each, (_, _, places) in zip(likeness.tolist(), asked, strict=True):
+                found.append(Fit(each, places))
                 advance()
     return found
 
 
-@dataclass(frozen=True)
-class _Two:
-    """The normalised pictures of two videos, the second one mirrored where it is to be."""
-
-    first: Tensor
-    second: Tensor
-    places: tuple[tuple[int, int], ...]
-    """The coarsely nearest pictures of both, each once, the nearest first."""
-
-    @property
-    def pictures(self) -> tuple[Tensor, Tensor]:
-        """[PICTURES, h, w] of each: those at `places`, where they are few some twice."""
-        places = [self.places[k % len(self.places)] for k in range(PICTURES)]
-        ours, theirs = zip(*places, strict=True)
-        return self.first[list(ours)], self.second[list(theirs)]
-
-    @classmethod
-    def of(cls, videos: Sequence[Pictures], pair: Candidate) -> _Two:
-        first, second = normalised(videos[pair.first]), normalised(videos[pair.second])
-        if pair.mirrored:
-            second = second.flip(-1)
-        return cls(first, second, tuple(_nearest(first, second)))
-
-
-def _fits(pairs: Sequence[_Two]) -> list[Fit]:
-    first = torch.stack([two.pictures[0] for two in pairs])
-    second = torch.stack([two.pictures[1] for two in pairs])
-    likeness = closest(first[:, :1], second[:, :1])
-    hopeful = torch.nonzero(likeness > HOPELESS).flatten()
-    if len(hopeful):
-        likeness[hopeful] = closest(first[hopeful], second[hopeful])
-    return [Fit(each, two.places) for each, two in zip(likeness.tolist(), pairs, strict=True)]
+def _asked(
+    videos: Sequence[Pictures], pair: Candidate
+) -> tuple[Tensor, Tensor, tuple[tuple[int, int], ...]]:
+    """[PICTURES, h, w] of each of two videos, normalised, the second one mirrored where it is to
+    be, and their places: where they are few, some are there twice."""
+    first, second = normalised(videos[pair.first]), normalised(videos[pair.second])
+    if pair.mirrored:
+        second = second.flip(-1)
+    places = _nearest(first, second)
+    ours, theirs = zip(*(places[k % len(places)] for k in range(PICTURES)), strict=True)
+    return first[list(ours)], second[list(theirs)], tuple(places)
 
 
 def closest(first: Tensor, second: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from repflow_pl.audit.thumbs import folder_of, name, stamp
+from repflow_pl.audit.thumbs import Job, jobs_of, stamp
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame
 from repflow_pl.data.decoding.isolated import isolated_map
@@ -36,15 +37,6 @@ class Disagreement:
     said: str
 
 
-@dataclass(frozen=True)
-class Job:
-    """A file to be decoded by everything that is installed."""
-
-    root: Path
-    video: Video
-    kept: Path
-
-
 Reading = Callable[[Path, Sequence[int]], Sequence[Frame | None]]
 """The frames at sorted indices, RGB, as a decoder gives them; None for one it does not have."""
 
@@ -61,8 +53,7 @@ def disagreements(
     ordered = sorted(videos, key=lambda video: video.path)
     count = min(TRIED, len(ordered))
     chosen = [ordered[round(k * (len(ordered) - 1) / max(1, count - 1))] for k in range(count)]
-    kept = folder_of(root)
-    jobs = [Job(root, video, (kept / name(video)).with_suffix(".json")) for video in chosen]
+    jobs = jobs_of(root, chosen, ".json")
     found = {job.video.path: _read(job) for job in jobs}
     todo = [job for job in jobs if found[job.video.path] is None]
     for job, made in isolated_map(compare, todo, "Trying other decoders", workers):
@@ -74,18 +65,16 @@ def disagreements(
 def others() -> dict[str, Reading]:
     """What is installed beside PyAV: in order, and where a frame is sought."""
     found: dict[str, Reading] = {}
-    if is_installed("decord"):
-        found["decord"] = lambda path, indices: _by_decord(path, indices, "read")
-        found["decord, seeking"] = lambda path, indices: _by_decord(path, indices, "seek")
-    if is_installed("cv2"):
-        found["OpenCV"] = _by_opencv
-        found["OpenCV, seeking"] = _sought_by_opencv
+    for who, module, reading in (("decord", "decord", _by_decord), ("OpenCV", "cv2", _by_opencv)):
+        if is_installed(module):
+            found[who] = partial(reading, access="read")
+            found[f"{who}, seeking"] = partial(reading, access="seek")
     return found
 
 
 def compare(job: Job) -> tuple[Disagreement, ...]:
     """Ask every decoder for the first, the middle and the last frame."""
-    path, frames = job.root / job.video.path, job.video.frames
+    path, frames = job.path, job.video.frames
     asked = sorted({0, frames // 2, frames - 1})
     around = {k: range(max(0, k - NEAR), min(frames, k + NEAR + 1)) for k in asked}
     near = sorted({k for each in around.values() for k in each})
@@ -126,40 +115,26 @@ def _by_decord(path: Path, indices: Sequence[int], access: Access) -> list[Frame
     return list(read_frames(path, indices, access, "decord"))
 
 
-def _by_opencv(path: Path, indices: Sequence[int]) -> list[Frame | None]:
+def _by_opencv(path: Path, indices: Sequence[int], access: Access) -> list[Frame | None]:
     cv2 = load("cv2")
     video = cv2.VideoCapture(str(path))
     try:
         found: list[Frame | None] = []
         for index, before in zip(indices, (-1, *indices), strict=False):
-            for _ in range(index - before - 1):
-                video.grab()
-            found.append(_rgb(video.read()))
+            if access == "seek":
+                video.set(cv2.CAP_PROP_POS_FRAMES, index)
+            else:
+                for _ in range(index - before - 1):
+                    video.grab()
+            there, frame = video.read()
+            found.append(frame[..., ::-1] if there else None)
     finally:
         video.release()
     return found
-
-
-def _sought_by_opencv(path: Path, indices: Sequence[int]) -> list[Frame | None]:
-    cv2 = load("cv2")
-    video = cv2.VideoCapture(str(path))
-    try:
-        found: list[Frame | None] = []
-        for index in indices:
-            video.set(cv2.CAP_PROP_POS_FRAMES, index)
-            found.append(_rgb(video.read()))
-    finally:
-        video.release()
-    return found
-
-
-def _rgb(given: tuple[bool, Frame]) -> Frame | None:
-    there, frame = given
-    return frame[..., ::-1] if there else None
 
 
 def _state(job: Job) -> list[object]:
-    return [*stamp(job.root / job.video.path), *others()]
+    return [*stamp(job.path), *others()]
 
 
 def _read(job: Job) -> tuple[Disagreement, ...] | None:

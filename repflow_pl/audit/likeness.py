@@ -44,9 +44,7 @@ def blurred(pictures: Tensor) -> Tensor:
     return _gaussian(HEIGHT) @ pictures @ _gaussian(WIDTH).T
 
 
-def signatures(
-    detail: Tensor, crop: tuple[float, float, float, float], mirrored: bool = False
-) -> Tensor:
+def signatures(detail: Tensor, crop: Crop, mirrored: bool = False) -> Tensor:
     """Small unit vectors, [n, ROWS * COLUMNS], of a part of normalised pictures: their product is
     a correlation."""
     top, bottom, left, right = crop

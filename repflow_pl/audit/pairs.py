@@ -102,10 +102,6 @@ def kind_of(first: Thumbs, second: Thumbs, found: Fit) -> Kind:
     """Most of a copy's pictures match at times that are as far apart; those of another film of the
     scene match at any times."""
     apart = np.array([first.seconds[k] - second.seconds[j] for k, j in found.places])
-    step = max(_step(first), _step(second))
+    step = max(float(np.diff(each.seconds).max(initial=0.0)) for each in (first, second))
     as_far = np.abs(apart - np.median(apart)) <= STEPS * step
     return "copy" if as_far.mean() >= MOST else "scene"
-
-
-def _step(thumbs: Thumbs) -> float:
-    return float(np.diff(thumbs.seconds).max(initial=0.0))

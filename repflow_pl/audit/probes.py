@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from repflow_pl.audit.resample import resample
+from repflow_pl.audit.resample import Floats, resample
 from repflow_pl.audit.thumbs import Thumbs
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.upkeep.metadata import FEATURES, metadata_baseline
@@ -23,8 +23,6 @@ SHOWN = 8
 """Pictures of a video that the probe on frames sees, one at a time."""
 PENALTY = 100.0
 """Of the linear probes' squared weights, on features of variance 1."""
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,13 @@ def probes(split: VideoSet, thumbs: Mapping[str, Thumbs]) -> Iterator[Probe]:
 def of_frames(thumbs: Thumbs) -> Floats:
     """[SHOWN, features]: of single frames, an example each."""
     places = np.linspace(0, len(thumbs.pictures) - 1, SHOWN).round().astype(int)
-    made: Floats = _small(thumbs.pictures[places]).reshape(SHOWN, -1)
-    return made
+    return resample(thumbs.pictures[places], GRID).reshape(SHOWN, -1)
 
 
 def of_differences(thumbs: Thumbs) -> Floats:
     """[1, features]: where and how much frames differ from those before, over the whole video."""
     differences = np.abs(thumbs.after.astype(np.float32) - thumbs.pictures)
-    small = _small(differences)
+    small = resample(differences, GRID)
     made: Floats = np.stack([small.mean(0), small.std(0)]).reshape(1, -1)
     return made
 
@@ -111,7 +108,3 @@ def linear(
         place = int(scores.argmax()) if len(names) > 2 else int(scores[0] > 0)
         found.append(names[place])
     return np.array(found)
-
-
-def _small(pictures: npt.NDArray[np.uint8] | Floats) -> Floats:
-    return resample(pictures.astype(np.float32), GRID)

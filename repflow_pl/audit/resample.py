@@ -29,8 +29,8 @@ def matrix(new: int, old: int, first: float = 0.0, last: float = 1.0) -> Floats:
     return found
 
 
-def resample(pictures: Floats, size: tuple[int, int]) -> Floats:
+def resample(pictures: npt.NDArray[np.uint8] | Floats, size: tuple[int, int]) -> Floats:
     """[..., h, w] -> [..., *size]."""
     rows, columns = (matrix(n, o) for n, o in zip(size, pictures.shape[-2:], strict=True))
-    made: Floats = rows @ pictures @ columns.T
+    made: Floats = rows @ pictures.astype(np.float32) @ columns.T
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from repflow_pl.extras import needs
@@ -12,7 +13,7 @@ from repflow_pl.extras import needs
 with needs("train"):
     from repflow_pl.audit.classes import counts_of, remarks_on
     from repflow_pl.audit.decoders import disagreements
-    from repflow_pl.audit.findings import Findings, Leak, leaks_of
+    from repflow_pl.audit.findings import Findings, leaks_of
     from repflow_pl.audit.groups import write_groups
     from repflow_pl.audit.options import AuditOptions
     from repflow_pl.audit.page import write_page, write_pictures
@@ -20,7 +21,7 @@ with needs("train"):
     from repflow_pl.audit.probes import probes
     from repflow_pl.audit.recipe import suggest
     from repflow_pl.audit.thumbs import Thumbs, thumbs_of
-    from repflow_pl.data.index import SPLITS, Broken, Candidate, Listed, list_set
+    from repflow_pl.data.index import SPLITS, Broken, Listed, list_set
     from repflow_pl.data.sets.folder import candidates_in, has_parts
     from repflow_pl.files import atomic_write, check_writable
 
@@ -38,10 +39,7 @@ def audit(root: Path | None, options: AuditOptions) -> int:
     out = options.out
     check_writable(out)
     empty: list[Path] = []
-
-    def tolerant(root: Path) -> Iterator[Candidate]:
-        return candidates_in(root, empty.append)
-
+    tolerant = partial(candidates_in, empty=empty.append)
     listing = tolerant if options.data == FOLDER else None
     listed = list_set(options.data, root, options.workers, listing)
     splits = [listed.fold(fold) for fold in range(1, listed.folds + 1)]
@@ -61,7 +59,7 @@ def audit(root: Path | None, options: AuditOptions) -> int:
         classes=counts,
         pairs=write_pictures(pairs, thumbs, out),
         leaks=leaks_of(pairs, sizes),
-        split_groups=tuple(_split_groups(listed)),
+        split_groups=_split_groups(listed),
         unreadable=tuple(broken[path] for path in sorted(broken)),
         missing=tuple(sorted({path for split in splits for path in split.missing})),
         not_sought=tuple(sorted(p for p, video in videos.items() if video.access == "read")),
@@ -90,7 +88,11 @@ def audit(root: Path | None, options: AuditOptions) -> int:
 def said(findings: Findings) -> Iterator[str]:
     """What a person is told, the gravest first."""
     for leak in findings.leaks:
-        yield _leaks(findings.name, leak)
+        yield (
+            f"split {leak.fold} of {findings.name} leaks: {leak.seen} of its {leak.videos} "
+            f"{leak.part} videos show what {' and '.join(leak.by)} videos show; keep these on one "
+            "side, or leave them out."
+        )
     if findings.split_groups:
         yield (
             f"{len(findings.split_groups)} groups of the set, as {findings.split_groups[0]}, have "
@@ -124,18 +126,11 @@ def said(findings: Findings) -> Iterator[str]:
         )
 
 
-def _leaks(name: str, leak: Leak) -> str:
-    return (
-        f"split {leak.fold} of {name} leaks: {leak.seen} of its {leak.videos} {leak.part} videos "
-        f"show what {' and '.join(leak.by)} videos show; keep these on one side, or leave them out."
-    )
-
-
-def _split_groups(listed: Listed) -> Iterator[str]:
+def _split_groups(listed: Listed) -> tuple[str, ...]:
     """Groups with videos in several parts of a split; validated and tested is one."""
     parts: dict[tuple[int, str], set[str]] = {}
     for path, place in places_of(listed.candidates).items():
         for fold, part in place.parts.items():
             if place.group and not listed.findings[path].error:
                 parts.setdefault((fold, place.group), set()).add(part)
-    yield from sorted({group for (_, group), found in parts.items() if len(found) > 1})
+    return tuple(sorted({group for (_, group), found in parts.items() if len(found) > 1}))

@@ -48,13 +48,23 @@ class Thumbs:
 
 @dataclass(frozen=True)
 class Job:
-    """A video whose pictures are wanted."""
+    """A video that is looked at."""
 
-    path: Path
-    frames: int
-    fps: float
+    root: Path
+    video: Video
     kept: Path
-    """The file they are kept in."""
+    """The file for what is found in it."""
+
+    @property
+    def path(self) -> Path:
+        """Of the video."""
+        return self.root / self.video.path
+
+
+def jobs_of(root: Path, videos: Sequence[Video], suffix: str) -> list[Job]:
+    """The videos in a folder, each with a file in the user's cache."""
+    folder = cache_dir() / "audit" / f"{_digest(str(root.resolve()), 12)}-v{VERSION}"
+    return [Job(root, video, folder / f"{_digest(video.path, 20)}{suffix}") for video in videos]
 
 
 def thumbs_of(
@@ -65,29 +75,17 @@ def thumbs_of(
     What an earlier audit took is read again, also where it was killed, unless the file's size or
     time is another one.
     """
-    folder = folder_of(root)
-    jobs = {
-        video.path: Job(root / video.path, video.frames, video.fps, folder / name(video))
-        for video in videos
-    }
-    found: dict[str, Thumbs | str] = {path: read(job) or "" for path, job in jobs.items()}
-    todo = [job for path, job in jobs.items() if not found[path]]
-    by_file = {job.kept: path for path, job in jobs.items()}
+    jobs = jobs_of(root, videos, ".npz")
+    found: dict[str, Thumbs | str] = {job.video.path: read(job) or "" for job in jobs}
+    todo = [job for job in jobs if not found[job.video.path]]
     for job, failed in isolated_map(take, todo, "Looking at the videos", workers):
         reason = str(failed) if failed else ""
-        found[by_file[job.kept]] = (None if reason else read(job)) or reason or "not kept"
+        found[job.video.path] = (None if reason else read(job)) or reason or "not kept"
     return found
 
 
-def folder_of(root: Path) -> Path:
-    """Where the pictures of the videos in a folder are kept."""
-    key = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
-    return cache_dir() / "audit" / f"{key}-v{VERSION}"
-
-
-def name(video: Video) -> str:
-    """Of the file with a video's pictures."""
-    return f"{hashlib.sha256(video.path.encode()).hexdigest()[:20]}.npz"
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def read(job: Job) -> Thumbs | None:
@@ -103,20 +101,18 @@ def read(job: Job) -> Thumbs | None:
 
 def take(job: Job) -> str:
     """Take and keep the pictures of a video; why it failed, or nothing."""
-    of = stamp(job.path)
-    indices = places(job.frames, job.fps)
+    of, last, fps = stamp(job.path), job.video.frames - 1, job.video.fps
+    indices = places(job.video.frames, fps)
     try:
         with open_video(job.path) as video:
-            frames = _grey(
-                video, sorted({*indices, *(min(k + 1, job.frames - 1) for k in indices)})
-            )
+            frames = _grey(video, sorted({*indices, *(min(k + 1, last) for k in indices)}))
     except (DecodeError, OSError) as error:
         return " ".join(str(error).split()).removeprefix(f"{job.path}: ")
     small = dict(zip(frames, shrunk(np.stack(list(frames.values()))), strict=True))
     shown = [k for k in indices if k in small]
     pictures = np.stack([small[k] for k in shown])
     after = np.stack([small.get(k + 1, small[k]) for k in shown])
-    seconds = np.array(shown, np.float32) / (job.fps or 1.0)
+    seconds = np.array(shown, np.float32) / (fps or 1.0)
     with atomic_write(job.kept, "wb") as stream:
         np.savez(stream, of=of, seconds=seconds, pictures=pictures, after=after)
     return ""
@@ -134,7 +130,7 @@ def shrunk(frames: Pictures) -> Pictures:
     """Grey frames [n, h, w] without their black bars, as pictures [n, HEIGHT, WIDTH]."""
     top, bottom = inner(frames.max((0, 2)))
     left, right = inner(frames.max((0, 1)))
-    small = resample(frames[:, top:bottom, left:right].astype(np.float32), (HEIGHT, WIDTH))
+    small = resample(frames[:, top:bottom, left:right], (HEIGHT, WIDTH))
     return np.round(small).clip(0, 255).astype(np.uint8)
 
 
