@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from repflow_pl.extras import is_complete, needs
 
 with needs("video", program=True, signals=True):
     from jsonargparse import ArgumentParser
+    from shtab import SUPPORTED_SHELLS
 
     from repflow_pl.audit.options import AuditOptions
     from repflow_pl.errors import UserError, unknown
@@ -25,26 +27,27 @@ NAME = "repflow"
 
 @dataclass(frozen=True)
 class Command:
-    """A part of the command: its options, what stands before them, and what it does."""
+    """A part of the command: what it is given, a place and options, and what it does with them."""
 
     name: str
     options: type[Any]
-    add_places: Callable[[ArgumentParser], None]
-    run: Callable[..., int]
-    """Takes the places by their names and the options; imports what it needs only when called."""
+    run: Callable[[Any, Any], int]
+    """Takes the place and the options."""
+    place: str
+    said: Mapping[str, Any]
+    """Of the place, for the parser."""
 
     def parser(self) -> ArgumentParser:
         """Its parser, for `options.read`."""
         parser = new_parser(self.options.__doc__, prog=f"{NAME} {self.name}")
-        self.add_places(parser)
+        parser.add_argument(self.place, **self.said)
         add_options(parser, self.options)
         return parser
 
     def call(self, arguments: Sequence[str]) -> int:
         """Do it; the exit status."""
         given = read(self.parser(), arguments).as_dict()
-        options = take(self.options, given)
-        return self.run(options=options, **given)
+        return self.run(given.pop(self.place), take(self.options, given))
 
 
 @dataclass(frozen=True)
@@ -89,42 +92,14 @@ PROGRAMS = {
 }
 
 
-def _add_videos(parser: ArgumentParser) -> None:
-    parser.add_argument("videos", nargs="*", type=Path, help="files, or folders of videos")
+@dataclass(frozen=True)
+class CompletionOptions:
+    """Print a shell's completion of this command: repflow completion bash."""
 
 
-def _predict(videos: Sequence[Path], options: PredictOptions) -> int:
-    from repflow_pl.showing.predict import predict
-
-    return predict(videos, options)
-
-
-def _add_video(parser: ArgumentParser) -> None:
-    parser.add_argument("video", type=Path, help="a file")
-
-
-def _look(video: Path, options: LookOptions) -> int:
-    from repflow_pl.showing.look import look
-
-    return look(video, options)
-
-
-def _add_weights(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "weights", type=Path, help="a run's folder or checkpoint, a weights file, the authors' file"
-    )
-
-
-def _export(weights: Path, options: ExportOptions) -> int:
-    from repflow_pl.showing.export import export
-
-    return export(weights, options)
-
-
-def _add_runs(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "places", nargs="+", help="folders of runs, or beginnings of runs' names in RUNS"
-    )
+def _later(function: str) -> Callable[[Any, Any], int]:
+    """A function, by its module and name, that is imported only when it is called."""
+    return lambda place, options: resolve_name(function)(place, options)
 
 
 def _curves(places: Sequence[str], options: CurvesOptions) -> int:
@@ -132,32 +107,6 @@ def _curves(places: Sequence[str], options: CurvesOptions) -> int:
 
     print(draw_curves(places, options.out, options.runs))
     return 0
-
-
-def _add_set(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "root",
-        nargs="?",
-        type=Path | None,
-        help="the set's folder; a set that has a place in the user's cache needs none",
-    )
-
-
-def _audit(root: Path | None, options: AuditOptions) -> int:
-    from repflow_pl.audit.run import audit
-
-    return audit(root, options)
-
-
-@dataclass(frozen=True)
-class CompletionOptions:
-    """Print a shell's completion of this command: repflow completion bash."""
-
-
-def _add_shell(parser: ArgumentParser) -> None:
-    from shtab import SUPPORTED_SHELLS
-
-    parser.add_argument("shell", choices=SUPPORTED_SHELLS)
 
 
 def _completion(shell: str, options: CompletionOptions) -> int:
@@ -168,12 +117,51 @@ def _completion(shell: str, options: CompletionOptions) -> int:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("predict", PredictOptions, _add_videos, _predict),
-        Command("look", LookOptions, _add_video, _look),
-        Command("export", ExportOptions, _add_weights, _export),
-        Command("curves", CurvesOptions, _add_runs, _curves),
-        Command("audit", AuditOptions, _add_set, _audit),
-        Command("completion", CompletionOptions, _add_shell, _completion),
+        Command(
+            "predict",
+            PredictOptions,
+            _later("repflow_pl.showing.predict:predict"),
+            "videos",
+            {"nargs": "*", "type": Path, "help": "files, or folders of videos"},
+        ),
+        Command(
+            "look",
+            LookOptions,
+            _later("repflow_pl.showing.look:look"),
+            "video",
+            {"type": Path, "help": "a file"},
+        ),
+        Command(
+            "export",
+            ExportOptions,
+            _later("repflow_pl.showing.export:export"),
+            "weights",
+            {
+                "type": Path,
+                "help": "a run's folder or checkpoint, a weights file, the authors' file",
+            },
+        ),
+        Command(
+            "curves",
+            CurvesOptions,
+            _curves,
+            "places",
+            {"nargs": "+", "help": "folders of runs, or beginnings of runs' names in RUNS"},
+        ),
+        Command(
+            "audit",
+            AuditOptions,
+            _later("repflow_pl.audit.run:audit"),
+            "root",
+            {
+                "nargs": "?",
+                "type": Path | None,
+                "help": "the set's folder; a set that has a place in the user's cache needs none",
+            },
+        ),
+        Command(
+            "completion", CompletionOptions, _completion, "shell", {"choices": SUPPORTED_SHELLS}
+        ),
     )
 }
 

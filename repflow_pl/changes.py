@@ -34,8 +34,7 @@ class RecipeChanges:
     """Of the learning rate; by default the profile's."""
 
     def __post_init__(self) -> None:
-        if min(self.epochs or 1, self.batch or 1) < 1 or 0 in (self.epochs, self.batch):
-            raise UserError("--recipe.epochs and --recipe.batch are counts of 1 or more.")
+        _check_counts("recipe", self, "epochs", "batch")
         for name in ("lr", "flow_lr_factor", "momentum", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
@@ -70,10 +69,7 @@ class ClipChanges:
     """[least, most] factor that training enlarges a clip by; by default the profile's."""
 
     def __post_init__(self) -> None:
-        for name in ("frames", "stride", "views", "crops"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--clip.{name} is a count of 1 or more.")
+        _check_counts("clip", self, "frames", "stride", "views", "crops")
         for name in ("source_crop", "size", "crop"):
             value = getattr(self, name)
             sides = value if isinstance(value, tuple) else (value,)
@@ -97,13 +93,17 @@ class ModelChanges:
     def __post_init__(self) -> None:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError("--model.dropout is a share, 0 or more and below 1.")
-        for name in ("stack", "bottleneck", "n_iter"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--model.{name.replace('_', '-')} is a count of 1 or more.")
+        _check_counts("model", self, "stack", "bottleneck", "n_iter")
 
 
 Changes = RecipeChanges | ClipChanges | ModelChanges
+
+
+def _check_counts(group: str, changes: Changes, *names: str) -> None:
+    for name in names:
+        value = getattr(changes, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{group}.{name.replace('_', '-')} is a count of 1 or more.")
 
 
 def asked(changes: Changes) -> dict[str, Any]:
@@ -141,14 +141,13 @@ def without_the_same(changes: T, own: tuple[Any, ...]) -> T:
     return dataclasses.replace(changes, **same)  # type: ignore[type-var]
 
 
-def words(changes: Changes) -> list[str]:
+def words(*several: Changes) -> list[str]:
     """Each change as one reads it: `epochs 20`, `crop 64 x 64`, `no flip`."""
-    return [_word(name.replace("_", " "), value) for name, value in asked(changes).items()]
-
-
-def slugs(changes: Changes) -> list[str]:
-    """Each change as part of a folder's name: `epochs20`, `crop64x64`, `noflip`."""
-    return [word.replace(" ", "") for word in words(changes)]
+    return [
+        _word(name.replace("_", " "), value)
+        for changes in several
+        for name, value in asked(changes).items()
+    ]
 
 
 def _word(name: str, value: Any) -> str:

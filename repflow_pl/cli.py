@@ -16,7 +16,6 @@ with needs("train", program=True, signals=True):
     from rich.console import Console
 
     from repflow_pl.data.decoding.decode import Decoder, choose_decoder
-    from repflow_pl.data.fields.flow_files import fields_beside
     from repflow_pl.data.index import VideoSet, known_set, open_set
     from repflow_pl.data.upkeep.facts import DataFacts, facts_of, facts_path
     from repflow_pl.ending import die_with_parent
@@ -36,6 +35,7 @@ with needs("train", program=True, signals=True):
         averages,
         kept_tables,
         split_tables,
+        tables_on,
         write_table,
     )
     from repflow_pl.training.planning.jobs import Job, has_result, left_to_do, ordered
@@ -195,10 +195,7 @@ def run_tables(builders: Sequence[TableBuilder], options: Options, console: Cons
     on_cluster = options.launcher == "slurm"
     check_machine(batches, options.device_count, options.gpus_per_run, on_cluster)
     video_sets = [open_set(setting.data, options.data_root, fold=k) for k in setting.splits]
-    by_split = [
-        split_tables(builders, setting, opened.fingerprint, opened.fold, fields_beside(opened))
-        for opened in video_sets
-    ]
+    by_split = [tables_on(builders, setting, opened) for opened in video_sets]
     tables = averages(by_split)
     jobs = [job for split in by_split for job in jobs_for(split, options)]
     facts = [facts_of(video_set, runs) for video_set in video_sets]  # results need them to be shown
@@ -293,15 +290,11 @@ def _list(builders: Sequence[TableBuilder], options: Options, console: Console) 
     opened = [known_set(setting.data, options.data_root, fold) for fold in setting.splits]
     known = [video_set for video_set in opened if video_set is not None]
     if len(known) == len(opened):
-        by_split = [
-            split_tables(builders, setting, each.fingerprint, each.fold, fields_beside(each))
-            for each in known
-        ]
-        rows = choose_rows(averages(by_split), options.rows)
-        show_list(console, rows, options.seeds, options.out / "runs")
+        tables = averages([tables_on(builders, setting, each) for each in known])
+        show_list(console, choose_rows(tables, options.rows), options.seeds, options.out / "runs")
         return
-    rows = choose_rows(split_tables(builders, setting, fingerprint=""), options.rows)
-    show_list(console, rows, options.seeds, None)
+    tables = split_tables(builders, setting, fingerprint="")
+    show_list(console, choose_rows(tables, options.rows), options.seeds, None)
     console.print(
         "Which runs are done is not known before the videos are checked, as the first run does.",
         markup=False,

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from repflow_pl.cli import Options, train
-from repflow_pl.data.fields.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
-from repflow_pl.options import add_options, new_parser, read, take
-from repflow_pl.tables import Setting, TableBuilder, split_tables
+from repflow_pl.options import parse as options_of
+from repflow_pl.tables import Setting, TableBuilder, tables_on
 from repflow_pl.training.planning.jobs import Job, is_made
 from repflow_pl.training.planning.ranks import check_machine
 
@@ -21,20 +20,16 @@ FIELDS = ("data_root", "devices", "wandb", "out")
 
 def parse(about: str, arguments: Sequence[str]) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = new_parser(about)
-    add_options(parser, Setting)
-    add_options(parser, Options, skip=Options.__dataclass_fields__.keys() - {*FIELDS})
-    given = read(parser, arguments).as_dict()
-    setting: Setting = take(Setting, given)
-    if setting.split == "all":
+    others = Options.__dataclass_fields__.keys() - {*FIELDS}
+    options = options_of(Options, arguments, skip=others, about=about)
+    if options.setting.split == "all":
         raise UserError("this is of one split: name --split 1, 2 or 3.")
-    return Options(setting, **given)
+    return options
 
 
 def first_runs(builder: TableBuilder, setting: Setting, video_set: VideoSet) -> list[Job]:
     """The rows of a table, controls left out, with seed 0."""
-    fields = fields_beside(video_set)
-    (table,) = split_tables([builder], setting, video_set.fingerprint, video_set.fold, fields)
+    (table,) = tables_on([builder], setting, video_set)
     return [Job(table.name, row.name, row.spec, 0) for row in table.main_rows]
 
 

@@ -85,13 +85,19 @@ def _helps(options: type[Any]) -> dict[str, str]:
     return {each.arg_name: " ".join((each.description or "").split()) for each in documented}
 
 
-def parse(options: type[T], arguments: Sequence[str] | None, skip: Collection[str] = ()) -> T:
+def parse(
+    options: type[T],
+    arguments: Sequence[str] | None,
+    skip: Collection[str] = (),
+    about: str | None = None,
+) -> T:
     """The command line as a dataclass of options; see PLAIN for those that its fields hold.
 
-    What is in `skip`, on either level, is no option and keeps its default.
+    What is in `skip`, on either level, is no option and keeps its default. `about`: what --help
+    begins with, by default the dataclass's docstring.
     Errors: UserError, one sentence; --help exits by itself.
     """
-    parser = new_parser(options.__doc__)
+    parser = new_parser(about or options.__doc__)
     plain = get_type_hints(options).get(PLAIN)
     if plain is not None:
         add_options(parser, plain, skip)

@@ -16,13 +16,11 @@ from repflow_pl.specs import (
     Motion,
     MotionFilterSpec,
     OFFSpec,
-    Precision,
     RecipeSpec,
     RunSpec,
     Stream,
     TVNetSpec,
     late,
-    low_res,
 )
 
 VARIED = ("narrow", "resnet18", "resnet34", "resnet50")
@@ -69,14 +67,13 @@ class Profile:
 
     def rgb(self, data: DataSpec) -> RunSpec:
         """The plain RGB network."""
-        return RunSpec(self._model(self.baseline_dropout), data, self.baseline_recipe)
+        return self.seeing(data, "rgb")
 
     def flow_after(self, data: DataSpec, block: int, **changes: Any) -> RunSpec:
         """A flow layer after a block; `changes` are fields of FlowSpec."""
         flow = FlowSpec(block, n_iter=self.n_iter, bottleneck=self.bottleneck)
         flow = dataclasses.replace(flow, **changes)
-        model = dataclasses.replace(self._model(self.dropout), flow=flow)
-        return RunSpec(model, data, self.recipe)
+        return RunSpec(self._model(self.dropout, flow=flow), data, self.recipe)
 
     def fcf_after(self, data: DataSpec, block: int) -> RunSpec:
         """Flow-Conv-Flow after a block, with the residual, as in the released networks."""
@@ -84,7 +81,7 @@ class Profile:
 
     def motion(self, data: DataSpec, motion: Motion, stream: Stream = "rgb") -> RunSpec:
         """Another representation of motion, trained as networks with a flow layer are."""
-        model = dataclasses.replace(self._model(self.dropout), stream=stream, motion=motion)
+        model = self._model(self.dropout, stream=stream, motion=motion)
         return RunSpec(model, data, self.recipe)
 
     def off_streams(self, data: DataSpec) -> tuple[RunSpec, RunSpec, RunSpec]:
@@ -95,10 +92,10 @@ class Profile:
             self.motion(data, self.off, "rgb_diff"),
         )
 
-    def seeing(self, data: DataSpec, stream: Stream) -> RunSpec:
-        """The plain network on another stream."""
-        rgb = self._model(self.baseline_dropout)
-        return dataclasses.replace(self.rgb(data), model=dataclasses.replace(rgb, stream=stream))
+    def seeing(self, data: DataSpec, stream: Stream, **changes: Any) -> RunSpec:
+        """The plain network on a stream; `changes` are fields of ModelSpec."""
+        model = self._model(self.baseline_dropout, stream=stream, **changes)
+        return RunSpec(model, data, self.baseline_recipe)
 
     def tvl1(self, data: DataSpec) -> RunSpec:
         """The network on TV-L1 fields."""
@@ -106,18 +103,17 @@ class Profile:
 
     def tvl1_twice(self, data: DataSpec) -> RunSpec:
         """The network on TV-L1 fields of TV-L1 fields, of which a clip has one fewer."""
-        rgb = self._model(self.baseline_dropout)
-        model = dataclasses.replace(rgb, stream="tvl1_twice", stack=self.stack - 1)
-        return dataclasses.replace(self.rgb(data), model=model)
+        return self.seeing(data, "tvl1_twice", stack=self.stack - 1)
 
     def two_stream(self, data: DataSpec) -> RunSpec:
         """The late average of `rgb` and `tvl1`."""
         return late(self.rgb(data), self.tvl1(data))
 
-    def _model(self, dropout: float) -> ModelSpec:
-        return ModelSpec(
+    def _model(self, dropout: float, **changes: Any) -> ModelSpec:
+        model = ModelSpec(
             self.backbone, dropout=dropout, stack=self.stack, pretrained=self.pretrained
         )
+        return dataclasses.replace(model, **changes)
 
 
 def demo_profile(data: str) -> Profile:
@@ -206,25 +202,6 @@ def paper_profile(data: str) -> Profile:
     )
 
 
-def build_profile(
-    name: ProfileName,
-    data: str,
-    backbone: str | None = None,
-    pretrained: bool = False,
-    low_resolution: bool = False,
-    precision: Precision = "32",
-    compiled: bool = False,
-) -> Profile:
-    """A profile for a data set, with another backbone, weights, low-resolution clips or way of
-    computing if asked."""
-    profile = demo_profile(data) if name == "demo" else paper_profile(data)
-    recipe, baseline_recipe = (
-        dataclasses.replace(recipe, precision=precision, compile=compiled)
-        for recipe in (profile.recipe, profile.baseline_recipe)
-    )
-    profile = dataclasses.replace(
-        profile, pretrained=pretrained, recipe=recipe, baseline_recipe=baseline_recipe
-    )
-    if low_resolution:
-        profile = dataclasses.replace(profile, clip=low_res(profile.clip))
-    return profile if backbone is None else dataclasses.replace(profile, backbone=backbone)
+def build_profile(name: ProfileName, data: str) -> Profile:
+    """A profile for a data set."""
+    return demo_profile(data) if name == "demo" else paper_profile(data)

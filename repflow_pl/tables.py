@@ -14,11 +14,11 @@ from repflow_pl.changes import (
     ModelChanges,
     RecipeChanges,
     changed,
-    slugs,
     without_the_same,
     words,
 )
-from repflow_pl.data.index import fold_count, identity
+from repflow_pl.data.fields.flow_files import fields_beside
+from repflow_pl.data.index import VideoSet, fold_count, identity
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of
@@ -26,7 +26,7 @@ from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.page import Rendered
 from repflow_pl.report.table import Context, MetadataBaseline, Table, render
-from repflow_pl.specs import DataSpec, Precision, with_fields
+from repflow_pl.specs import DataSpec, Precision, low_res, with_fields
 
 NOT_TIMED = frozenset({"backbone", "pretrained", "compile", "recipe"})
 """Of a setting, for the table of run times: its rows have backbones of their own, weights change no
@@ -92,7 +92,7 @@ class Setting:
             "pretrained" if self.pretrained else None,
             None if self.precision == "32" else self.precision,
             "compile" if self.compile else None,
-            *(slug for changes in self.changes for slug in slugs(changes)),
+            *(word.replace(" ", "") for word in words(*self.changes)),
         ]
         return "-".join(part for part in parts if part)
 
@@ -104,21 +104,25 @@ class Setting:
     @property
     def changes_in_words(self) -> str:
         """`epochs 20, batch 8`; empty where nothing is."""
-        return ", ".join(word for changes in self.changes for word in words(changes))
+        return ", ".join(words(*self.changes))
 
     def profile_of(self) -> Profile:
         """The profile, with all that is asked for. Errors: UserError, see `changed`."""
         return changed(self._profile(), *self.changes)
 
     def _profile(self) -> Profile:
-        return build_profile(
-            self.profile,
-            self.data,
-            self.backbone,
-            self.pretrained,
-            self.low_res,
-            self.precision,
-            self.compile,
+        profile = build_profile(self.profile, self.data)
+        recipe, baseline_recipe = (
+            dataclasses.replace(recipe, precision=self.precision, compile=self.compile)
+            for recipe in (profile.recipe, profile.baseline_recipe)
+        )
+        return dataclasses.replace(
+            profile,
+            backbone=profile.backbone if self.backbone is None else self.backbone,
+            pretrained=self.pretrained,
+            recipe=recipe,
+            baseline_recipe=baseline_recipe,
+            clip=low_res(profile.clip) if self.low_res else profile.clip,
         )
 
     def plain(self) -> Setting:
@@ -163,19 +167,26 @@ def split_tables(
     ]
 
 
+def tables_on(
+    builders: Sequence[TableBuilder], setting: Setting, video_set: VideoSet
+) -> list[Table]:
+    """The tables on a split that is open."""
+    fields = fields_beside(video_set)
+    return split_tables(builders, setting, video_set.fingerprint, video_set.fold, fields)
+
+
 def averages(by_split: Sequence[Sequence[Table]]) -> list[Table]:
     """Each table once, its rows standing for the same rows on all splits."""
-    return [average_of(splits) for splits in zip(*by_split, strict=True)]
-
-
-def average_of(tables: Sequence[Table]) -> Table:
-    """One table whose rows stand for the same rows of all `tables`, one for each split."""
-    first, *others = tables
-    rows = tuple(
-        dataclasses.replace(row, other_splits=tuple(other.rows[k].spec for other in others))
-        for k, row in enumerate(first.rows)
-    )
-    return dataclasses.replace(first, rows=rows)
+    return [
+        dataclasses.replace(
+            first,
+            rows=tuple(
+                dataclasses.replace(row, other_splits=tuple(other.rows[k].spec for other in others))
+                for k, row in enumerate(first.rows)
+            ),
+        )
+        for first, *others in zip(*by_split, strict=True)
+    ]
 
 
 def kept_tables(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import platform
 import re
@@ -28,10 +27,11 @@ from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec
-from repflow_pl.tables import Setting, TableBuilder, average_of
+from repflow_pl.tables import Setting, TableBuilder, averages
 from repflow_pl.training.recording.result import EXTRAS, FILES
 from tests.conftest import write_clip
 from tests.programs import run
+from tests.sweeps import results
 
 CHECKOUT = Path(__file__).parents[1]
 SCRIPT = CHECKOUT / "experiments" / "table_placement.py"
@@ -97,13 +97,7 @@ class Script:
 
     def results(self) -> list[dict[str, Any]]:
         """All result.json, less what a clock or a machine decides."""
-        found = []
-        for path in sorted(self.out.glob("runs/*/seed*/result.json")):
-            result = json.loads(path.read_text())
-            for name in ("latency", "train_seconds", "test_seconds", "versions"):
-                del result[name]
-            found.append(result)
-        return found
+        return list(results(self.out).values())
 
 
 @pytest.fixture
@@ -316,7 +310,7 @@ def test_splits_and_low_resolution(
     assert main(build, arguments=[*arguments, "--split", "3"]) == 0
     assert f"runs/{name}  0 of 1 seeds done" in capsys.readouterr().out
     tables = [Table("t", "T", (Row(RGB, demo_profile("ucf101").rgb(data)),)) for data in specs[:3]]
-    (row,) = average_of(tables).rows
+    ((row,),) = (table.rows for table in averages([[table] for table in tables]))
     assert [spec.data.split for spec in (row.spec, *row.other_splits)] == [1, 2, 3]
 
 
@@ -380,8 +374,8 @@ def test_every_field_of_a_spec_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--recipe.epochs", "0"], "--recipe.epochs and --recipe.batch are counts of 1 or more"),
-        (["--recipe.batch", "-1"], "are counts of 1 or more"),
+        (["--recipe.epochs", "0"], "--recipe.epochs is a count of 1 or more"),
+        (["--recipe.batch", "-1"], "--recipe.batch is a count of 1 or more"),
         (["--recipe.lr", "-1"], "--recipe.lr is a number of 0 or more"),
         (["--clip.frames", "0"], "--clip.frames is a count of 1 or more"),
         (["--clip.crop", "[0,64]"], "--clip.crop is in pixels, 1 or more"),

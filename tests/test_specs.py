@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from repflow_pl.profiles import build_profile
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     ClipSpec,
@@ -29,6 +28,7 @@ from repflow_pl.specs import (
     with_fields,
 )
 from repflow_pl.strict import parse
+from repflow_pl.tables import Setting
 
 SPEC = RunSpec(
     ModelSpec("narrow", flow=FlowSpec(3, layers=2)),
@@ -180,10 +180,10 @@ def test_the_way_of_computing_names_other_runs() -> None:
     data = DataSpec("motion_shapes")
 
     def name(**options: Any) -> str:
-        return spec_hash(build_profile("demo", "motion_shapes", **options).flow_after(data, 3))
+        return spec_hash(Setting(**options).profile_of().flow_after(data, 3))
 
-    assert name() == name(precision="32", compiled=False)
-    assert len({name(), name(precision="bf16"), name(compiled=True)}) == 3
+    assert name() == name(precision="32", compile=False)
+    assert len({name(), name(precision="bf16"), name(compile=True)}) == 3
 
 
 def test_fields_beside_the_videos_name_the_runs_that_take_them() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from all_tables import builder
 
-from repflow_pl.profiles import build_profile
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, LateSpec, ModelSpec, RunSpec
+from repflow_pl.tables import Setting
 
 
 def table(name: str, backbone: str | None = None, pretrained: bool = False) -> Table:
-    profile = build_profile("demo", "motion_shapes", backbone, pretrained)
+    profile = Setting(backbone=backbone, pretrained=pretrained).profile_of()
     return builder(name)(profile, DataSpec("motion_shapes", profile.clip))
 
 

@@ -8,13 +8,14 @@ from all_tables import builder
 
 from repflow_pl.errors import UserError
 from repflow_pl.models.build import build_model
-from repflow_pl.profiles import ProfileName, build_profile
+from repflow_pl.profiles import ProfileName
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec, spec_hash
+from repflow_pl.tables import Setting
 
 
 def volumetric(profile: ProfileName, backbone: str | None = None) -> Table:
-    chosen = build_profile(profile, "motion_shapes", backbone)
+    chosen = Setting(profile=profile, backbone=backbone).profile_of()
     return builder("volumetric")(chosen, DataSpec("motion_shapes", chosen.clip))
 
 

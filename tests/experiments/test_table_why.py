@@ -9,13 +9,14 @@ import pytest
 from all_tables import builder
 
 from repflow_pl.backbones import backbone_names, pretrained_names
-from repflow_pl.profiles import VARIED, build_profile
+from repflow_pl.profiles import VARIED
 from repflow_pl.report.table import Table
 from repflow_pl.specs import DataSpec
+from repflow_pl.tables import Setting
 
 
 def why(backbone: str | None = None) -> Table:
-    profile = build_profile("demo", "ucf101", backbone)
+    profile = Setting("ucf101", backbone=backbone).profile_of()
     return builder("why")(profile, DataSpec("ucf101", profile.clip))
 
 
