@@ -13,6 +13,8 @@ from rich.console import Console
 from repflow_pl.data.index import VideoSet
 from repflow_pl.launching.launch import launch
 from repflow_pl.launching.outcome import Failed
+from repflow_pl.profiles import build_profile
+from repflow_pl.specs import DataSpec
 from repflow_pl.training.planning.jobs import Job, left_to_do
 from repflow_pl.training.planning.machine import Machine
 
@@ -30,6 +32,15 @@ class Told(Console):
     def printed(self) -> str:
         assert isinstance(self.file, io.StringIO)
         return self.file.getvalue()
+
+
+def rows(*names: str) -> list[Job]:
+    """Jobs with specs of their own."""
+    profile, data = build_profile("demo", "folder"), DataSpec("folder")
+    return [
+        Job("t", row, profile.flow_after(data, 3, n_iter=k), 0)
+        for k, row in enumerate(names, start=1)
+    ]
 
 
 def sweep(

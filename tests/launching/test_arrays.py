@@ -25,53 +25,11 @@ from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.planning.jobs import Job, ordered, run_folder
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
-from tests.sweeps import Told, sweep
+from tests.sweeps import Told, rows, sweep
 
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]
 PROFILE = build_profile("demo", "folder")
-
-STAND_IN = """
-import sys
-if sys.orig_argv[1:3] == ["-m", "repflow_pl.launching.worker"]:
-    import json, os, signal, time
-    from pathlib import Path
-    from repflow_pl.specs import RunSpec, spec_hash
-    from repflow_pl.strict import parse
-    order = json.loads(sys.orig_argv[-1])
-    spec = parse(RunSpec, order["job"]["spec"])
-    folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
-    folder.mkdir(parents=True, exist_ok=True)
-    tries = len(list(folder.glob("try*")))
-    (folder / f"try{tries}").touch()
-    print("not a line of progress")
-    print(order["label"], "on", os.environ["LOKY_MAX_CPU_COUNT"], "cores", flush=True)
-    what = order["job"]["row"]
-    if what == "crashes" or (what == "crashes once" and not tries):
-        if what != "crashes":
-            (folder / "last.ckpt").write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    if what == "fails":
-        (folder / "error.txt").write_text("the reason\\nand more")
-        os._exit(1)
-    if what == "full disk":
-        time.sleep(2)
-        print("cannot write here", file=sys.stderr, flush=True)
-        os._exit(2)
-    if what == "takes a while":
-        time.sleep(4)
-    if what == "busy once" and not tries:
-        os._exit(75)
-    if what == "slow" and not tries:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            sys.stdin.read()  # ends with the parent
-        except KeyboardInterrupt:
-            pass
-        (folder / "ended").touch()
-        os._exit(130)
-    os._exit(0)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +61,9 @@ def queue(programs: Callable[[str, str], None]) -> None:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queue: None) -> Path:
-    """Workers that do what the row's name says, in a moment."""
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path" / "sitecustomize.py").write_text(STAND_IN)
-    path = os.pathsep.join([str(tmp_path / "path"), str(CHECKOUT)])
-    monkeypatch.setenv("PYTHONPATH", path)
-    return tmp_path
+def stand_in(stand_in: Path, queue: None) -> Path:
+    """With a queue that they are in."""
+    return stand_in
 
 
 def on_this_machine(out: Path) -> submitit.LocalExecutor:
@@ -125,14 +79,6 @@ def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]
     video_set = open_set("folder", videos)
     failures = make_all(jobs, [video_set], machine, Arrays(machine, on_this_machine(out), cpus=3))
     return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
-
-
-def rows(*names: str) -> list[Job]:
-    """Jobs with specs of their own."""
-    data = DataSpec("folder")
-    return [
-        Job("t", row, PROFILE.flow_after(data, 3, n_iter=k + 1), 0) for k, row in enumerate(names)
-    ]
 
 
 def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:

@@ -18,12 +18,10 @@ from repflow_pl.specs import DataSpec
 from repflow_pl.training.following import wandb_client
 from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
-from tests.sweeps import Told
+from tests.sweeps import Told, rows
 
 PROFILE = build_profile("demo", "folder")
-JOBS = [
-    Job("t", f"row {k}", PROFILE.flow_after(DataSpec("folder"), 3, n_iter=k), 0) for k in (1, 2, 3)
-]
+JOBS = rows("row 1", "row 2", "row 3")
 
 
 class Script:

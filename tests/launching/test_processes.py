@@ -29,7 +29,7 @@ from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec, RunSpec
 from repflow_pl.training.planning.jobs import Job, ordered, run_folder
 from repflow_pl.training.planning.machine import Machine
-from tests.sweeps import Told
+from tests.sweeps import Told, rows
 
 PROFILE = build_profile("demo", "folder")
 
@@ -171,69 +171,12 @@ def test_a_terminal_shows_the_last_line_of_each_run() -> None:
         assert overview.head == "1 of 3 runs made, 1 FAILED" and set(overview.last) == {2}
 
 
-WORKER = """
-import json, os, signal, sys, time
-from pathlib import Path
-from repflow_pl.specs import RunSpec, spec_hash
-from repflow_pl.strict import parse
-order = json.loads(sys.argv[1])
-spec = parse(RunSpec, order["job"]["spec"])
-folder = Path(order["out"], "runs", spec_hash(spec), "seed0")
-folder.mkdir(parents=True, exist_ok=True)
-what = order["job"]["row"]
-if what == "slow":
-    def end(*_):
-        (folder / "ended").touch()
-        os._exit(130)
-    signal.signal(signal.SIGTERM, end)  # before anybody sees that it has begun
-tries = len(list(folder.glob("try*")))
-(folder / f"try{tries}").touch()
-print(f"{order['label']} on {os.environ['SLOT']}", flush=True)
-if what == "crashes" or (what == "crashes thrice" and tries < 3):
-    if what != "crashes":
-        (folder / "last.ckpt").write_text(str(tries))
-    print("the last words", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-if what == "fails":
-    (folder / "error.txt").write_text("the reason\\nand more")
-    sys.exit(1)
-if what == "full disk":
-    while len(list(Path(order["out"]).rglob("try0"))) < 2:
-        time.sleep(0.05)  # for the other one to have begun
-    print("cannot write here", file=sys.stderr)
-    sys.exit(2)
-if what == "busy once" and not tries:
-    sys.exit(75)
-if what == "slow":
-    time.sleep(60)
-"""
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video_folder: Path) -> Path:
-    """Workers that do what the row's name says, in a moment."""
-    open_set("folder", video_folder)  # looked through by processes that are not such workers
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
-    start = subprocess.Popen
-
-    def popen(command: list[str], **options: object) -> object:
-        return start([sys.executable, str(script), command[3]], **options)  # type: ignore[call-overload]
-
-    monkeypatch.setattr("repflow_pl.launching.worker.subprocess.Popen", popen)
-    return tmp_path
-
-
-def sweep(folder: Path, videos: Path, *rows: str) -> tuple[list[tuple[str, str]], list[str]]:
+def sweep(folder: Path, videos: Path, *names: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Rows with specs of their own on two slots: (row, reason) of failures, the lines printed."""
-    data = DataSpec("folder")
-    jobs = [
-        Job("t", row, PROFILE.flow_after(data, 3, n_iter=k + 1), 0) for k, row in enumerate(rows)
-    ]
     console = Told()
     slots = [{"SLOT": str(number)} for number in (1, 2)]
     machine = Machine(folder, console=console)
-    failures = make_all(jobs, [open_set("folder", videos)], machine, Processes(slots))
+    failures = make_all(rows(*names), [open_set("folder", videos)], machine, Processes(slots))
     return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
 
 
@@ -242,55 +185,57 @@ def cached(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPFLOW_CACHE", str(shared_cache))
 
 
-def test_a_failed_run_fails_alone(fake: Path, video_folder: Path) -> None:
-    failures, lines = sweep(fake, video_folder, "a", "fails", "b", "busy once", "c")
+def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:
+    failures, lines = sweep(stand_in, video_folder, "a", "fails", "b", "busy once", "c")
     assert failures == [("fails", "the reason")]
     assert {line[:5] for line in lines} == {f"[{k}/5]" for k in range(1, 6)}
     assert {line[-1] for line in lines} == {"1", "2"}, "both slots were used"
 
 
-def test_a_killed_process_goes_on_as_long_as_it_gets_on(fake: Path, video_folder: Path) -> None:
-    failures, lines = sweep(fake, video_folder, "crashes thrice", "a")
+def test_a_killed_process_goes_on_as_long_as_it_gets_on(stand_in: Path, video_folder: Path) -> None:
+    failures, lines = sweep(stand_in, video_folder, "crashes thrice", "a")
     assert failures == []
     assert sum("goes on from its checkpoint" in line for line in lines) == 3
 
 
 def test_a_process_that_dies_without_getting_on_is_a_failure(
-    fake: Path, video_folder: Path
+    stand_in: Path, video_folder: Path
 ) -> None:
-    ((row, reason),), _ = sweep(fake, video_folder, "crashes", "a")
+    ((row, reason),), _ = sweep(stand_in, video_folder, "crashes", "a")
     assert row == "crashes" and reason.startswith("the process was ended by SIGKILL")
-    (log,) = fake.rglob("error.txt")
+    (log,) = stand_in.rglob("error.txt")
     assert "the last words" in log.read_text()
 
 
-def test_a_full_disk_stops_the_sweep_and_its_children(fake: Path, video_folder: Path) -> None:
+def test_a_full_disk_stops_the_sweep_and_its_children(stand_in: Path, video_folder: Path) -> None:
     with pytest.raises(UserError, match="cannot write here"):
-        sweep(fake, video_folder, "slow", "full disk", "a")
-    assert len(list(fake.rglob("try0"))) == 2, "nothing was started after it"
-    assert list(fake.rglob("ended")), "the other child was asked to end"
+        sweep(stand_in, video_folder, "slow", "full disk", "a")
+    assert len(list(stand_in.rglob("try0"))) == 2, "nothing was started after it"
+    assert list(stand_in.rglob("ended")), "the other child was asked to end"
 
 
-def test_ctrl_c_ends_the_children(fake: Path, video_folder: Path) -> None:
+def test_ctrl_c_ends_the_children(stand_in: Path, video_folder: Path) -> None:
     def press() -> None:
-        while len(list(fake.rglob("try0"))) < 2:
+        while len(list(stand_in.rglob("try0"))) < 2:
             time.sleep(0.1)
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        sweep(fake, video_folder, "slow", "slow", "a")
-    assert len(list(fake.rglob("ended"))) == 2
+        sweep(stand_in, video_folder, "slow", "slow", "a")
+    assert len(list(stand_in.rglob("ended"))) == 2
 
 
-def test_late_fusion_waits_for_its_parts(fake: Path, video_folder: Path) -> None:
+def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> None:
     data = DataSpec("folder")
     jobs = ordered([Job("t", "both", PROFILE.two_stream(data), 0)])
     slots = [{"SLOT": str(number)} for number in (1, 2, 3)]
-    machine = Machine(fake, console=Told())
+    machine = Machine(stand_in, console=Told())
     make_all(jobs, [open_set("folder", video_folder)], machine, Processes(slots))
-    times = [next(run_folder(fake, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs]
+    times = [
+        next(run_folder(stand_in, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs
+    ]
     assert times[2] == max(times)
 
 
