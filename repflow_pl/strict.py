@@ -98,9 +98,7 @@ def _parse_fields(kind: Any, plain: Any, place: str) -> Any:
         raise ValueError(f"{place or kind.__name__}: {error}") from error
 
 
-@cache  # annotations are text, which is compiled anew each time
-def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+_hints = cache(typing.get_type_hints)  # annotations are text, which is compiled anew each time
 
 
 def _parse_tuple(members: tuple[Any, ...], plain: Any, place: str) -> Any:

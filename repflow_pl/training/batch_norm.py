@@ -90,18 +90,7 @@ class _Sum(torch.autograd.Function):
 
 
 def _as(kind: type[_BatchNorm], layer: _BatchNorm) -> _BatchNorm:
-    """A layer of another kind with the same parameters and buffers."""
-    made = kind(
-        layer.num_features,
-        layer.eps,
-        layer.momentum,
-        layer.affine,
-        layer.track_running_stats,
-        device=torch.device("meta"),
-    )
-    made.train(layer.training)
-    for name, parameter in layer.named_parameters(recurse=False):
-        setattr(made, name, parameter)
-    for name, buffer in layer.named_buffers(recurse=False):
-        setattr(made, name, buffer)
+    """A layer of another kind with all that a layer has: its settings, parameters and buffers."""
+    made = kind(layer.num_features, device=torch.device("meta"))
+    vars(made).update(vars(layer))
     return made

@@ -102,11 +102,8 @@ class RunResult:
     trains nothing, and in results of older versions."""
 
     def __post_init__(self) -> None:
-        shares = {
-            name: getattr(self, name)
-            for name in ("top1", "top5", "clip_top1", "clip_top5", "val_top1")
-        }
-        for name, share in shares.items():
+        for name in ("top1", "top5", "clip_top1", "clip_top5", "val_top1"):
+            share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:  # which no NaN is
                 raise ValueError(f"{name} is {share}, and not from 0 to 1")
         if not math.isfinite(self.train_loss):
