@@ -135,6 +135,7 @@ def test_models_have_one_way_through_a_backbone() -> None:
     assert used == {"features", "block", "blocks", "name"}
 
 
+@pytest.mark.long
 def test_only_decode_imports_decord() -> None:
     users = [path.name for path in FILES if any(n.split(".")[0] == "decord" for n in imports(path))]
     assert users == ["decode.py"]
@@ -152,6 +153,7 @@ def loaded_by(*modules: str) -> list[set[str]]:
     return [set(line.split()) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.long
 def test_ops_and_layers_need_torch_alone_and_videos_are_shown_without_a_trainer() -> None:
     layer, shown = loaded_by("repflow_pl.layers.flow", "repflow_pl.showing.predict")
     heavy = {"lightning", "torchvision", "pandas", "decord", "wandb", "cv2", "matplotlib", "scipy"}
@@ -159,6 +161,7 @@ def test_ops_and_layers_need_torch_alone_and_videos_are_shown_without_a_trainer(
     assert not shown & {"lightning", "wandb", "sklearn", "scipy", "pandas"}
 
 
+@pytest.mark.long
 def test_help_is_shown_without_torch_and_tables_are_rendered_without_a_trainer() -> None:
     """And the command line starts without one."""
     modules = ("repflow_pl.__main__", "repflow_pl.cli", "repflow_pl.report.__main__")

@@ -151,6 +151,7 @@ def one_error(errors: str) -> str:
     return lines[0]
 
 
+@pytest.mark.long
 def test_runs_a_row_and_reuses_it(
     script: Script, one_row: OneRow, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,6 +174,7 @@ def test_runs_a_row_and_reuses_it(
     assert re.search(r"After block 3 +runs/\w{12} +0 of 1 seeds done", output)
 
 
+@pytest.mark.long
 def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
     script: Script, one_row: OneRow, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +198,7 @@ def test_ctrl_c_says_how_to_go_on(one_row: OneRow) -> None:
     assert (folder / "last.ckpt").is_file() and not (folder / "result.json").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -224,6 +227,7 @@ def test_a_mistake_is_one_sentence(
     assert sentence in one_error(capsys.readouterr().err)
 
 
+@pytest.mark.long
 def test_broken_videos_are_named_and_counted(
     script: Script, video_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,6 +247,7 @@ def test_broken_videos_are_named_and_counted(
     assert (result["videos_train"], result["videos_broken"]) == (16, 2)
 
 
+@pytest.mark.long
 def test_a_failed_run_fails_alone(
     script: Script, one_row: OneRow, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -395,6 +400,7 @@ def plain_and_tvl1(profile: Profile, data: DataSpec) -> Table:
     return Table("t", "T", (Row(RGB, profile.rgb(data)), Row("TV-L1", profile.tvl1(data))))
 
 
+@pytest.mark.long
 def test_few_videos_are_trained_by_a_recipe_of_ones_own(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -468,6 +474,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
+@pytest.mark.long
 def test_tables_from_results_alone(
     script: Script, one_row: OneRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

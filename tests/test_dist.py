@@ -126,6 +126,7 @@ def said(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Said:
     return Said(names, rows, told, tuple(figure), place / "out")
 
 
+@pytest.mark.long
 def test_the_wheel_holds_every_file_of_the_package_and_every_script(unpacked: Path) -> None:
     scripts = {Path("experiments") / path for path in files_of(CHECKOUT / "experiments")}
     assert files_of(unpacked / "repflow_pl") == files_of(CHECKOUT / "repflow_pl") | scripts
@@ -135,6 +136,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_every_script(unpacked: Pa
     }
 
 
+@pytest.mark.long
 def test_the_papers_figures_come_with_the_wheel(unpacked: Path, said: Said) -> None:
     place, figure = said.figure
     assert Path(place).is_relative_to(unpacked) and float(figure) > 50
@@ -154,6 +156,7 @@ def test_tables_are_rendered_from_the_wheel(said: Said) -> None:
     assert made.read_bytes() == published.read_bytes()
 
 
+@pytest.mark.long
 def test_the_layer_needs_torch_and_numpy_and_is_there_at_once(tmp_path: Path) -> None:
     environment = without(all_but("torch", "numpy"), tmp_path)
 

@@ -107,6 +107,7 @@ def printed(page: Path) -> list[str]:
     return [run(block, names) for block in code(page)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", [page for page in DOCS if code(page)], ids=named)
 @pytest.mark.filterwarnings("ignore")
 def test_the_code_of_a_page_runs(page: Path) -> None:

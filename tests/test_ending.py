@@ -172,6 +172,7 @@ MOMENTS = [
 DEVICES = {"side by side": ("2", "1"), "alone": ("1", "1"), "together": ("2", "2")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("which", "how"),
     [

@@ -81,6 +81,7 @@ def check(command: str, copy: Path) -> None:
     assert all(text in printed for text in shown), printed
 
 
+@pytest.mark.long
 def test_what_was_added_is_found(copy: Path) -> None:
     told = list(commands(PAGE))
     assert len(told) == len(SHOWN)

@@ -51,6 +51,7 @@ def in_pyproject() -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.long
 def test_an_extra_brings_what_is_imported() -> None:
     brought = in_pyproject()
     assert brought.keys() >= {extra.name for extra in EXTRAS}
@@ -62,6 +63,7 @@ def test_an_extra_brings_what_is_imported() -> None:
         assert own <= brought[extra.name], extra.name
 
 
+@pytest.mark.long
 def test_what_is_imported_is_in_an_extra() -> None:
     named = set().union(*map(modules, EXTRAS))
     used = {name.split(".")[0] for path in FILES for name in imports(path)} - CORE - OPTIONAL
@@ -122,6 +124,7 @@ def said(tmp_path: Path, hidden: set[str], *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("program", "extra"),
     [
@@ -142,6 +145,7 @@ def test_a_program_says_what_it_needs(
     assert text.startswith("error: ") and text.endswith(f"not installed; run: {command(extra)}.\n")
 
 
+@pytest.mark.long
 def test_a_part_of_the_command_says_what_it_needs(tmp_path: Path) -> None:
     """Where videos can be read and nothing can be trained."""
     (train,) = (set(extra.modules) for extra in EXTRAS if extra.name == "train")
@@ -169,6 +173,7 @@ for part in {list(parts)}:
         assert line.endswith(f"not installed; run: {command(extra)}."), part
 
 
+@pytest.mark.long
 def test_tvl1_that_is_missing_is_said_before_anything_is_trained(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -226,6 +231,7 @@ print(*network(torch.randn(1, 3, 4, 32, 32)).shape)
 """
 
 
+@pytest.mark.long
 def test_without_posix_the_layer_works_and_programs_say_where_they_do(tmp_path: Path) -> None:
     code = AS_ON_WINDOWS + "import repflow_pl.cli"
     done = subprocess.run(
@@ -251,6 +257,7 @@ print("imported")
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the signals of POSIX")
 def test_ctrl_c_while_a_program_is_imported_ends_it_without_a_word() -> None:
     done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True)

@@ -56,6 +56,7 @@ def test_a_network_answers() -> None:
         load("network", backbone="narow", classes=7)
 
 
+@pytest.mark.long
 def test_the_layer_is_loaded_where_only_torch_is(tmp_path: Path) -> None:
     code = f"""
 import torch

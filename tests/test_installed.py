@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.installed import all_but, without
 
 HERE = Path(__file__).parent
 
 
+@pytest.mark.long
 def test_the_tests_of_ops_and_layers_need_torch_alone(tmp_path: Path) -> None:
     """All their modules are imported; those of one, and a quick test each of two, run."""
     hidden = all_but("torch", "numpy", "pytest")

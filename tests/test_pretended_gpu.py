@@ -107,6 +107,7 @@ def test_ranks_share_statistics_in_the_devices_way(
     assert norms == ({norm} if ranks > 1 else {nn.BatchNorm2d})
 
 
+@pytest.mark.long
 def test_batches_are_pinned(
     card: Card, video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,7 @@ def rules_of(command: str) -> list[Rule]:
     return [rule for rule in RULES if re.fullmatch(rule.pattern, command)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs(command: str, place: Path) -> None:
     rules = rules_of(command)

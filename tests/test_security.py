@@ -37,6 +37,7 @@ def names(call: ast.Call) -> tuple[str, str]:
     return "", call.func.id if isinstance(call.func, ast.Name) else ""
 
 
+@pytest.mark.long
 def test_everything_that_unpickles_is_told_to_take_weights_only() -> None:
     found = 0
     for path in SOURCES:
@@ -51,6 +52,7 @@ def test_everything_that_unpickles_is_told_to_take_weights_only() -> None:
     assert found >= 4, "the test no longer sees the calls"
 
 
+@pytest.mark.long
 def test_nothing_unpacks_or_evaluates_what_it_is_given() -> None:
     for path in SOURCES:
         for call in calls(path):

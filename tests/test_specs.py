@@ -82,6 +82,7 @@ def test_every_field_counts_in_the_hash() -> None:
     assert len(hashes) == len(variants()) + 1 > 20
 
 
+@pytest.mark.long
 def test_the_hash_is_the_same_in_another_process() -> None:
     code = (
         "from tests.test_specs import SPEC; from repflow_pl.specs import spec_hash; "

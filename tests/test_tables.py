@@ -79,6 +79,7 @@ def both(
     return Both(video_folder, tmp_path)
 
 
+@pytest.mark.long
 def test_tables_share_their_runs_and_a_failed_one_fails_alone(both: Both) -> None:
     status, output = both.run(list=True)
     assert status == 0

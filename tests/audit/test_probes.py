@@ -67,6 +67,7 @@ def test_what_changes_is_seen_in_differences_alone() -> None:
     assert found["differences of frames"].accuracy == 1 and not found["single frames"].tells
 
 
+@pytest.mark.long
 def test_an_interval_counts_groups_and_not_videos() -> None:
     alone = videos()
     grouped = VideoSet(

@@ -12,6 +12,7 @@ from repflow_pl.backbones import backbone, backbone_names, build_backbone
 from repflow_pl.errors import UserError
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", backbone_names())
 @pytest.mark.parametrize("in_channels", [3, 10])
 def test_blocks_are_as_published(name: str, in_channels: int) -> None:
@@ -33,6 +34,7 @@ def test_blocks_are_as_published(name: str, in_channels: int) -> None:
             ), block
 
 
+@pytest.mark.long
 def test_every_backbone_has_the_papers_five_blocks() -> None:
     with torch.device("meta"):
         assert all(len(build_backbone(name).blocks) == 6 for name in backbone_names())

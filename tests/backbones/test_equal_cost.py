@@ -28,6 +28,7 @@ def flops(name: str) -> int:
         return count_flops(Features(build_backbone(name)), [torch.empty(1, 3, frames, side, side)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plain", ["narrow", "resnet18", "resnet34", "resnet50"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_operations_maps_and_depth_are_the_2d_networks(plain: str, kind: str) -> None:

@@ -73,6 +73,7 @@ def test_names_with_weights() -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "weights"),
     [
@@ -126,6 +127,7 @@ def test_a_shifted_network_starts_from_the_plain_ones_weights(checkpoints: Path)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_an_inflated_resnet_sees_a_still_clip_as_a_picture(checkpoints: Path) -> None:
     """In the middle of a clip so long that its ends, padded by zeros, are out of sight."""
@@ -153,6 +155,7 @@ def test_an_inflated_inception_sees_a_still_clip_as_a_picture(checkpoints: Path)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 @torch.no_grad()
 def test_nonlocal_blocks_go_between_pretrained_ones(checkpoints: Path) -> None:
     """They start as nothing, so the network starts as the one whose weights it has."""
@@ -230,6 +233,7 @@ def test_a_damaged_file_is_named(content: bytes, checkpoints: Path) -> None:
         build_backbone("resnet18", pretrained=True)
 
 
+@pytest.mark.long
 def test_a_file_of_something_else_is_refused(checkpoints: Path) -> None:
     path = save(checkpoints, ResNet18_Weights.IMAGENET1K_V1, nn.Identity())
     torch.save({"epoch": 3}, path)

@@ -57,6 +57,7 @@ def fit(video_set: VideoSet, workers: int | None) -> Recorder:
     return recorder
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("kept_cache")
 def test_the_same_clips_for_any_number_of_workers(shapes: VideoSet) -> None:
     alone = fit(shapes, None)

@@ -66,6 +66,7 @@ def test_a_hundred_thousand_videos_open_in_500_mb_and_little_more_than_their_lis
     assert times < 8 and peak < 500 * 2**20
 
 
+@pytest.mark.long
 def test_opening_grows_with_the_videos_and_no_faster(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def test_ratios_are_taken_within_a_turn() -> None:
     assert Results({}, {}, [], [], 1.0).speedup() is None
 
 
+@pytest.mark.long
 def test_every_case_has_a_line(
     video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,7 @@ def outcomes() -> dict[str, memory.Outcome]:
     return memory.measure(jobs, CPU, 1)
 
 
+@pytest.mark.long
 def test_memory_in_a_fresh_process(outcomes: dict[str, memory.Outcome]) -> None:
     if memory.untrusted(CPU):
         pytest.skip(memory.untrusted(CPU))
@@ -269,6 +270,7 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(bench-quick/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("threads_kept")
 def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
     pytest.importorskip("numba")

@@ -172,6 +172,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
 def test_made_up_pages(device: torch.device) -> None:
     results = flow_results(build_plan(device, quick=False))

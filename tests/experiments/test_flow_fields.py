@@ -36,6 +36,7 @@ def two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "build_profile", quick)
 
 
+@pytest.mark.long
 def test_places_are_trained_once_and_pictured(
     video_folder: Path,
     shared_cache: Path,

@@ -55,6 +55,7 @@ def test_without_a_gpu_it_says_so(
     assert "--step" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_its_own_commands_need_torch_alone() -> None:
     heavy = {"jsonargparse", "pytest", "lightning", "pandas", "matplotlib", "scipy", "torchvision"}
     code = (

@@ -54,6 +54,7 @@ class Clone:
         return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_git_sees_nothing_of_what_a_user_makes(
     video_folder: Path,
@@ -157,6 +158,7 @@ def accuracies(tables: Path) -> str:
         return next(csv.DictReader(stream))["top1_by_seed"]
 
 
+@pytest.mark.long
 def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkout, out = tmp_path / "checkout", tmp_path / "out"
     tables, folder = checkout / "tables", SETTING.folder(FACTS.fingerprint)
@@ -197,6 +199,7 @@ def test_publishing_unites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 OTHER = dataclasses.replace(SETTING, precision="bf16")
 
 
+@pytest.mark.long
 def test_without_arguments_every_setting_is_published(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

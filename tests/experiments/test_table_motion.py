@@ -59,6 +59,7 @@ def test_every_row_learns_from_a_clip(profile: ProfileName) -> None:
         assert scores.shape == (2, 3) and loss.isfinite(), row.name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 def test_off_on_three_streams(profile: ProfileName) -> None:
     chosen = build_profile(profile, "folder")

@@ -33,6 +33,7 @@ def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(costs, "in_turns", partial(in_turns, warm_up=1))
 
 
+@pytest.mark.long
 def test_every_row_of_the_paper_is_timed(
     video_folder: Path,
     shared_cache: Path,
@@ -73,6 +74,7 @@ def test_every_row_of_the_paper_is_timed(
     )
 
 
+@pytest.mark.long
 def test_the_rows_of_today_are_timed_without_weights(
     video_folder: Path,
     shared_cache: Path,
@@ -101,6 +103,7 @@ def test_the_rows_of_today_are_timed_without_weights(
     assert "--table today`" in page and "| of it flow |" in page and "paper: " not in page
 
 
+@pytest.mark.long
 def test_times_of_any_table_stand_on_its_page(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,7 @@ def test_every_script_of_a_table_is_found() -> None:
     assert {p.stem for p in scripts} == {*others, *tables}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("profile", PROFILES)
 def test_rows_are_different_runs_of_known_models(profile: ProfileName) -> None:
     """Tables share their networks, late fusions theirs, and sets of videos theirs."""
@@ -159,6 +160,7 @@ TOGETHER = tuple(name for name in NAMES if name not in SLOW)
 """In one go, so that what several of them show is trained once."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "names", [TOGETHER, *(pytest.param((name,), marks=pytest.mark.slow) for name in SLOW)], ids=str
 )

@@ -44,6 +44,7 @@ def test_joined_rows_are_the_rgb_network_and_the_row_above() -> None:
         assert rows[k].name == f"RGB + {rows[k - 1].name}"
 
 
+@pytest.mark.long
 def test_motion_that_is_seen_by_a_network_of_the_same_recipe() -> None:
     rows = {row.name: row.spec for row in table("today").rows}
     seen = {}

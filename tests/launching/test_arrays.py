@@ -81,6 +81,7 @@ def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]
     return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
 
 
+@pytest.mark.long
 def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:
     failures, lines = make(stand_in, video_folder, rows("a", "fails", "busy once"))
     assert failures == [("fails", "the reason")]
@@ -93,6 +94,7 @@ def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:
             assert (stand_in / "runs" / "slurm" / f"{line.split()[-1]}_0_log.out").is_file()
 
 
+@pytest.mark.long
 def test_an_ended_job_goes_on_as_long_as_it_gets_on(stand_in: Path, video_folder: Path) -> None:
     failures, lines = make(stand_in, video_folder, rows("crashes once", "crashes"))
     assert sum("goes on from its checkpoint" in line for line in lines) == 1
@@ -108,6 +110,7 @@ def test_a_full_disk_stops_the_sweep_and_its_jobs(stand_in: Path, video_folder: 
     wait_for(lambda: bool(list(stand_in.rglob("ended"))))
 
 
+@pytest.mark.long
 def test_ctrl_c_cancels_the_jobs(stand_in: Path, video_folder: Path) -> None:
     def press() -> None:
         wait_for(lambda: len(list(stand_in.rglob("try0"))) == 2)
@@ -120,6 +123,7 @@ def test_ctrl_c_cancels_the_jobs(stand_in: Path, video_folder: Path) -> None:
     wait_for(lambda: len(list(stand_in.rglob("ended"))) == 2)
 
 
+@pytest.mark.long
 def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> None:
     jobs = ordered([Job("t", "both", PROFILE.two_stream(DataSpec("folder")), 0)])
     make(stand_in, video_folder, jobs)
@@ -129,6 +133,7 @@ def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> 
     assert times[2] == max(times)
 
 
+@pytest.mark.long
 def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folder: Path) -> None:
     signalled: list[int] = []
     taker = threading.Thread(
@@ -141,6 +146,7 @@ def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folde
     assert sum("· job" in line for line in lines) == 1, "submitit starts it again"
 
 
+@pytest.mark.long
 def test_a_job_that_the_queue_misses_for_a_moment_is_not_lost(
     stand_in: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def undisturbed(one: OneRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_a_corrupt_result_is_named_and_the_run_made_again(
     one: OneRun, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_corrupt_result_is_named_and_the_run_made_again(
     assert "· epoch" not in printed, "its checkpoint was whole: nothing is trained"
 
 
+@pytest.mark.long
 def test_late_fusion_is_not_made_of_a_half_trained_part(
     one: OneRun, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_truncated_checkpoint_costs_an_epoch(
     assert results(out) == results(undisturbed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("writes", [1, 2, 4, 5, 6, 10])
 def test_a_full_disk_at_any_write_is_mended_by_the_same_command(
     one: OneRun,
@@ -149,6 +152,7 @@ def test_a_full_disk_at_any_write_is_mended_by_the_same_command(
     assert results(out) == results(undisturbed)
 
 
+@pytest.mark.long
 def test_two_sweeps_at_once_make_a_run_once(one: OneRun, undisturbed: Path, tmp_path: Path) -> None:
     """Both find it undone and start; threads stand for processes, whose locks are the same."""
     out = tmp_path / "out"
@@ -180,6 +184,7 @@ class _Telling(Told):
         self.event.set()
 
 
+@pytest.mark.long
 def test_a_process_makes_one_run_after_the_other(
     one: OneRun, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

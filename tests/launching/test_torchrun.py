@@ -67,6 +67,7 @@ class Told:
         return self.said[int(name)].encode()
 
 
+@pytest.mark.long
 def test_the_others_decode_as_the_first_process_does(
     video_folder: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,6 +208,7 @@ def test_the_same_input_gives_the_same_bits() -> None:
     assert all(torch.equal(a, b) for a, b in zip(gradients(), gradients(), strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
 def test_compiles_in_one_graph(kernels: Kernels) -> None:
     layer, x = RepFlow(3, 2, n_iter=2, kernels=kernels).eval(), torch.randn(2, 3, 4, 6, 6)
@@ -217,6 +218,7 @@ def test_compiles_in_one_graph(kernels: Kernels) -> None:
     compiled(x).sum().backward()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
 def test_exports(kernels: Kernels) -> None:
     """The exported program has no operator of this package: it runs where that is not."""

@@ -211,6 +211,7 @@ def test_still_pairs_have_no_gradient_and_leave_the_others_theirs() -> None:
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.abs().max().item())
 
 
+@pytest.mark.long
 def test_a_still_background_does_not_rule_the_gradient() -> None:
     """Nothing but a square moves: over five warps the start's was up to 1e6 times the others'."""
     background = torch.nn.functional.interpolate(torch.rand(12, 3, 8, 8), size=64, mode="bilinear")

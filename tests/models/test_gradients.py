@@ -69,6 +69,7 @@ def allowed(motion: Motion | None, stream: Stream, backbone: str) -> bool:
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backbone", backbone_names())
 def test_of_every_backbone_stream_and_motion(backbone: str) -> None:
     narrow = "narrow" in backbone

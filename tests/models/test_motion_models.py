@@ -58,6 +58,7 @@ def inputs(spec: ModelSpec, training: bool) -> tuple[torch.Tensor, ...]:
     return tuple(of[s] for s in (training_streams_of(spec) if training else streams_of(spec)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backbone", ["narrow", "resnet18"])
 @pytest.mark.parametrize(("motion", "stream"), CASES)
 def test_every_network_gives_scores_and_all_of_it_learns(
@@ -74,6 +75,7 @@ def test_every_network_gives_scores_and_all_of_it_learns(
         assert parameter.grad.isfinite().all() and (parameter.grad != 0).any(), key
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
 @pytest.mark.parametrize(("motion", "stream"), CASES)
 def test_every_backbone_will_do(motion: Motion | None, stream: Stream, backbone: str) -> None:
@@ -207,6 +209,7 @@ def translations(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return 2 * clips - 1, fields, labels
 
 
+@pytest.mark.long
 def test_actionflownet_learns_the_flow_of_a_translation() -> None:
     model = build_model(spec(FLOWNET), classes=2)
     assert isinstance(model, ActionFlowNet)

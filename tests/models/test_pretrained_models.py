@@ -80,6 +80,7 @@ def of_rgb(statistics: tuple[tuple[float, ...], ...], name: str) -> tuple[Tensor
     return mean, std
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RGB)
 @torch.no_grad()
 def test_pixels_are_standardised(name: str) -> None:
@@ -89,6 +90,7 @@ def test_pixels_are_standardised(name: str) -> None:
     torch.testing.assert_close(scaled, ((given + 1) / 2 - mean) / std, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DIFFERENCES)
 @torch.no_grad()
 def test_differences_of_pixels_are_those_of_standardised_ones(name: str) -> None:
@@ -100,6 +102,7 @@ def test_differences_of_pixels_are_those_of_standardised_ones(name: str) -> None
     torch.testing.assert_close(scaled, pixels.diff(dim=2), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FIELDS)
 @torch.no_grad()
 def test_fields_stay_as_they_are(name: str) -> None:
@@ -109,6 +112,7 @@ def test_fields_stay_as_they_are(name: str) -> None:
     assert torch.equal(given, scaled)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("rgb", n) for n in RGB] + [("differences", n) for n in DIFFERENCES],

@@ -166,10 +166,12 @@ def test_second_derivative_is_refused() -> None:
         torch.autograd.grad(gradient.sum(), frame1)
 
 
+@pytest.mark.long
 def test_operator_is_registered_soundly() -> None:
     torch.library.opcheck(flow_cpu.op.forward, operator_inputs(random_case((2, 2, 4, 5), 3)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend_name", ["cpu", "auto"])
 def test_compiles_in_one_graph(backend_name: str) -> None:
     case = random_case((2, 2, 5, 6), 3)
@@ -184,6 +186,7 @@ def test_compiles_in_one_graph(backend_name: str) -> None:
     assert _same([*flow, *gradients], wanted)
 
 
+@pytest.mark.long
 def test_eager_compiles_in_one_graph() -> None:
     case = random_case((2, 2, 5, 6), 3)
     torch._dynamo.reset()
@@ -206,6 +209,7 @@ def test_inductor(backend_name: str) -> None:
     torch.testing.assert_close([*flow, *gradients], wanted, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.long
 def test_export_takes_the_eager_backend() -> None:
     class Flow(torch.nn.Module):
         def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -241,6 +245,7 @@ print(flow_cuda._import_error())
 """
 
 
+@pytest.mark.long
 def test_numba_and_triton_are_imported_late_and_may_be_missing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_COMPILERS],

@@ -46,6 +46,7 @@ def _interpreted(*options: str) -> None:
     assert re.search(r"[1-9]\d* passed", done.stdout)
 
 
+@pytest.mark.long
 def test_interpreted() -> None:
     _interpreted()
 

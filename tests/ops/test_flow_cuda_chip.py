@@ -95,6 +95,7 @@ TILINGS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tiling, kept, planes, n_iter", TILINGS)
 def test_agrees_with_the_reference_in_any_order_of_threads(
     tiling: Tiling,
@@ -175,6 +176,7 @@ def test_nothing_to_do(shape: tuple[int, int, int, int], n_iter: int) -> None:
     assert not any(found.any() for found in results_of(fused, spatial_case(shape, n_iter)))
 
 
+@pytest.mark.long
 def test_compiles_in_one_graph(small: None) -> None:
     case = spatial_case((1, 2, 6, 8), 2)
     torch.library.opcheck(flow_cuda.op.forward, operator_inputs(case))
@@ -186,6 +188,7 @@ def test_compiles_in_one_graph(small: None) -> None:
 # --- what experiments/gpu_check.py asks of a GPU, as far as a CPU can answer ---------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "dtype", [pytest.param(torch.float16, marks=pytest.mark.slow), torch.bfloat16]
 )
@@ -193,6 +196,7 @@ def test_half_precision_iterates_in_float32(dtype: torch.dtype, small: None) -> 
     half_precision_iterates_in_float32(dtype, (1, 3, 6, 8), 4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "number", [n if n == 3 else pytest.param(n, marks=pytest.mark.slow) for n in range(10)]
 )
@@ -299,6 +303,7 @@ def _barriers(loop: sass.Loop) -> int:
     return loop.count("BAR.SYNC") + loop.count("UCGABAR_WAIT")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "size",
     [size if size == (28, 28) else pytest.param(size, marks=pytest.mark.slow) for size in SIZES],

@@ -29,6 +29,7 @@ some_case = st.builds(
 shapes = st.tuples(*[st.integers(1, 3)] * 2, st.integers(2, 19), st.integers(2, 19))
 
 
+@pytest.mark.long
 @settings(deadline=None, max_examples=20)
 @given(shape=shapes, n_iter=st.sampled_from([0, 1, 2, 3, 7, 20, 100]), seed=st.integers(0, 99))
 def test_fused_agrees_with_eager(shape: tuple[int, int, int, int], n_iter: int, seed: int) -> None:

@@ -182,6 +182,7 @@ def _done(process: Any) -> tuple[str, str]:
     return printed, said
 
 
+@pytest.mark.long
 def test_of_processes_that_start_at_once_one_compiles(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(MODULE, encoding="utf-8")
     processes = [_start(SMALL, tmp_path, tmp_path, tmp_path / "go") for _ in range(3)]

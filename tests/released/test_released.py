@@ -90,6 +90,7 @@ def saved(content: object, path: Path, **options: Any) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "iterations"), [("fcf_resnet18", 5), ("fcf_resnet50", 10)]
 )  # kinetics_resnet50's are asked once it has been read and converted, below
@@ -102,6 +103,7 @@ def test_logits_are_the_authors(name: str, iterations: int | None, tmp_path: Pat
     torch.testing.assert_close(found, golden_scores(name), rtol=0, atol=1e-8)
 
 
+@pytest.mark.long
 def test_a_converted_file_is_the_same_network(tmp_path: Path) -> None:
     name = "kinetics_resnet50"
     source = saved(golden_state(name), tmp_path / "released.pt")
@@ -136,6 +138,7 @@ def test_files_of_old_and_parallel_trainings(tmp_path: Path) -> None:
     assert net.head.weight.dtype == torch.float32
 
 
+@pytest.mark.long
 def test_given_iterations_hold(tmp_path: Path) -> None:
     path = saved(hollow(DESCRIBED["kinetics_resnet50"]["state"]), tmp_path / "released.pt")
     assert load_released(path).flow.iteration.n_iter == 10
@@ -145,6 +148,7 @@ def test_given_iterations_hold(tmp_path: Path) -> None:
     assert load_released(tmp_path / "ours.pt", iterations=2).spec.n_iter == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "spec",
     [
@@ -294,6 +298,7 @@ def test_files_that_are_no_weights_at_all(tmp_path: Path) -> None:
         load_released(noise, iterations=-1)
 
 
+@pytest.mark.long
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = saved(hollow(DESCRIBED["fcf_resnet18"]["state"]), tmp_path / "released.pt")
     target = tmp_path / "ours.pt"

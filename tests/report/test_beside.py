@@ -116,6 +116,7 @@ def test_the_best_and_the_rgb_row_are_shown_once_each(table: Table, kept_runs: P
     assert [e.row.name for e in compared(entries[:1])] == ["RGB CNN"]
 
 
+@pytest.mark.long
 def test_pages_are_linked_named_the_same_again_and_not_joined(
     table: Table, context: Context, kept_runs: Path, paper_folder: Path, tmp_path: Path
 ) -> None:

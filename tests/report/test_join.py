@@ -91,6 +91,7 @@ def test_joining_again_changes_nothing(shown: Path) -> None:
     assert [path.read_bytes() for path in (shown / "README.md", readme)] == before
 
 
+@pytest.mark.long
 def test_readme_block(shown: Path) -> None:
     readme = shown.parent / "docs" / "README.md"
     readme.parent.mkdir()

@@ -113,6 +113,7 @@ def test_a_curve_has_a_line_a_series(iterations: Table, context: Context, tmp_pa
     assert any("† unverified" in text for text in shown)
 
 
+@pytest.mark.long
 def test_a_scatter_names_every_point(sota: Table, context: Context, tmp_path: Path) -> None:
     figure = figure_of(sota, context, tmp_path / "runs")
     measured, paper = figure.axes
@@ -124,6 +125,7 @@ def test_a_scatter_names_every_point(sota: Table, context: Context, tmp_path: Pa
     assert not any("†" in text for text in texts(figure)), "these figures are verified"
 
 
+@pytest.mark.long
 def test_names_in_a_scatter_do_not_overlap(sota: Table, context: Context, tmp_path: Path) -> None:
     figure = figure_of(sota, context, tmp_path / "runs")
     for axis in figure.axes:
@@ -164,6 +166,7 @@ def test_bars_stand_under_the_headings_of_their_groups(
     assert ticks["RGB S3D"] - ticks["Ours ((2+1)D CNN + FcF) + Non-local"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["bars", "curve", "scatter"])
 @pytest.mark.parametrize("seeds", [(), (0,), SEEDS], ids=["nothing", "one seed", "all"])
 def test_every_kind_of_every_table_can_be_drawn(
@@ -184,6 +187,7 @@ def test_every_kind_of_every_table_can_be_drawn(
     assert drawn(lambda: draw(alone, context, collected, None))[:4] == b"\x89PNG"
 
 
+@pytest.mark.long
 def test_groups_series_and_x_are_in_page_and_csv(
     sota: Table, iterations: Table, context: Context, tmp_path: Path
 ) -> None:
@@ -214,6 +218,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         Table("t", "T", (Row("a", spec(1), x=0),), plot="curve")
 
 
+@pytest.mark.long
 def test_another_setting_has_another_folder_and_says_so(
     sota: Table, context: Context, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ def test_what_does_not_fit_is_refused_and_the_others_go_on(
     assert not list((tmp_path / "runs" / FIRST.parent.name).rglob("*.json"))
 
 
+@pytest.mark.long
 def test_facts_of_data_sets_come_too_and_tables_need_no_more(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     (facts,) = (PUBLISHED / "data").glob("motion_shapes-*.json")
@@ -209,6 +210,7 @@ def test_another_name_a_missing_file_and_a_run_at_work_are_refused(tmp_path: Pat
     assert not list(tmp_path.rglob("result.json"))
 
 
+@pytest.mark.long
 def test_the_command_counts_and_tells_by_its_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -234,6 +236,7 @@ def test_without_a_login_it_says_what_to_do(
     assert said == "error: nobody is logged in to W&B here: run `wandb login`, then this again."
 
 
+@pytest.mark.long
 def test_the_fake_has_what_wandb_has() -> None:
     wandb = pytest.importorskip("wandb")
     from wandb.apis.public import Run as TheirRun

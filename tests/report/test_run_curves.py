@@ -84,6 +84,7 @@ def test_runs_without_a_validation_part_have_two_panels(runs: Path) -> None:
     assert len(figure(read_runs([runs / "aa11"]), {"aa11": "a"}).axes) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_the_same_picture_is_the_same_file(kind: str, runs: Path, tmp_path: Path) -> None:
     out = [tmp_path / f"{k}.{kind}" for k in range(2)]

@@ -98,6 +98,7 @@ def read(page: Path) -> Read:
     return found
 
 
+@pytest.mark.long
 def test_every_link_leads_to_a_file_of_the_folder(site: Path) -> None:
     for page in pages_of(site):
         for target in read(page).refers:

@@ -57,6 +57,7 @@ def videos(rng: np.random.Generator, sizes: Sizes) -> list[npt.NDArray[np.float6
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [SHAPES, UCF101], ids=["shapes", "ucf101"])
 @pytest.mark.parametrize("seed_sd", [0.1, 0.3])
 def test_intervals_cover_the_truth_in_93_to_97_of_100_draws(sizes: Sizes, seed_sd: float) -> None:
@@ -75,6 +76,7 @@ def test_intervals_cover_the_truth_in_93_to_97_of_100_draws(sizes: Sizes, seed_s
     assert 0.93 <= two / draws <= 0.97
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [SHAPES, UCF101], ids=["shapes", "ucf101"])
 def test_at_most_one_table_in_twenty_has_a_false_verdict(sizes: Sizes) -> None:
     """Six claims, all of one row against six others, and no true difference."""

@@ -146,6 +146,7 @@ def test_the_best_row_is_named_too_where_it_is_no_position(
     assert "Best measured row: **RGB CNN**, 90.0 %; +27.5 points on the next, After block 3" in page
 
 
+@pytest.mark.long
 def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_kept(
     table: Table, page_of: PageOf, runs: Path
 ) -> None:
@@ -194,6 +195,7 @@ def test_picture_is_twice_a_readmes_width(rendered: Rendered) -> None:
     assert len(data) < 300_000
 
 
+@pytest.mark.long
 def test_a_mistake_leaves_the_old_files(
     rendered: Rendered, table: Table, context: Context, runs: Path, paper_folder: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_a_page_has_costs_and_ends_in_sentences(
     assert cells["After block 4"].endswith(" | – |"), "no result has it"
 
 
+@pytest.mark.long
 def test_times_are_those_that_were_taken_in_turns(
     choice: Table, context: Context, runs: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ def page(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.long
 def test_a_page_has_each_video_with_every_networks_scores(page: Path) -> None:
     text = page.read_text()
     films = [page.parent / unquote(name) for name in re.findall(r'<video src="([^"]+)"', text)]

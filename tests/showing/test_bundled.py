@@ -38,6 +38,7 @@ def test_a_file_is_small_and_says_what_it_is(path: Path) -> None:
     assert "+" not in card.split("commit ")[1].splitlines()[0], "made from a checkout with changes"
 
 
+@pytest.mark.long
 def test_the_demonstration_knows_what_its_videos_show(capsys: pytest.CaptureFixture[str]) -> None:
     """Of four videos, whose names say what they show, it is right about three at least, and each
     network's own answer stands beside."""

@@ -130,6 +130,7 @@ class Undecided(nn.Module):
         return -clip.mean((2, 3, 4))
 
 
+@pytest.mark.long
 def test_what_cannot_be_exported_is_a_sentence(tmp_path: Path) -> None:
     weights = Weights(Undecided(), small().described)
     with pytest.raises(UserError, match=r"cannot be exported as \.pt2 .*: take --to weights") as e:

@@ -61,6 +61,7 @@ def test_tvl1_finds_a_longer_motion_to_a_tenth_of_a_pixel() -> None:
     assert float(seen.fields[0][0, 8:-8, 8:-8].median()) == pytest.approx(3, abs=0.1)
 
 
+@pytest.mark.long
 def test_the_learned_layer_sees_what_it_sees_in_training(trained: Trained) -> None:
     """The same field as W&B's pictures, of frames that the network takes whole."""
     weights = load_weights(trained.flow)
@@ -211,6 +212,7 @@ def test_sizes_are_even_and_nothing_is_enlarged() -> None:
     assert shown_size((121, 65), 240) == (120, 64)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", [".mp4", ".gif"])
 def test_a_film_of_a_video_shows_its_motion(
     ending: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]

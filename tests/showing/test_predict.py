@@ -30,6 +30,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
     return status, printed.out, printed.err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["flow", "both"])
 def test_answers_are_those_of_the_evaluation(
     which: str, trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]

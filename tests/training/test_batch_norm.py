@@ -66,6 +66,7 @@ def _in_a_process(number: int, ranks: int, port: int) -> None:
     _as_rank(number + 1, ranks, port)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ranks", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_step_is_that_of_one_rank(ranks: int) -> None:
     """This process is the first rank."""

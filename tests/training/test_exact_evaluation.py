@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 from hypothesis import given, settings
@@ -71,6 +72,7 @@ def assert_exact(found: Accuracies, videos: int) -> None:
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.long
 @given(st.sampled_from(SIZES), st.integers(1, 3), st.integers(1, 17))
 @settings(deadline=None, max_examples=150)
 def test_simulated_processes(videos: int, ranks: int, batch: int) -> None:
@@ -109,6 +111,7 @@ def _in_a_process(number: int, ranks: int, port: int, out: str) -> None:
     torch.save({key: tuple(value) for key, value in found.items()}, f"{out}/second.pt")
 
 
+@pytest.mark.long
 def test_two_real_processes(tmp_path: Path) -> None:
     """This one is the first."""
     with socket.socket() as free:

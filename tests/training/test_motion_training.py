@@ -121,6 +121,7 @@ def test_costs_are_those_of_rgb_alone(motion: Motion) -> None:
     assert latency.tvl1_ms == 0 and latency.median_ms > 0
 
 
+@pytest.mark.long
 def test_fields_are_loaded_to_train_and_not_to_test(videos: VideoSet) -> None:
     model = spec(FLOWNET).model
     data = ClipModule(
@@ -150,6 +151,7 @@ def numbers(result: RunResult) -> dict[str, object]:
     return {k: v for k, v in found.items() if k not in ("latency", "train_seconds", "test_seconds")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("motion", MOTIONS, ids=lambda motion: motion.kind)
 def test_a_stopped_run_ends_with_the_numbers_of_an_undisturbed_one(
     motion: Motion, videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

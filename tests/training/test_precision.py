@@ -25,6 +25,7 @@ RECIPE = RecipeSpec(1, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle"
 MODEL = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4), dropout=0.0)
 
 
+@pytest.mark.long
 def test_bf16_takes_the_convolutions_and_leaves_the_flow(videos: VideoSet, tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, precision="bf16")
     spec = RunSpec(MODEL, DataSpec("folder", CLIP, videos.fingerprint), recipe)
@@ -76,6 +77,7 @@ def same_step() -> None:
         assert difference <= 1e-3 * scale + 1e-6, name
 
 
+@pytest.mark.long
 def test_a_compiled_step_is_the_same_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Dynamo traced, without a compiler behind it."""
     compilations: list[int] = []

@@ -105,6 +105,7 @@ def test_a_tie_of_what_was_kept_is_wrong() -> None:
     assert joined(parts).rank.tolist() == [1]
 
 
+@pytest.mark.long
 def test_the_published_late_fusions_are_what_their_parts_kept() -> None:
     compared = other = 0
     for path in RUNS.glob("*/seed*/spec.json"):

@@ -144,6 +144,7 @@ MOMENTS = {
 """Where it is asked, and the place that the checkpoint is of."""
 
 
+@pytest.mark.long
 def test_a_run_goes_on_from_the_very_step(
     one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +172,7 @@ def test_a_run_goes_on_from_the_very_step(
         assert same(ended[part], wanted[part]), part
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one", ["plateau"], indirect=True)
 def test_a_killed_run_with_a_plateau_goes_on_from_its_last_epoch(
     one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -194,6 +196,7 @@ def test_a_killed_run_with_a_plateau_goes_on_from_its_last_epoch(
     assert ended["lr_schedulers"][0]["last_epoch"] == EPOCHS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one", ["one_cycle"], indirect=True)
 def test_loading_in_other_processes_goes_on_from_the_very_step(
     one: OneRun, undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

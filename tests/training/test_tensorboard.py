@@ -40,6 +40,7 @@ def make(job: Job, videos: VideoSet, out: Path, tensorboard: bool = True) -> Pat
     return run_folder(out, job.spec, job.seed)
 
 
+@pytest.mark.long
 def test_event_files_say_what_the_curve_says(
     job: Job, videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_event_files_say_what_the_curve_says(
     assert json.loads(text.strip("`\n")) == json.loads(json.dumps(to_dict(job.spec)))
 
 
+@pytest.mark.long
 def test_a_run_ends_alike_without_them(job: Job, videos: VideoSet, tmp_path: Path) -> None:
     with_them, without = make(job, videos, tmp_path / "a"), make(job, videos, tmp_path / "b", False)
     assert not (tmp_path / "b" / "tensorboard").exists()

@@ -47,6 +47,7 @@ def made(video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
+@pytest.mark.long
 def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None:
     out = made / "out"
     runs = sorted((out / "wandb").glob("offline-run-*"))

@@ -36,6 +36,7 @@ def make(jobs: tuple[Job, ...], videos: VideoSet, out: Path) -> tuple[list[str],
     return [each.job.row for each in failed], printed
 
 
+@pytest.mark.long
 def test_fields_of_vectors_are_part_of_the_time(videos: VideoSet, tmp_path: Path) -> None:
     jobs = jobs_on(videos)
     assert make(jobs, videos, tmp_path)[0] == []
@@ -47,6 +48,7 @@ def test_fields_of_vectors_are_part_of_the_time(videos: VideoSet, tmp_path: Path
         assert 0 < latency.tvl1_ms < latency.median_ms
 
 
+@pytest.mark.long
 def test_without_vectors_their_rows_fail_by_name_and_the_others_are_made(
     tmp_path: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,7 @@ def deleted(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return made(DELETED, tmp_path_factory.mktemp("deleted"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", FROM_THE_BEGINNING, ids=str)
 def test_runs_go_on_offline_where_it_fails_from_the_beginning(
     case: Case, deleted: Outcome, tmp_path: Path
@@ -183,6 +184,7 @@ def test_runs_go_on_offline_where_it_fails_from_the_beginning(
     assert b"table-folder-short" in outcome.logged("offline-run-*-table-folder-short")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", LATER, ids=str)
 def test_a_run_goes_on_where_it_fails_later(case: Case, tmp_path: Path) -> None:
     outcome = made(case, tmp_path)
@@ -197,6 +199,7 @@ def test_a_run_goes_on_where_it_fails_later(case: Case, tmp_path: Path) -> None:
     assert b"late_loss" in outcome.logged("offline-run-*-second")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked", [None, "online"])
 def test_runs_are_online_where_it_answers(asked: str | None, tmp_path: Path) -> None:
     outcome = made(Case(asked=asked), tmp_path)
@@ -207,6 +210,7 @@ def test_runs_are_online_where_it_answers(asked: str | None, tmp_path: Path) -> 
     assert not outcome.inherited
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked", [None, "online"])
 def test_without_a_login_runs_are_offline_and_it_is_said_to_who_wants_them_online(
     asked: str | None, tmp_path: Path
@@ -217,6 +221,7 @@ def test_without_a_login_runs_are_offline_and_it_is_said_to_who_wants_them_onlin
     assert len(outcome.said) == (asked is not None)
 
 
+@pytest.mark.long
 def test_what_was_made_offline_can_be_sent_later(deleted: Outcome, tmp_path: Path) -> None:
     shutil.copytree(deleted.folder, tmp_path, dirs_exist_ok=True)
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*-first")
@@ -294,6 +299,7 @@ def test_a_run_waits_ten_seconds_at_most_at_either_end() -> None:
     assert wandb_client.FINISH + wandb_client.CLOSE <= 10
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_process_of_wandb_that_does_not_end(tmp_path: Path) -> None:
     said = tmp_path / "said"  # a pipe would be held open by that process
     with serving("silent") as server, said.open("w") as file:

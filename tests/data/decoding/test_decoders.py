@@ -161,6 +161,7 @@ def test_truncated_files(tmp_path: Path, decoder: Decoder, monkeypatch) -> None:
         read_frames(tmp_path / "whole.mkv", [3, 90])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_real_files(decoder: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     fixtures = shared("decode_fixtures")
@@ -221,6 +222,7 @@ print(first, resident())
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("opens", [400, pytest.param(5000, marks=pytest.mark.slow)])

@@ -21,6 +21,7 @@ from ..awkward import AwkwardFrames, awkward, obey, open_and_probe
 from ..conftest import folder_of, refused, write_frames, write_video
 
 
+@pytest.mark.long
 def test_calls_hang_and_die_alone() -> None:
     process = IsolatedProcess(timeout=3.0)
     assert process.call(awkward, 4) == 8
@@ -47,6 +48,7 @@ def test_calls_hang_and_die_alone() -> None:
     assert running is not None and running.poll() is not None
 
 
+@pytest.mark.long
 def test_a_map_names_what_it_lost() -> None:
     numbers = [*range(20)]
     numbers.remove(15)
@@ -67,6 +69,7 @@ def hanging_pipe(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_a_file_that_hangs_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     for name in ("a.mp4", "c.mp4"):
         write_video(tmp_path / name, frames=6)
@@ -147,6 +150,7 @@ def process() -> Iterator[IsolatedProcess]:
     started.stop()
 
 
+@pytest.mark.long
 @settings(max_examples=2, deadline=None)
 @given(outer=ACTS, inner=ACTS, taken=COUNTS, left=COUNTS)
 @example(["answer", "hang", "answer", "error"], ["answer", "death", "answer"], 1, 1)
@@ -193,6 +197,7 @@ def two_streams(
         check(how, number, next(second))
 
 
+@pytest.mark.long
 def test_the_pixels_of_a_label_are_its_own(tmp_path: Path) -> None:
     """Whatever the videos beside it do to the decoding process; here shades say which it is."""
     every = ["answer", "error", "answer", "hang", "answer", "death", "error", "answer"]

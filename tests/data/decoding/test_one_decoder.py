@@ -82,6 +82,7 @@ def read(videos: Path, tmp_path: Path, *hidden: str, decoder: str = "") -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_either_decoder_is_enough(videos: Path, tmp_path: Path) -> None:
     both = read(videos, tmp_path / "both", decoder="decord")
     pyav = read(videos, tmp_path / "pyav", "decord")

@@ -98,6 +98,7 @@ def test_small_frames_are_enlarged_and_their_motion_made_smaller(
     assert np.ptp(field, axis=(0, 1)).max() < 1e-4
 
 
+@pytest.mark.long
 def test_kept_fields_are_those_between_the_frames(
     shapes: VideoSet, cache: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def test_kept_fields_are_those_between_the_frames(few: VideoSet, stride: int) ->
     assert (fields.frames(video, [last]) == ZERO).all()
 
 
+@pytest.mark.long
 def test_fields_are_computed_once(
     few: VideoSet, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ for size in ((24, 32), (90, 99)):
 """
 
 
+@pytest.mark.long
 def test_pixels_are_the_same_on_every_processor(capsys: pytest.CaptureFixture[str]) -> None:
     """torch's own code for a processor without AVX is asked for beside that for this one."""
     plain = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
@@ -317,6 +318,7 @@ def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
         prepared_shape(video, ClipSpec(source_crop=(50, 50)))
 
 
+@pytest.mark.long
 def test_half_of_the_files_frames() -> None:
     def shape(height: int, width: int, clip: ClipSpec) -> tuple[int, int]:
         return prepared_shape(Video("a.avi", 0, "train", 9, 30.0, width, height, 1), clip)

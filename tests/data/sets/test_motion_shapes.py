@@ -64,6 +64,7 @@ def test_another_seed_is_another_rendering(tmp_path: Path, shapes: VideoSet) -> 
     assert all(other[path] != first[path] for path in other)
 
 
+@pytest.mark.long
 def test_a_killed_rendering_goes_on(tmp_path: Path, shapes: VideoSet) -> None:
     """To the same files that another rendering made."""
     root = tmp_path / "root"
@@ -139,6 +140,7 @@ def test_the_place_is_uniform_at_every_time(direction: str, t: int, scenes: list
         assert kstest(places[:, axis] / SIDE, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.long
 def test_one_frame_says_nothing_of_the_motion(scenes: list[Scene]) -> None:
     pixels = np.array([frame(s, 8)[::4, ::4].ravel() for s in scenes])
     motion = np.array([s.label.split("-")[1] for s in scenes])
@@ -160,6 +162,7 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
         Sizes(train=10)
 
 
+@pytest.mark.long
 def test_a_first_run_makes_its_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

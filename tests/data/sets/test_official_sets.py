@@ -95,6 +95,7 @@ def test_lists_in_another_encoding_get_one_sentence(tmp_path: Path) -> None:
             open_set(name, root, workers=0)
 
 
+@pytest.mark.long
 def test_hmdb51_on_disk(tmp_path: Path) -> None:
     """In folders of folders; without them in test_verify.py."""
     root, nested = tmp_path / "set", "videos/hmdb51_org"
@@ -265,6 +266,7 @@ def test_tiny_kinetics_on_disk(tmp_path: Path) -> None:
         open_set("tiny_kinetics", root, workers=0)
 
 
+@pytest.mark.long
 def test_tiny_kinetics_by_its_own_lists(tmp_path: Path) -> None:
     root = tmp_path / "set"
     root.mkdir()

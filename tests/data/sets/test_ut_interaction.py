@@ -84,6 +84,7 @@ def test_mistakes_get_one_sentence(
     assert "did you mean ut_interaction" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_real_archive(tmp_path: Path) -> None:
     root = import_archive(shared("ut_interaction.tar.gz"), tmp_path / "root")
     opened = open_set("ut_interaction", root, 2)

@@ -8,6 +8,7 @@ from repflow_pl.data.sets.motion_shapes import CLASSES, scene
 from repflow_pl.data.upkeep.metadata import metadata_baseline
 
 
+@pytest.mark.long
 def test_metadata_that_tells_the_class_is_found_out(shapes: VideoSet) -> None:
     told = [
         dataclasses.replace(video, width=100 + video.label, frames=20) for video in shapes.videos

@@ -87,6 +87,7 @@ def nested_hmdb51(
     return root, paths
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("bsdtar")
 def test_hmdb51_from_its_nested_archives(tmp_path: Path) -> None:
     root, paths = nested_hmdb51(tmp_path)

@@ -14,6 +14,7 @@ from ..conftest import folder_of, write_video
 from ..decoding.test_decode import broken_files
 
 
+@pytest.mark.long
 def test_hmdb51_with_broken_and_missing_members(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +85,7 @@ def test_the_checksums(tmp_path: Path) -> None:
     assert checksums()[0] != first[0]  # without lists the files are the list
 
 
+@pytest.mark.long
 def test_a_file_that_comes_later_is_found(tmp_path: Path) -> None:
     root = tmp_path / "set"
     root.mkdir()
