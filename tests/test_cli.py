@@ -187,6 +187,7 @@ def test_a_killed_run_ends_with_the_numbers_of_an_undisturbed_one(
     assert script.results() == one_row.script.results()
 
 
+@pytest.mark.long
 def test_ctrl_c_says_how_to_go_on(one_row: OneRow) -> None:
     status, _, errors = one_row.interrupted
     assert status == 130

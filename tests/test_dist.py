@@ -20,6 +20,8 @@ from repflow_pl.ops import representation_flow
 from tests.installed import all_but, without
 from tests.programs import CHECKOUT, run
 
+pytestmark = pytest.mark.long
+
 SECONDS = 0.3
 """How long the layer's names may take to import, once torch is there."""
 
@@ -126,7 +128,6 @@ def said(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Said:
     return Said(names, rows, told, tuple(figure), place / "out")
 
 
-@pytest.mark.long
 def test_the_wheel_holds_every_file_of_the_package_and_every_script(unpacked: Path) -> None:
     scripts = {Path("experiments") / path for path in files_of(CHECKOUT / "experiments")}
     assert files_of(unpacked / "repflow_pl") == files_of(CHECKOUT / "repflow_pl") | scripts
@@ -136,7 +137,6 @@ def test_the_wheel_holds_every_file_of_the_package_and_every_script(unpacked: Pa
     }
 
 
-@pytest.mark.long
 def test_the_papers_figures_come_with_the_wheel(unpacked: Path, said: Said) -> None:
     place, figure = said.figure
     assert Path(place).is_relative_to(unpacked) and float(figure) > 50
@@ -156,7 +156,6 @@ def test_tables_are_rendered_from_the_wheel(said: Said) -> None:
     assert made.read_bytes() == published.read_bytes()
 
 
-@pytest.mark.long
 def test_the_layer_needs_torch_and_numpy_and_is_there_at_once(tmp_path: Path) -> None:
     environment = without(all_but("torch", "numpy"), tmp_path)
 

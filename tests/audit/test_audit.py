@@ -26,6 +26,8 @@ from repflow_pl.strict import parse
 from tests.audit.conftest import Planted, hasten
 from tests.audit.planting import CHANGES, original, plant
 
+pytestmark = pytest.mark.long
+
 
 def audited(root: Path, out: Path, *more: str) -> tuple[int, dict[str, Any]]:
     status = main(["audit", str(root), "--out", str(out), *more])
@@ -51,7 +53,6 @@ def leaking(planted: Planted, tmp_path_factory: pytest.TempPathFactory) -> Audit
     return Audited(status, out, found, told.getvalue().splitlines())
 
 
-@pytest.mark.long
 def test_planted_copies_are_found_and_no_others(planted: Planted, leaking: Audited) -> None:
     pairs = {frozenset((pair["first"], pair["second"])): pair for pair in leaking.found["pairs"]}
     straddling = {key for key, pair in pairs.items() if pair["straddles"]}
@@ -115,7 +116,6 @@ def test_what_a_file_is_called_is_text_on_the_page(tmp_path: Path) -> None:
     assert "<b>bold" not in page and "&lt;b&gt;bold&lt;i&gt;" in page
 
 
-@pytest.mark.long
 def test_a_list_of_groups_mends_the_split(
     clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,7 +164,6 @@ thumbs.thumbs_of(opened.root, opened.videos, 0)
 """
 
 
-@pytest.mark.long
 def test_a_killed_audit_goes_on(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

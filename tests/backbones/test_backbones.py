@@ -66,6 +66,7 @@ def test_resnets_are_torchvisions(name: str) -> None:
     torch.testing.assert_close(clip.mean((3, 4)), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["narrow", "resnet18", "resnet34", "resnet50"])
 def test_a_fine_backbone_is_the_same_network_on_larger_maps(name: str) -> None:
     plain, fine = build_backbone(name), build_backbone(f"{name}_fine")

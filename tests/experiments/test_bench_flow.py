@@ -28,6 +28,8 @@ from tests.experiments.conftest import quick_page
 from tests.ops.flow_cases import RESULTS, Case, golden_case, random_case, relative, results
 from tests.programs import CHECKOUT
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 
 
@@ -190,7 +192,6 @@ def outcomes() -> dict[str, memory.Outcome]:
     return memory.measure(jobs, CPU, 1)
 
 
-@pytest.mark.long
 def test_memory_in_a_fresh_process(outcomes: dict[str, memory.Outcome]) -> None:
     if memory.untrusted(CPU):
         pytest.skip(memory.untrusted(CPU))
@@ -270,7 +271,6 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "(bench-quick/flow_cpu.png)" in joined and "What the flow op costs: CPU" in joined
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("threads_kept")
 def test_what_does_not_fit_is_left_out_and_says_so(tmp_path: Path) -> None:
     pytest.importorskip("numba")

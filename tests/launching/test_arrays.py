@@ -27,6 +27,8 @@ from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
 from tests.sweeps import Told, rows, sweep
 
+pytestmark = pytest.mark.long
+
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]
 PROFILE = build_profile("demo", "folder")
@@ -81,7 +83,6 @@ def make(out: Path, videos: Path, jobs: list[Job]) -> tuple[list[tuple[str, str]
     return [(failed.job.row, failed.reason) for failed in failures], console.printed.splitlines()
 
 
-@pytest.mark.long
 def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:
     failures, lines = make(stand_in, video_folder, rows("a", "fails", "busy once"))
     assert failures == [("fails", "the reason")]
@@ -94,7 +95,6 @@ def test_a_failed_run_fails_alone(stand_in: Path, video_folder: Path) -> None:
             assert (stand_in / "runs" / "slurm" / f"{line.split()[-1]}_0_log.out").is_file()
 
 
-@pytest.mark.long
 def test_an_ended_job_goes_on_as_long_as_it_gets_on(stand_in: Path, video_folder: Path) -> None:
     failures, lines = make(stand_in, video_folder, rows("crashes once", "crashes"))
     assert sum("goes on from its checkpoint" in line for line in lines) == 1
@@ -110,7 +110,6 @@ def test_a_full_disk_stops_the_sweep_and_its_jobs(stand_in: Path, video_folder: 
     wait_for(lambda: bool(list(stand_in.rglob("ended"))))
 
 
-@pytest.mark.long
 def test_ctrl_c_cancels_the_jobs(stand_in: Path, video_folder: Path) -> None:
     def press() -> None:
         wait_for(lambda: len(list(stand_in.rglob("try0"))) == 2)
@@ -123,7 +122,6 @@ def test_ctrl_c_cancels_the_jobs(stand_in: Path, video_folder: Path) -> None:
     wait_for(lambda: len(list(stand_in.rglob("ended"))) == 2)
 
 
-@pytest.mark.long
 def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> None:
     jobs = ordered([Job("t", "both", PROFILE.two_stream(DataSpec("folder")), 0)])
     make(stand_in, video_folder, jobs)
@@ -133,7 +131,6 @@ def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> 
     assert times[2] == max(times)
 
 
-@pytest.mark.long
 def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folder: Path) -> None:
     signalled: list[int] = []
     taker = threading.Thread(
@@ -146,7 +143,6 @@ def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folde
     assert sum("· job" in line for line in lines) == 1, "submitit starts it again"
 
 
-@pytest.mark.long
 def test_a_job_that_the_queue_misses_for_a_moment_is_not_lost(
     stand_in: Path, video_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
 from tests.sweeps import Told, results, sweep
 
+pytestmark = pytest.mark.long
+
 CHECKOUT = Path(__file__).parents[2]
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(4, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
@@ -75,7 +77,6 @@ def undisturbed(one: OneRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.long
 def test_a_corrupt_result_is_named_and_the_run_made_again(
     one: OneRun, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -89,7 +90,6 @@ def test_a_corrupt_result_is_named_and_the_run_made_again(
     assert "· epoch" not in printed, "its checkpoint was whole: nothing is trained"
 
 
-@pytest.mark.long
 def test_late_fusion_is_not_made_of_a_half_trained_part(
     one: OneRun, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -121,7 +121,6 @@ def test_a_truncated_checkpoint_costs_an_epoch(
     assert results(out) == results(undisturbed)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("writes", [1, 2, 4, 5, 6, 10])
 def test_a_full_disk_at_any_write_is_mended_by_the_same_command(
     one: OneRun,
@@ -152,7 +151,6 @@ def test_a_full_disk_at_any_write_is_mended_by_the_same_command(
     assert results(out) == results(undisturbed)
 
 
-@pytest.mark.long
 def test_two_sweeps_at_once_make_a_run_once(one: OneRun, undisturbed: Path, tmp_path: Path) -> None:
     """Both find it undone and start; threads stand for processes, whose locks are the same."""
     out = tmp_path / "out"
@@ -184,7 +182,6 @@ class _Telling(Told):
         self.event.set()
 
 
-@pytest.mark.long
 def test_a_process_makes_one_run_after_the_other(
     one: OneRun, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

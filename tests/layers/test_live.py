@@ -10,6 +10,8 @@ from repflow_pl.layers.flow import Fuse, RepFlow
 from repflow_pl.layers.live import LiveFlow
 from repflow_pl.layers.scaling import Range
 
+pytestmark = pytest.mark.long
+
 
 def trained(normalise: object, fuse: Fuse = "none") -> RepFlow:
     """A layer after a few steps, whose batch norm and range are no longer the initial ones."""

@@ -25,6 +25,7 @@ from .flow_cases import (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(10))
 def test_golden_float64(number: int, backend: str) -> None:
     case, expected = golden_case(number)

@@ -78,6 +78,7 @@ COMPILED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="Triton's compiler is made for Linux")
 @pytest.mark.parametrize("kernel, size, dtype, with_sums", COMPILED)
 def test_compiles_for_an_h100(

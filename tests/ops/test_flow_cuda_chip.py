@@ -206,6 +206,7 @@ def test_golden_in_the_precision_of_the_gpu(number: int) -> None:
     gpu_checks.golden(number, "cpu")
 
 
+@pytest.mark.long
 def test_checks_fail_where_results_are_wrong(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = (2, 3, 6, 8)
     gpu_checks.agrees(shape, 2, "cpu")

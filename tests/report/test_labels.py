@@ -16,6 +16,7 @@ def test_overlap_is_the_shared_area() -> None:
     assert Box(0, 0, 4, 3).overlap(Box(-5, -5, 1, 1)) == 0.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_of_scattered_points_are_clear(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -26,6 +26,8 @@ from repflow_pl.report.site import write_site
 from tests.conftest import PHONE
 from tests.report.conftest import cells_of
 
+pytestmark = pytest.mark.long
+
 PUBLISHED = Path(__file__).parents[2] / "tables"
 
 
@@ -98,7 +100,6 @@ def read(page: Path) -> Read:
     return found
 
 
-@pytest.mark.long
 def test_every_link_leads_to_a_file_of_the_folder(site: Path) -> None:
     for page in pages_of(site):
         for target in read(page).refers:

@@ -17,6 +17,8 @@ from repflow_pl.data.decoding.decode import probe
 from tests.conftest import PHONE, write_clip
 from tests.showing.conftest import Trained
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def page(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +38,6 @@ def page(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.long
 def test_a_page_has_each_video_with_every_networks_scores(page: Path) -> None:
     text = page.read_text()
     films = [page.parent / unquote(name) for name in re.findall(r'<video src="([^"]+)"', text)]

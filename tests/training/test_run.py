@@ -26,6 +26,8 @@ from repflow_pl.training.recording.predictions import PREDICTIONS, read_predicti
 from repflow_pl.training.recording.result import Latency, RunResult, read_result, write_result
 from tests.sweeps import sweep
 
+pytestmark = pytest.mark.long
+
 CLIP = ClipSpec(frames=4, size=32, crop=(32, 32))
 RECIPE = RecipeSpec(2, batch=8, lr=1e-3, optimiser="adamw", schedule="one_cycle")
 FLOW = ModelSpec("narrow", flow=FlowSpec(3, n_iter=2, bottleneck=4))
@@ -101,7 +103,6 @@ def test_a_result_is_of_the_device_that_trained(
     assert timed == ["meta", "meta"]
 
 
-@pytest.mark.long
 def test_the_memory_of_training_is_of_one_clip_and_changes_no_network(
     videos: VideoSet, with_flow: Path, tmp_path: Path
 ) -> None:
@@ -117,7 +118,6 @@ def test_the_memory_of_training_is_of_one_clip_and_changes_no_network(
     assert read_result(folder / "result.json").kept_bytes is None
 
 
-@pytest.mark.long
 def test_validation_counts_once_in_the_time_of_training(
     videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +183,6 @@ def test_a_training_that_is_not_finite_stops_and_names_its_clips(
     assert all(value.isfinite().all() for value in state.values())
 
 
-@pytest.mark.long
 def test_what_is_no_fraction_or_no_number_is_no_result(plain: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     whole = json.loads((folder_in(plain) / "result.json").read_text())
@@ -203,7 +202,6 @@ def test_what_is_no_fraction_or_no_number_is_no_result(plain: Path, tmp_path: Pa
     assert not (tmp_path / "new.json").exists()
 
 
-@pytest.mark.long
 def test_a_member_whose_weights_are_gone_keeps_its_result(
     videos: VideoSet, plain: Path, tmp_path: Path
 ) -> None:
@@ -228,7 +226,6 @@ def test_a_member_whose_weights_are_gone_keeps_its_result(
     assert (run_folder(tmp_path, fusion.spec, 0) / "result.json").is_file()
 
 
-@pytest.mark.long
 def test_late_fusion_without_weights_is_made_of_answers(
     videos: VideoSet, plain: Path, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.tables import Setting
 from repflow_pl.training.recording.result import EXTRAS, FILES
 
+pytestmark = pytest.mark.long
+
 SECRET, KEY, MACHINE = "s3cr3t-of-the-environment", "k" * 40, "a-machine-of-the-users"
 
 
@@ -47,7 +49,6 @@ def made(video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
-@pytest.mark.long
 def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None:
     out = made / "out"
     runs = sorted((out / "wandb").glob("offline-run-*"))

@@ -312,6 +312,7 @@ def test_videos_without_a_time_are_kept(tmp_path: Path, seconds: int) -> None:
     assert cache is not None and all(cache.holds(video.path) for video in opened.videos)
 
 
+@pytest.mark.long
 def test_a_video_smaller_than_the_source_crop_is_refused() -> None:
     video = Video("run/1.mp4", 0, "train", 10, 10.0, width=64, height=48, bytes=1)
     with refused(r"run/1\.mp4 is 48 x 64"):
