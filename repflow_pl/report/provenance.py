@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.rows import Context, Table
 from repflow_pl.report.wording import duration, percent
-from repflow_pl.training.recording.result import RunResult
+from repflow_pl.training.recording.result import RunResult, Versions
 
 
 def measured(table: Table, context: Context, collected: Sequence[Collected]) -> list[str]:
@@ -71,15 +72,20 @@ def _machine(results: Sequence[RunResult], runs: int) -> list[str]:
     return [
         f"Device: {device}. Times compare within one machine at most.",
         f"The {runs} runs took {duration(train)} of training and {duration(test)} of test.",
-        f"Versions: {_each(results, _versions)}.",
+        f"Versions: {_versions(results)}.",
     ]
 
 
-def _versions(result: RunResult) -> str:
-    v = result.versions
-    return (
-        f"repflow_pl {v.repflow_pl} (commit {v.commit}), Python {v.python}, torch {v.torch}, "
-        f"lightning {v.lightning}"
+def _versions(results: Sequence[RunResult]) -> str:
+    """What the runs were made with; commits of the program between the same others as one list."""
+    commits: dict[Versions, list[str]] = {}
+    for versions in dict.fromkeys(result.versions for result in results):
+        others = dataclasses.replace(versions, commit="")
+        commits.setdefault(others, []).append(versions.commit)
+    return " or ".join(
+        f"repflow_pl {v.repflow_pl} (commit{'s' * (len(made) > 1)} {', '.join(made)}), "
+        f"Python {v.python}, torch {v.torch}, lightning {v.lightning}"
+        for v, made in commits.items()
     )
 
 

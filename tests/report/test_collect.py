@@ -106,3 +106,21 @@ def test_how_many_shared_a_run_is_said_where_any_was_shared(
     shared = dataclasses.replace(collected, results=(first, dataclasses.replace(second, ranks=2)))
     said = " ".join(measured(table, context, [shared]))
     assert "; ranks that shared a run: 1 or 2. Times" in said
+
+
+def test_commits_between_the_same_versions_are_one_list(
+    runs: Path, rows: Rows, table: Table, context: Context
+) -> None:
+    collected = collect(runs, rows["rgb"], [0, 1, 2])
+    versions = collected.results[0].versions
+    results = tuple(
+        dataclasses.replace(result, versions=dataclasses.replace(versions, **changes))
+        for result, changes in zip(
+            collected.results, ({}, {"commit": "abc"}, {"torch": "9"}), strict=True
+        )
+    )
+    said = measured(table, context, [dataclasses.replace(collected, results=results)])
+    (sentence,) = (each for each in said if each.startswith("Versions: "))
+    assert sentence.count(" or ") == 1 and sentence.count("(commit") == 2
+    assert f"(commits {versions.commit}, abc), Python" in sentence
+    assert f"(commit {versions.commit}), Python" in sentence and "torch 9" in sentence

@@ -109,6 +109,7 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
         dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), {paths[1]})
         sample = dataset[1, 5]
         assert f"{paths[1]}: this clip is left out, no answer" in capsys.readouterr().err
+        assert dataset.lost == 1
         if training:
             assert sample.index == 2 and torch.equal(sample.inputs[0], plain.inputs[0])
         else:
