@@ -27,7 +27,7 @@ suite: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-long: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout=1800
