@@ -80,6 +80,8 @@ def audit(root: Path | None, options: AuditOptions) -> int:
         lines.append(
             f"copied to {listed.root}, {out / groups} keeps what shows the same on one side."
         )
+    if findings.suggestion:
+        lines.append(f"a recipe to begin with: {findings.suggestion.options}")
     for line in (*lines, f"open {page} in a browser; all of it is in {out / JSON} too."):
         print(line)
     return 1 if findings.leaks or findings.split_groups else 0

@@ -76,6 +76,8 @@ def test_a_leak_is_one_sentence_and_status_1(leaking: Audited) -> None:
         "on one side, or leave them out."
     )
     assert "pairs of videos that show the same on one side of every split: 1." in leaking.said
+    recipe = leaking.found["suggestion"]["options"]
+    assert f"a recipe to begin with: {recipe}" in leaking.said
     parse(Findings, leaking.found)
 
 
