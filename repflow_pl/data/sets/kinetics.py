@@ -139,19 +139,24 @@ def _annotated(
 ) -> Iterator[Candidate]:
     for part, path in annotation:
         rows = csv.DictReader(io.StringIO(given_text(path), newline=""))
+        try:
+            read = list(rows)
+        except csv.Error as error:  # of a zero byte, before Python 3.11
+            raise UserError(
+                f"kinetics400: {path} is damaged, {error}; fetch the annotation again."
+            ) from error
         if not set(rows.fieldnames or ()) >= COLUMNS:
             raise UserError(
                 f"kinetics400: {path} needs the columns {', '.join(sorted(COLUMNS))}; "
                 "fetch the annotation again."
             )
-        for row in rows:
+        for line, row in enumerate(read, 2):
             label, name = row["label"].strip('"'), row["youtube_id"]
             try:
                 start, end = int(row["time_start"]), int(row["time_end"])
             except (ValueError, TypeError) as error:
                 raise UserError(
-                    f"kinetics400: line {rows.line_num} of {path} has no times; fetch the "
-                    "annotation again."
+                    f"kinetics400: line {line} of {path} has no times; fetch the annotation again."
                 ) from error
             yield _candidate(files, part, label, name, start, end)
 
