@@ -223,6 +223,7 @@ def test_a_curve_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
         "epoch,train_loss,train_top1\n1,x,0\n",
         "epoch,loss\n1,2\n",
         "no\n1\n",
+        "\0" * 40,
     ):
         (tmp_path / CURVE).write_text(damage)
         with pytest.raises(UserError, match=r"curve\.csv is damaged"):

@@ -46,7 +46,7 @@ def read_curve(path: Path) -> tuple[Epoch, ...]:
         if not curve:
             raise ValueError("it has no epoch")
         return curve
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it and the result beside it, and run the table "
             "again."
