@@ -164,6 +164,7 @@ def test_every_check_runs_whatever_failed_before(capsys: pytest.CaptureFixture[s
     assert bench.gpu.count_failures("flow.cu", checks[1:]) == 0
 
 
+@pytest.mark.long
 def test_times_of_both_kernels_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a CPU, where its own backend stands for both."""
     machine = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), lambda *_: True)

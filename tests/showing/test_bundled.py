@@ -55,6 +55,7 @@ def test_the_demonstration_knows_what_its_videos_show(capsys: pytest.CaptureFixt
     assert "flow layer" in " ".join(printed.split()) and "- Licence:" in printed
 
 
+@pytest.mark.long
 def test_weights_are_asked_by_their_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

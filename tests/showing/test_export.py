@@ -21,7 +21,8 @@ from repflow_pl.showing.weights import KEY, Weights, load_weights, save_weights
 from tests.showing.conftest import CLIP, Trained
 from tests.showing.test_weights import small
 
-pytestmark = pytest.mark.timeout(1200)  # a network is traced twice, which a busy machine is long at
+# A network is traced twice, which a busy machine is long at.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 ELSEWHERE = """
 import sys, torch
@@ -130,7 +131,6 @@ class Undecided(nn.Module):
         return -clip.mean((2, 3, 4))
 
 
-@pytest.mark.long
 def test_what_cannot_be_exported_is_a_sentence(tmp_path: Path) -> None:
     weights = Weights(Undecided(), small().described)
     with pytest.raises(UserError, match=r"cannot be exported as \.pt2 .*: take --to weights") as e:

@@ -122,6 +122,7 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
                 dataset[0, 0]
 
 
+@pytest.mark.long
 def test_frames_of_another_process_are_the_decoded_ones(tmp_path: Path) -> None:
     opened = folder_of(tmp_path / "set", 4)
     plain = DecodedFrames(opened.root, ClipSpec(size=48))
