@@ -9,7 +9,7 @@ PINNED := -c constraints.txt -e
 # it, as in many containers, every process would: to import lightning takes 23 s then instead of 9.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: placement test suite test-long test-slow test-lowest test-newest lint report publish docs dist gpu-check
+.PHONY: placement test test-all suite test-slow test-lowest test-newest lint report publish docs dist gpu-check
 
 # A newcomer's run: in a quarter of the epochs of the published table, as its title says.
 placement: $(READY)
@@ -19,15 +19,17 @@ placement: $(READY)
 test: $(READY)
 	$(MAKE) -j 2 lint suite
 
+test-all: $(READY)
+	$(MAKE) -j 2 lint suite ARGS='$(ALL)'
+
+ALL := -m "not slow and not fresh"
+
 # A process a core and one more, since some tests wait; each with one thread, which is faster than
 # one process with all of them.
 SIDE_BY_SIDE := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 --dist worksteal
 
 suite: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
-
-test-long: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "long and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow --timeout=1800
@@ -43,7 +45,7 @@ RESOLUTION_newest := highest
 test-lowest test-newest: test-%: .venv-%/.ready
 	.venv-$*/bin/ruff check .
 	.venv-$*/bin/ruff format --check .
-	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not fresh" $(ARGS)
+	OMP_NUM_THREADS=1 .venv-$*/bin/python -m pytest $(SIDE_BY_SIDE) $(ALL) $(ARGS)
 
 .venv-lowest/.ready .venv-newest/.ready: .venv-%/.ready: pyproject.toml
 	$(PYTHON_$*) -m venv .venv-$*
