@@ -14,7 +14,7 @@ import sys
 from repflow_pl.cli import main
 from repflow_pl.profiles import Profile
 from repflow_pl.report.table import Ordering, Row, Table
-from repflow_pl.specs import FLOW_PARAMETERS, DataSpec
+from repflow_pl.specs import FLOW_PARAMETERS, DataSpec, FlowParameter
 
 BLOCK = 3
 SCALARS = ("theta", "lam", "tau")
@@ -23,7 +23,9 @@ SCALARS = ("theta", "lam", "tau")
 def learned(profile: Profile, data: DataSpec) -> Table:
     """The rows differ in `learn`; the Sobel row, as in the paper's text, in its kernels too."""
 
-    def row(name: str, learn: tuple[str, ...], paper: str | None = None, **changes: str) -> Row:
+    def row(
+        name: str, learn: tuple[FlowParameter, ...], paper: str | None = None, **changes: str
+    ) -> Row:
         return Row(name, profile.flow_after(data, BLOCK, learn=learn, **changes), paper=paper)
 
     best = "Divergence + tau, lambda, theta"

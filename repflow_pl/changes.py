@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
+from repflow_pl.specs import FLOW_PARAMETERS, FlowKernels, FlowParameter
 
 T = TypeVar("T")
 
@@ -89,11 +90,19 @@ class ModelChanges:
     """Channels that the flow is computed on; by default the profile's."""
     n_iter: int | None = None
     """Iterations of the flow layer, where the row does not say; by default the profile's."""
+    learn: tuple[FlowParameter, ...] | None = None
+    """What of the flow layer is trained, where the row does not say: [] for nothing, or of
+    [image_grad,divergence,theta,lam,tau]; by default all but the image gradient."""
+    kernels: FlowKernels | None = None
+    """First image gradients of the flow layer, where the row does not say; by default central."""
 
     def __post_init__(self) -> None:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError("--model.dropout is a share, 0 or more and below 1.")
         _check_counts("model", self, "stack", "bottleneck", "n_iter")
+        if self.learn is not None:  # in one order, since it names runs
+            ordered = tuple(each for each in FLOW_PARAMETERS if each in self.learn)
+            object.__setattr__(self, "learn", ordered)
 
 
 Changes = RecipeChanges | ClipChanges | ModelChanges
@@ -142,7 +151,7 @@ def without_the_same(changes: T, own: tuple[Any, ...]) -> T:
 
 
 def words(*several: Changes) -> list[str]:
-    """Each change as one reads it: `epochs 20`, `crop 64 x 64`, `no flip`."""
+    """Each change as one reads it: `epochs 20`, `crop 64 x 64`, `no flip`, `learn tau + theta`."""
     return [
         _word(name.replace("_", " "), value)
         for changes in several
@@ -153,6 +162,8 @@ def words(*several: Changes) -> list[str]:
 def _word(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return name if value else f"no {name}"
+    if name == "learn":
+        return f"learn {' + '.join(value) or 'nothing'}"
     if isinstance(value, tuple):
         return f"{name} {' x '.join(f'{part:g}' for part in value)}"
     return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

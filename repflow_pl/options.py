@@ -222,9 +222,14 @@ def _taken(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(str, parts))
     if get_origin(kind) is tuple:
-        each = ",".join("..." if part is ... else part.__name__.upper() for part in parts)
-        return f"[{each}]"
+        return f"[{','.join(map(_part, parts))}]"
     return _TAKEN.get(kind, "a file or folder")
+
+
+def _part(kind: Any) -> str:
+    if kind is ...:
+        return "..."
+    return "|".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__.upper()
 
 
 def _spelt(name: str) -> str:

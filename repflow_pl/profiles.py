@@ -11,6 +11,8 @@ from repflow_pl.specs import (
     ActionFlowNetSpec,
     ClipSpec,
     DataSpec,
+    FlowKernels,
+    FlowParameter,
     FlowSpec,
     ModelSpec,
     Motion,
@@ -58,6 +60,9 @@ class Profile:
     off: OFFSpec
     motion_filter: MotionFilterSpec
     actionflownet: ActionFlowNetSpec
+    learn: tuple[FlowParameter, ...] = FlowSpec.learn
+    kernels: FlowKernels = FlowSpec.kernels
+    """These two, of flow layers whose row does not say; see FlowSpec."""
     pretrained: bool = False
     """Start from torchvision's weights."""
 
@@ -71,7 +76,7 @@ class Profile:
 
     def flow_after(self, data: DataSpec, block: int, **changes: Any) -> RunSpec:
         """A flow layer after a block; `changes` are fields of FlowSpec."""
-        flow = FlowSpec(block, n_iter=self.n_iter, bottleneck=self.bottleneck)
+        flow = FlowSpec(block, self.n_iter, self.bottleneck, self.learn, self.kernels)
         flow = dataclasses.replace(flow, **changes)
         return RunSpec(self._model(self.dropout, flow=flow), data, self.recipe)
 

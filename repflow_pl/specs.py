@@ -10,9 +10,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-FLOW_PARAMETERS = ("image_grad", "divergence", "theta", "lam", "tau")
+FlowParameter = Literal["image_grad", "divergence", "theta", "lam", "tau"]
+FLOW_PARAMETERS: tuple[FlowParameter, ...] = get_args(FlowParameter)
+FlowKernels = Literal["central", "sobel"]
 
 DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors", "raft"]
 """What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, the motion
@@ -34,9 +36,9 @@ class FlowSpec:
     """Iterations of Alg. 1."""
     bottleneck: int = 32
     """Channels the flow is computed on; at block 0, on the RGB channels themselves."""
-    learn: tuple[str, ...] = ("divergence", "theta", "lam", "tau")
+    learn: tuple[FlowParameter, ...] = ("divergence", "theta", "lam", "tau")
     """Which of FLOW_PARAMETERS are trained; the paper found the image gradient best left fixed."""
-    kernels: Literal["central", "sobel"] = "central"
+    kernels: FlowKernels = "central"
     """First image gradients: central differences as released, or Sobel as in the paper's text."""
     fuse: Literal["none", "add", "multiply", "concat"] = "none"
     """How the features that the flow is computed of go on beside it."""

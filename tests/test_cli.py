@@ -26,7 +26,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile, demo_profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
-from repflow_pl.specs import ClipSpec, DataSpec, RecipeSpec
+from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec
 from repflow_pl.tables import Setting, TableBuilder, averages
 from repflow_pl.training.recording.result import EXTRAS, FILES
 from tests.conftest import write_clip
@@ -332,7 +332,7 @@ CHANGED = Setting(
     "hmdb51", "paper", "resnet50", True, "2", True, "bf16", True,
     RecipeChanges(7, 5, 0.5, "sgd", 0.25, 0.75, 0.125, "step"),
     ClipChanges(5, 3, 0.5, (50, 60), (70, 80), (40, 48), False, 3, 3, "refuse", (1.0, 1.5)),
-    ModelChanges(0.5, 3, 4, 7),
+    ModelChanges(0.5, 3, 4, 7, ("theta", "tau"), "sobel"),
 )  # fmt: skip
 FIELDS = [
     (part, field.name)
@@ -367,14 +367,27 @@ def test_every_field_of_a_setting_is_an_option_and_names_a_folder(part: str, nam
 
 
 def test_every_field_of_a_spec_can_be_asked_for() -> None:
-    """Precision and compiling have options of their own; shuffled clips are controls' alone."""
+    """Precision, compiling, backbone and weights have options of their own; shuffled clips are
+    controls' alone; what a network sees and where its flow is, are the rows' subjects."""
 
     def names(kind: type) -> set[str]:
         return {field.name for field in dataclasses.fields(kind)}
 
     assert names(RecipeChanges) == names(RecipeSpec) - {"precision", "compile"}
     assert names(ClipChanges) == names(ClipSpec) - {"order", "fields"}
+    subjects = {"stream", "flow", "motion", "after_block", "fuse", "layers", "convolve", "residual"}
+    networks = names(ModelSpec) | names(FlowSpec)
+    assert names(ModelChanges) == networks - subjects - {"backbone", "pretrained"}
     assert names(ModelChanges) < names(Profile)
+
+
+def test_the_order_in_which_learned_parameters_are_typed_names_no_other_run() -> None:
+    typed, other = (parse(["--model.learn", each]) for each in ("[tau,theta,tau]", "[theta,tau]"))
+    assert typed == other and typed.setting.changes_in_words == "learn theta + tau"
+    fixed = parse(["--model.learn", "[]"]).setting
+    assert fixed.changes_in_words == "learn nothing"
+    flow = fixed.profile_of().flow_after(DataSpec("motion_shapes"), 3).model.flow
+    assert flow == FlowSpec(3, 10, 8, learn=())
 
 
 @pytest.mark.parametrize(
@@ -389,6 +402,7 @@ def test_every_field_of_a_spec_can_be_asked_for() -> None:
         (["--clip.jitter", "[2,1]"], "--clip: jitter is a range of factors above 0"),
         (["--model.dropout", "1"], "--model.dropout is a share"),
         (["--model.n-iter", "0"], "--model.n-iter is a count of 1 or more"),
+        (["--model.learn", "[tau,x]"], "it takes [image_grad|divergence|theta|lam|tau,...]; see"),
         (["--recipe.epoch", "3"], "unknown option --recipe.epoch: did you mean --recipe.epochs?"),
     ],
 )
