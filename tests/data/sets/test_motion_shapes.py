@@ -22,6 +22,7 @@ from repflow_pl.data.sets.motion_shapes import (
     STAMP,
     Scene,
     Sizes,
+    Texture,
     _distance,
     draw,
     render,
@@ -123,6 +124,20 @@ def test_the_object_moves_as_its_class_says() -> None:
         inside = _distance(shape, x[None, :], y[:, None], still.area, still.turn) < -1
         assert inside.sum() > 100
         np.testing.assert_allclose(second[inside], moved[inside], atol=1)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_pixel_shows_the_object_by_the_share_it_covers(shape: str) -> None:
+    flat = Texture(np.zeros((1, 2)), np.zeros(1), np.zeros((1, 3)))
+    blue, sand = np.array([0.1, 0.3, 0.7]), np.array([0.8, 0.6, 0.4])
+    plain = dataclasses.replace(
+        scene(0, "train", 0), label=f"{shape}-up", frames=1, area=400.0, colour=blue, texture=flat,
+        background_colour=sand, background_texture=flat,
+    )  # fmt: skip
+    shares = (draw(plain)[0] / 255 - sand) / (blue - sand)
+    assert shares.min() == pytest.approx(0, abs=0.02) and shares.max() == pytest.approx(1, abs=0.02)
+    np.testing.assert_allclose(shares.sum((0, 1)), 400, rtol=0.03)
+    assert 0.05 < ((shares > 0.1) & (shares < 0.9)).mean() / (shares > 0.5).mean() < 0.6  # edges
 
 
 @pytest.fixture(scope="module")
