@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,8 +29,11 @@ COLOURS: dict[Verdict, str] = {
     "undecided": "#a9b4bc",
 }
 COUNTED: dict[Verdict, str] = {"holds": "hold", "fails": "fail"}
-_LINE, _HEAD, _FOOT, _LETTER = 0.235, 1.15, 0.55, 0.066
-_LONGEST = 52
+_LINE, _HEAD, _FOOT, _LETTER = 0.235, 1.45, 0.55, 0.066
+_LONGEST = 48
+"""Letters of a line of a claim."""
+_MORE = 0.6
+"""What each further line takes, of a first."""
 
 
 def plot_claims(claims: ClaimsBySet) -> bytes:
@@ -43,22 +48,23 @@ def claims_figure(claims: ClaimsBySet) -> Figure:
     places: dict[tuple[str, str], float] = {}
     headings: dict[str, float] = {}
     place = 0.0
+    lines = {name: textwrap.wrap(name, _LONGEST, break_on_hyphens=False) for _, name in keys}
     for table, name in keys:
         if table not in headings:
             headings[table] = place + 0.25
             place += 1.25
-        places[table, name] = place
-        place += 1
+        more = _MORE * (len(lines[name]) - 1)
+        places[table, name] = place + more / 2
+        place += 1 + more
     height = _HEAD + _FOOT + _LINE * place
-    left = 0.25 + _LETTER * min(_LONGEST, max(len(name) for _, name in keys))
+    left = 0.25 + _LETTER * max(len(line) for wrapped in lines.values() for line in wrapped)
     title = "The paper's claims: effect on top-1, with 95 % intervals"
     figure, axes = panels(
         title, height, (1, len(claims)), left=left, head=_HEAD, foot=_FOOT, sharey=True, wspace=0.06
     )
     for axis, (data, found) in zip(axes, claims.items(), strict=True):
         _panel(axis, data, {places[c.table, c.claim]: c for c in found})
-    labels = [name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…" for _, name in keys]
-    axes[0].set_yticks(list(places.values()), labels)
+    axes[0].set_yticks(list(places.values()), ["\n".join(lines[name]) for _, name in keys])
     axes[0].tick_params(axis="y", labelsize=8, labelcolor=INK)
     axes[0].set_ylim(place, -0.4)
     for table, y in headings.items():
@@ -89,5 +95,13 @@ def _panel(axis: Axes, data: str, claims: dict[float, Claim]) -> None:
     panel_title(axis, [data])
     for k, (kind, colour) in enumerate(COLOURS.items()):
         said = f"{counts[kind]} {COUNTED.get(kind, kind)}"
-        by = (48 * (k % 2), 34 - 12 * (k // 2))
-        label(axis, said, (0, 1), by, on="axes fraction", size=9, weight="bold", color=colour)
+        label(
+            axis,
+            said,
+            (0, 1),
+            (0, 58 - 12 * k),
+            on="axes fraction",
+            size=9,
+            weight="bold",
+            color=colour,
+        )

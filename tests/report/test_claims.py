@@ -77,8 +77,14 @@ def test_the_page_has_every_claim_on_every_set_and_counts_them(tmp_path: Path) -
 @pytest.mark.parametrize("sets", [1, 2, 3, 4])
 def test_no_word_of_the_picture_lies_over_another(sets: int) -> None:
     names = ("motion_shapes", "motion_shapes-epochs10", "ucf101", "hmdb51")
-    figure = claims_figure({name: [CLAIM] for name in names[:sets]})
-    texts = [*figure.texts, *(t for axis in figure.axes for t in axis.texts)]
+    long = [
+        dataclasses.replace(CLAIM, claim=f"{row} with many words in its name beats another {row}")
+        for row in ("a first row", "a second row")
+    ]
+    figure = claims_figure({name: [CLAIM, *long] for name in names[:sets]})
+    claims = figure.axes[0].get_yticklabels()
+    assert [t.get_text().replace("\n", " ") for t in claims] == [c.claim for c in (CLAIM, *long)]
+    texts = [*figure.texts, *claims, *(t for axis in figure.axes for t in axis.texts)]
     texts += [axis.xaxis.label for axis in figure.axes]
     boxes = [t.get_window_extent() for t in texts if t.get_text()]
     for k, box in enumerate(boxes):
