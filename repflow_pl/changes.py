@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
-from repflow_pl.specs import FLOW_PARAMETERS, FlowKernels, FlowParameter
+from repflow_pl.specs import FLOW_PARAMETERS, FirstKernels, FlowParameter
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class ModelChanges:
     learn: tuple[FlowParameter, ...] | None = None
     """What of the flow layer is trained, where the row does not say: [] for nothing, or of
     [image_grad,divergence,theta,lam,tau]; by default all but the image gradient."""
-    kernels: FlowKernels | None = None
+    kernels: FirstKernels | None = None
     """First image gradients of the flow layer, where the row does not say; by default central."""
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from repflow_pl.specs import (
     ActionFlowNetSpec,
     ClipSpec,
     DataSpec,
-    FlowKernels,
+    FirstKernels,
     FlowParameter,
     FlowSpec,
     ModelSpec,
@@ -61,7 +61,7 @@ class Profile:
     motion_filter: MotionFilterSpec
     actionflownet: ActionFlowNetSpec
     learn: tuple[FlowParameter, ...] = FlowSpec.learn
-    kernels: FlowKernels = FlowSpec.kernels
+    kernels: FirstKernels = FlowSpec.kernels
     """These two, of flow layers whose row does not say; see FlowSpec."""
     pretrained: bool = False
     """Start from torchvision's weights."""

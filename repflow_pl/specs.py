@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 FlowParameter = Literal["image_grad", "divergence", "theta", "lam", "tau"]
 FLOW_PARAMETERS: tuple[FlowParameter, ...] = get_args(FlowParameter)
-FlowKernels = Literal["central", "sobel"]
+FirstKernels = Literal["central", "sobel"]
 
 DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors", "raft"]
 """What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, the motion
@@ -38,7 +38,7 @@ class FlowSpec:
     """Channels the flow is computed on; at block 0, on the RGB channels themselves."""
     learn: tuple[FlowParameter, ...] = ("divergence", "theta", "lam", "tau")
     """Which of FLOW_PARAMETERS are trained; the paper found the image gradient best left fixed."""
-    kernels: FlowKernels = "central"
+    kernels: FirstKernels = "central"
     """First image gradients: central differences as released, or Sobel as in the paper's text."""
     fuse: Literal["none", "add", "multiply", "concat"] = "none"
     """How the features that the flow is computed of go on beside it."""
