@@ -177,6 +177,19 @@ def test_narrow_networks_keep_their_frames_until_the_flow(name: str) -> None:
     assert (block.stride, 8 // block.stride_time >= 4) == (4, True)
 
 
+@pytest.mark.parametrize("name", ["narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow"])
+def test_on_a_cpu_features_have_the_layout_that_is_faster_there(name: str) -> None:
+    """Also those of a block whose clips come from a flow layer, which has planes."""
+    net = build_backbone(name).eval()
+    clip = torch.rand(16, 3, 8, 32, 32)  # torch has a convolution of its own for small batches
+    for index in range(len(net.blocks)):
+        plain = (net.stages[index - 1] if index else net.input)(clip)
+        clip = net.forward_block(index, clip)
+        assert clip.is_contiguous(memory_format=torch.channels_last_3d)
+        torch.testing.assert_close(clip, plain, atol=1e-5, rtol=1e-5)
+        clip = clip.contiguous()
+
+
 def test_clips_of_one_batch_do_not_meet() -> None:
     net = build_backbone("nonlocal_narrow").eval()
     for module in net.modules():
