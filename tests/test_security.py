@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tarfile
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.errors import UserError
@@ -94,3 +97,16 @@ def test_an_archive_that_wants_out_leaves_nothing(tmp_path: Path, bad: tarfile.T
     with pytest.raises(UserError, match="do not use it"):
         import_archive(archive, root)
     assert set(tmp_path.rglob("*")) - before <= {root.parent}
+
+
+def test_releases_of_lightning_that_carried_malware_are_not_installed() -> None:
+    """Nor may an older one, which loads checkpoints less safely."""
+    asked = [
+        Requirement(line)
+        for line in requires("repflow_pl") or ()
+        if re.match(r"(pytorch-)?lightning\b", line)
+    ]
+    assert asked
+    for each in asked:
+        refused = [v for v in ("2.5.9", "2.6.2", "2.6.3") if v in each.specifier]
+        assert not refused and version("lightning") in each.specifier
