@@ -212,7 +212,7 @@ def _spread(name: str, spread: Quartiles) -> dict[str, float]:
 def _agreement(rows: Sequence[RuntimeRow]) -> list[str]:
     """How far the rows' order is the paper's."""
     both = [(row.ratio.median, row.paper_ratio) for row in rows if row.paper_ratio is not None]
-    if len(both) < 3:
+    if len(both) < 3 or len({ours for ours, _ in both}) == 1:  # all alike have no order
         return []
     rho = float(spearmanr(*zip(*both, strict=True)).statistic)
     return [

@@ -65,6 +65,13 @@ def test_ratios_are_those_within_a_round() -> None:
     assert flow.rounds == 3
 
 
+def test_how_far_the_order_is_the_papers() -> None:
+    """Ours are 2nd, 3rd, 1st; the paper's 1st, 3rd, 2nd: 1 - 6 (1 + 0 + 1) / (3 (9 - 1))."""
+    assert "rank correlation 0.50" in markdown_runtime(FOUND, CONTEXT)
+    alike = [dataclasses.replace(row, ratio=FOUND[0].ratio) for row in FOUND]
+    assert "rank correlation" not in markdown_runtime(alike, CONTEXT)
+
+
 def test_the_papers_ratio_is_to_its_own_rgb_row() -> None:
     assert [row.paper_ms.value for row in FOUND] == [225, 8039, 525]
     assert [row.paper_sd.value for row in FOUND] == [15, 140, 22]
