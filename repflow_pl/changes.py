@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from repflow_pl.errors import UserError
 from repflow_pl.profiles import Profile
-from repflow_pl.specs import FLOW_PARAMETERS, FirstKernels, FlowParameter
+from repflow_pl.specs import FirstKernels, FlowParameter, in_order
 
 T = TypeVar("T")
 
@@ -100,9 +100,8 @@ class ModelChanges:
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise UserError("--model.dropout is a share, 0 or more and below 1.")
         _check_counts("model", self, "stack", "bottleneck", "n_iter")
-        if self.learn is not None:  # in one order, since it names runs
-            ordered = tuple(each for each in FLOW_PARAMETERS if each in self.learn)
-            object.__setattr__(self, "learn", ordered)
+        if self.learn is not None:
+            object.__setattr__(self, "learn", in_order(self.learn))
 
 
 Changes = RecipeChanges | ClipChanges | ModelChanges

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 FlowParameter = Literal["image_grad", "divergence", "theta", "lam", "tau"]
 FLOW_PARAMETERS: tuple[FlowParameter, ...] = get_args(FlowParameter)
 FirstKernels = Literal["central", "sobel"]
+"""See FlowSpec."""
 
 DataStream = Literal["rgb", "tvl1", "tvl1_twice", "vectors", "raft"]
 """What is loaded: frames, TV-L1 fields, the TV-L1 fields of the fields' components, the motion
@@ -255,6 +256,11 @@ class RunSpec:
     model: ModelSpec | LateSpec
     data: DataSpec
     recipe: RecipeSpec
+
+
+def in_order(names: Collection[str]) -> tuple[FlowParameter, ...]:
+    """Flow parameters in the order of FLOW_PARAMETERS, each once: that of typing names no run."""
+    return tuple(name for name in FLOW_PARAMETERS if name in names)
 
 
 def late(*members: RunSpec) -> RunSpec:

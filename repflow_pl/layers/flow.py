@@ -24,7 +24,7 @@ from repflow_pl.ops import (
     joined_flow,
     sobel_kernels,
 )
-from repflow_pl.specs import FLOW_PARAMETERS
+from repflow_pl.specs import FLOW_PARAMETERS, in_order
 
 Kernels = Literal["central", "sobel", "dense"]
 Fuse = Literal["none", "add", "multiply", "concat"]
@@ -279,7 +279,7 @@ def chosen(learn: Iterable[str]) -> tuple[str, ...]:
     names = frozenset(learn)
     for name in sorted(names.difference(FLOW_PARAMETERS)):
         raise unknown("flow parameter", name, FLOW_PARAMETERS)
-    return tuple(name for name in FLOW_PARAMETERS if name in names)
+    return in_order(names)
 
 
 def _initial_kernels(
