@@ -90,7 +90,7 @@ def make_ready(kernel: Any, arguments: tuple[Any, ...], what: str) -> None:
 
 def _is_disabled() -> bool:
     """NUMBA_DISABLE_JIT: functions stay Python's, for a debugger."""
-    return bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
+    return bool(numba.config.DISABLE_JIT)
 
 
 class _Announcer(event.Listener):
