@@ -238,6 +238,7 @@ def _video(candidate: Candidate, label: int, found: Finding) -> Video:
         found.bytes,
         found.access,
         candidate.group,
+        found.content,
     )
 
 

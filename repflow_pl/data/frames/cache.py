@@ -73,9 +73,9 @@ def open_frames(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reade
     if not arrays.is_laid_out:
         if not pays_off(arrays, source, video_set.videos):
             return Reader(source)
-        if arrays.bytes > TOLD:
+        if arrays.nbytes > TOLD:
             console.print(
-                f"{video_set.name}: {arrays.bytes / 1e9:.1f} GB of frames are kept in "
+                f"{video_set.name}: {arrays.nbytes / 1e9:.1f} GB of frames are kept in "
                 f"{arrays.path.parent}; $REPFLOW_CACHE names another place."
             )
     reader = Reader(source, arrays)
@@ -106,9 +106,9 @@ def pays_off(arrays: FlatArrays, source: DecodedFrames, videos: Sequence[Video])
     That is tried once and written down: a training beside would have another answer, amid a run.
     """
     folder = arrays.path.parent
-    if arrays.bytes > room.SHARE * room.free_disk(folder):
+    if arrays.nbytes > room.SHARE * room.free_disk(folder):
         return False
-    if arrays.bytes <= room.SHARE * room.memory():
+    if arrays.nbytes <= room.SHARE * room.memory():
         return True
     tried = arrays.path.with_suffix(".json")
     if not tried.is_file():

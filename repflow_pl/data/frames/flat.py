@@ -18,14 +18,14 @@ from repflow_pl.files import unwritable
 
 STAMP = 8
 """Bytes of a stamp."""
-NONE = 0
+NONE = bytes(STAMP)
 
 
 @dataclass(frozen=True)
 class FlatArrays:
     """Arrays laid end to end in a file, in the order of `shapes`, and behind them a stamp for each:
-    an integer of 8 bytes that tells from what it was made, or NONE where it was not written. Any
-    number of processes may read and write at once."""
+    8 bytes that tell from what it was made, or NONE where it was not written. Any number of
+    processes may read and write at once."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -34,7 +34,7 @@ class FlatArrays:
     """First byte of each array."""
     stamps: Mapping[str, int]
     """First byte of each array's stamp."""
-    bytes: int
+    nbytes: int
     """Size of all arrays."""
 
     @classmethod
@@ -57,7 +57,7 @@ class FlatArrays:
         """Whether an array was written."""
         return self.stamp(key) != NONE
 
-    def stamp(self, key: str) -> int:
+    def stamp(self, key: str) -> bytes:
         """With which stamp an array was written; NONE where it was not."""
         try:
             whole = _mapped(self.path)
@@ -65,9 +65,9 @@ class FlatArrays:
             return NONE
         begin = self.stamps[key]
         told = whole[begin : begin + STAMP] if len(whole) == self._size else b""
-        return int.from_bytes(bytes(told), "little")
+        return bytes(told) or NONE
 
-    def write(self, key: str, array: npt.NDArray[np.uint8], stamp: int) -> None:
+    def write(self, key: str, array: npt.NDArray[np.uint8], stamp: bytes) -> None:
         """Put an array in its place; a file of another length, as an older one is, is mended.
 
         Errors: UserError where the file cannot be written.
@@ -104,11 +104,11 @@ class FlatArrays:
 
     @property
     def _size(self) -> int:
-        return self.bytes + STAMP * len(self.stamps)
+        return self.nbytes + STAMP * len(self.stamps)
 
-    def _put_stamp(self, stream: BinaryIO, key: str, stamp: int) -> None:
+    def _put_stamp(self, stream: BinaryIO, key: str, stamp: bytes) -> None:
         stream.seek(self.stamps[key])
-        stream.write(stamp.to_bytes(STAMP, "little"))
+        stream.write(stamp)
 
 
 def _mapped(path: Path) -> npt.NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -84,15 +83,15 @@ class Reader:
                 yield next(made)
 
     def fill(self, video_set: VideoSet, label: str, timeout: float = TIMEOUT) -> None:
-        """Put into the cache what it does not hold of a set's videos, and what it made of a file
-        that was changed since.
+        """Put into the cache what it does not hold of a set's videos, or made of a file with other
+        bytes. Copies of a set share what is kept, whatever times their files have.
 
         What cannot be made is named and stays out of it: it is tried again whenever it is asked
         for, and at the next filling.
         """
         assert self.cache is not None
-        stamps = {video.path: changed(video_set.root / video.path) for video in video_set.videos}
-        missing = [v for v in video_set.videos if self.cache.stamp(v.path) != stamps[v.path]]
+        made_of = {video.path: bytes.fromhex(video.content) for video in video_set.videos}
+        missing = [v for v in video_set.videos if self.cache.stamp(v.path) != made_of[v.path]]
         for video in missing:
             if self.cache.holds(video.path):
                 self.cache.forget(video.path)
@@ -102,7 +101,7 @@ class Reader:
                 told = " ".join(str(frames).split())
                 console.print(f"{video.path}: not in the cache, {told}")
             else:
-                self.cache.write(video.path, frames, stamps[video.path])
+                self.cache.write(video.path, frames, made_of[video.path])
 
     def _made(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
         jobs = [(self.source, video, list(indices)) for video, indices in reads]
@@ -112,15 +111,6 @@ class Reader:
                 (frames,) = second.stream(_read, [job])
                 second.stop()
             yield frames if isinstance(frames, Exception) else self.source.finish(job[1], frames)
-
-
-def changed(path: Path) -> int:
-    """When a file was last changed, in nanoseconds; 1, no stamp being 0, where there is none or it
-    says none, as in archives without times."""
-    try:
-        return max(1, path.stat().st_mtime_ns)
-    except FileNotFoundError:
-        return 1
 
 
 def _read(job: tuple[Source, Video, list[int]]) -> Frames:

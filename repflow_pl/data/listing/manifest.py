@@ -7,6 +7,7 @@ An interrupted pass has saved what it found, and the next one goes on from there
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import time
@@ -24,6 +25,8 @@ from repflow_pl.files import atomic_write
 
 SAVE_EVERY = 60.0
 """Seconds between savings of an unfinished manifest: what a killed process loses at most."""
+PIECE = 2**20
+"""Bytes of a file that are looked at at once."""
 ACCESSES = frozenset(get_args(Access))
 MISSING = "missing"
 """The error of a file that a list names and the disk does not have."""
@@ -47,6 +50,8 @@ class Finding:
     """How its frames may be reached."""
     decoder: str = ""
     """That was chosen then. decord reads no file that it was not tried on."""
+    content: str = ""
+    """16 hexadecimal digits that stand for all its bytes."""
     error: str = ""
     """Why it cannot be used, in one line; empty for a sound file."""
 
@@ -100,7 +105,17 @@ def decode(job: tuple[Path, Finding]) -> Finding:
     Errors: DecodeError as of `probe`.
     """
     path, now = job
-    return replace(now, **vars(probe(path)))
+    return replace(now, **vars(probe(path)), content=content_of(path))
+
+
+def content_of(path: Path) -> str:
+    """16 hexadecimal digits that stand for a file's bytes, wherever it lies and whenever it was
+    written."""
+    hashed = hashlib.blake2b(digest_size=8)
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            hashed.update(piece)
+    return hashed.hexdigest()
 
 
 def read_manifest(manifest: Path) -> dict[str, Finding]:
@@ -122,12 +137,14 @@ def read_manifest(manifest: Path) -> dict[str, Finding]:
 
 def _finding(row: Sequence[str]) -> Finding:
     """Errors: ValueError for what is no line of a manifest."""
-    path, label, size, mtime, frames, fps, width, height, access, decoder, error = row
+    path, label, size, mtime, frames, fps, width, height, access, decoder, content, error = row
     if access not in ACCESSES:
         raise ValueError(f"no access {access!r}")
     file, shape = (int(size), int(mtime)), (int(width), int(height))
     how = cast(Access, access)
-    return Finding(path, label, *file, int(frames), float(fps), *shape, how, decoder, error)
+    return Finding(
+        path, label, *file, int(frames), float(fps), *shape, how, decoder, content, error
+    )
 
 
 def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:

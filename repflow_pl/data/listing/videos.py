@@ -61,6 +61,8 @@ class Video:
     """How its frames may be reached."""
     group: str = ""
     """As of `Candidate`."""
+    content: str = ""
+    """16 hexadecimal digits that stand for its file's bytes; "" where nobody looked."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,9 @@ CLIPS = [
     ClipSpec(size=(20, 40)),
     ClipSpec(source_crop=(48, 40), size=(24, 20)),
 ]
+
+ONE, OTHER = bytes(7) + b"1", b"12345678"
+"""Stamps."""
 
 
 @pytest.fixture(scope="module")
@@ -205,21 +209,21 @@ def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
 def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
     arrays = FlatArrays.at(tmp_path / "a.u8", {"a": (2, 3), "b": (4,)})
     with pytest.raises(ValueError, match="expected uint8"):
-        arrays.write("a", np.zeros((2, 4), np.uint8), 1)
+        arrays.write("a", np.zeros((2, 4), np.uint8), ONE)
     assert not arrays.holds("a") and list(tmp_path.iterdir()) == []
-    arrays.write("b", np.full(4, 9, np.uint8), 1)
+    arrays.write("b", np.full(4, 9, np.uint8), ONE)
     assert arrays.holds("b") and not arrays.holds("a")
-    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3), 1)
+    arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3), ONE)
     assert arrays.holds("a") and arrays.holds("b")
     assert arrays.read("a", [1]).tolist() == [[3, 4, 5]]
     assert arrays.read("b", [0, 3]).tolist() == [9, 9]
-    for cut in (b"short", bytes(arrays.bytes)):  # the second as an earlier version left it
+    for cut in (b"short", bytes(arrays.nbytes)):  # the second as an earlier version left it
         arrays.path.write_bytes(cut)
         assert not arrays.holds("a") and not arrays.holds("b")
-        arrays.write("b", np.full(4, 7, np.uint8), 1)
+        arrays.write("b", np.full(4, 7, np.uint8), ONE)
         assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
-    arrays.write("a", np.zeros((2, 3), np.uint8), stamp=2**62)
-    assert arrays.stamp("a") == 2**62 and arrays.stamp("b") == 1
+    arrays.write("a", np.zeros((2, 3), np.uint8), OTHER)
+    assert arrays.stamp("a") == OTHER and arrays.stamp("b") == ONE
     arrays.forget("a")
     assert not arrays.holds("a") and arrays.holds("b")
 
@@ -230,7 +234,7 @@ def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path)
     def calls(arrays: int) -> int:
         flat = FlatArrays.at(tmp_path / f"{arrays}.u8", {str(k): (2, 2) for k in range(arrays)})
         profile = cProfile.Profile()
-        profile.runcall(flat.write, "1", np.ones((2, 2), np.uint8), 1)
+        profile.runcall(flat.write, "1", np.ones((2, 2), np.uint8), ONE)
         return sum(entry.callcount for entry in profile.getstats())
 
     assert calls(1000) == calls(10)
@@ -299,17 +303,32 @@ def test_a_video_that_was_replaced_is_read_again(tmp_path: Path, stream: DataStr
     assert all(torch.equal(after[k].inputs[0], old[k]) for k in (0, 2))
     # What cannot be made of the new file is not what was made of the old one.
     path.write_bytes(bytes(size))
-    assert ClipDataset(opened, "test", clip, (stream,))[1].unread
+    videos = tuple(replace(video, content=OTHER.hex()) for video in opened.videos)
+    assert ClipDataset(replace(opened, videos=videos), "test", clip, (stream,))[1].unread
 
 
-@pytest.mark.parametrize("seconds", [0, -1])
-def test_videos_without_a_time_are_kept(tmp_path: Path, seconds: int) -> None:
-    """Archives that are the same whenever they are made have the beginning of all times."""
-    opened = folder_of(tmp_path / "set", 1, frames=6)
-    for video in opened.videos:
-        os.utime(opened.root / video.path, (seconds, seconds))
-    cache = open_frames(opened, ClipSpec(size=32)).cache
-    assert cache is not None and all(cache.holds(video.path) for video in opened.videos)
+@pytest.mark.parametrize("stream", ["rgb", "tvl1"])
+@pytest.mark.parametrize("seconds", [0, -1, 1])
+def test_copies_of_a_set_share_what_is_kept(
+    tmp_path: Path, stream: DataStream, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though their files have other times, or none, as in archives that are the same whenever they
+    are made."""
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    first = folder_of(tmp_path / "set", 2, frames=6)
+    expected = ClipDataset(first, "test", clip, (stream,))[0].inputs[0]
+    shutil.copytree(first.root, tmp_path / "copy" / "set")
+    for video in first.videos:
+        os.utime(tmp_path / "copy" / "set" / video.path, (seconds, seconds))
+    second = open_set("folder", tmp_path / "copy" / "set", workers=0)
+
+    def nothing_to_do(work: object, jobs: list[object], *_: object, **__: object) -> list[object]:
+        assert not jobs
+        return jobs
+
+    monkeypatch.setattr(reader_module, "isolated_map", nothing_to_do)
+    for opened in (second, first):
+        assert torch.equal(ClipDataset(opened, "test", clip, (stream,))[0].inputs[0], expected)
 
 
 @pytest.mark.long
