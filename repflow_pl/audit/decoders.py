@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repflow_pl.audit.thumbs import Job, jobs_of, stamp
+from repflow_pl.audit.thumbs import Job, jobs_of
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame
 from repflow_pl.data.decoding.isolated import isolated_map
@@ -90,7 +90,7 @@ def compare(job: Job) -> tuple[Disagreement, ...]:
         except (DecodeError, OSError) as error:
             said = [f"cannot read it: {str(error).removeprefix(f'{path}: ')}"]
         found += [Disagreement(job.video.path, decoder, each) for each in said if each][:1]
-    content = {"of": _state(job), "found": [[each.decoder, each.said] for each in found]}
+    content = {"tried": list(others()), "found": [[each.decoder, each.said] for each in found]}
     with atomic_write(job.kept) as stream:
         json.dump(content, stream)
     return tuple(found)
@@ -133,14 +133,10 @@ def _by_opencv(path: Path, indices: Sequence[int], access: Access) -> list[Frame
     return found
 
 
-def _state(job: Job) -> list[object]:
-    return [*stamp(job.path), *others()]
-
-
 def _read(job: Job) -> tuple[Disagreement, ...] | None:
     try:
         content = json.loads(job.kept.read_text(encoding="utf-8"))
-        if content["of"] == _state(job):
+        if content["tried"] == list(others()):
             return tuple(Disagreement(job.video.path, *each) for each in content["found"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not there, or damaged: tried again

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,9 +61,9 @@ class Job:
 
 
 def jobs_of(root: Path, videos: Sequence[Video], suffix: str) -> list[Job]:
-    """The videos in a folder, each with a file in the user's cache."""
-    folder = cache_dir() / "audit" / f"{_digest(str(root.resolve()), 12)}-v{VERSION}"
-    return [Job(root, video, folder / f"{_digest(video.path, 20)}{suffix}") for video in videos]
+    """The videos in a folder, each with a file in the user's cache, named after its content."""
+    folder = cache_dir() / "audit" / f"v{VERSION}"
+    return [Job(root, video, folder / f"{video.content}{suffix}") for video in videos]
 
 
 def thumbs_of(
@@ -72,8 +71,7 @@ def thumbs_of(
 ) -> dict[str, Thumbs | str]:
     """The pictures of each video by its path, or why there are none.
 
-    What an earlier audit took is read again, also where it was killed, unless the file's size or
-    time is another one.
+    What an earlier audit took of the same bytes is read again, also where it was killed.
     """
     jobs = jobs_of(root, videos, ".npz")
     found: dict[str, Thumbs | str] = {job.video.path: read(job) or "" for job in jobs}
@@ -84,24 +82,18 @@ def thumbs_of(
     return found
 
 
-def _digest(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
 def read(job: Job) -> Thumbs | None:
-    """The pictures that are kept, if they are of the file as it is."""
+    """The pictures that are kept, if there are any."""
     try:
         with np.load(job.kept) as kept:
-            if tuple(kept["of"]) == stamp(job.path):
-                return Thumbs(kept["seconds"], kept["pictures"], kept["after"])
+            return Thumbs(kept["seconds"], kept["pictures"], kept["after"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # not there, or damaged: taken again
-    return None
 
 
 def take(job: Job) -> str:
     """Take and keep the pictures of a video; why it failed, or nothing."""
-    of, last, fps = stamp(job.path), job.video.frames - 1, job.video.fps
+    last, fps = job.video.frames - 1, job.video.fps
     indices = places(job.video.frames, fps)
     try:
         with open_video(job.path) as video:
@@ -114,7 +106,7 @@ def take(job: Job) -> str:
     after = np.stack([small.get(k + 1, small[k]) for k in shown])
     seconds = np.array(shown, np.float32) / (fps or 1.0)
     with atomic_write(job.kept, "wb") as stream:
-        np.savez(stream, of=of, seconds=seconds, pictures=pictures, after=after)
+        np.savez(stream, seconds=seconds, pictures=pictures, after=after)
     return ""
 
 
@@ -144,12 +136,6 @@ def inner(brightest: npt.NDArray[np.uint8]) -> tuple[int, int]:
     return (first if first <= MOST_BAR * size else 0), (
         last if size - last <= MOST_BAR * size else size
     )
-
-
-def stamp(path: Path) -> tuple[int, int]:
-    """What changes with a file: its size and its time."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
 
 
 def _grey(video: OpenVideo, indices: Sequence[int]) -> dict[int, Pictures]:

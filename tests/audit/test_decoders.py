@@ -12,6 +12,7 @@ from repflow_pl.audit.decoders import Disagreement, Reading, disagreements
 from repflow_pl.data.decoding.decode import read_frames
 from repflow_pl.data.decoding.decode_pyav import DecodeError, Frame
 from repflow_pl.data.index import Video
+from repflow_pl.data.listing.manifest import content_of
 from tests.data.odd_videos import write
 
 FRAMES = 40
@@ -46,7 +47,8 @@ def darkened(path: Path, indices: Sequence[int]) -> list[Frame | None]:
 def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Video:
     monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
     path = write(tmp_path / "a.mp4", FRAMES)
-    return Video(path.name, 0, "train", FRAMES, 30.0, 64, 48, path.stat().st_size)
+    size = path.stat().st_size
+    return Video(path.name, 0, "train", FRAMES, 30.0, 64, 48, size, content=content_of(path))
 
 
 @pytest.mark.parametrize(
