@@ -4,9 +4,9 @@
 
 The two components of a field lie on top of one another, a row of check sum below them, in one FFV1
 frame of 8-bit grey, coded without reference to other frames, in about half of the bytes of the raw
-fields. The file's `tvl1` tag says what a grey value means and how the fields were made. That is
-part of the name of a run that takes them; a file that is missing, older than its video or damaged
-is made again.
+fields. The file's `tvl1` tag says what a grey value means, of which video the fields are and how
+they were made. How is part of the name of a run that takes them; a file that is missing, damaged or
+of another video is made again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from repflow_pl.data.fields.tvl1 import CudaSolver, Fields, TVL1Options, cuda_de
 from repflow_pl.data.frames.cache import crop_source, resize, resized_shape
 from repflow_pl.data.frames.reader import Reader, Source
 from repflow_pl.data.index import Video, VideoSet
+from repflow_pl.data.listing.manifest import content_of
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write, is_fresh
@@ -51,11 +52,12 @@ def flow_file(root: Path, video: str, stride: int) -> Path:
     return root / FOLDER / f"stride{stride}" / f"{video}.mkv"
 
 
-def write_fields(path: Path, fields: Iterable[Fields], made_by: str) -> None:
-    """Write fields [h, w, 2] one after the other; the file is whole or absent."""
+def write_fields(path: Path, fields: Iterable[Fields], made_by: str, content: str) -> None:
+    """Write fields [h, w, 2] one after the other, of a video with that content (`Video.content`);
+    the file is whole or absent."""
     av = pyav()
     with atomic_write(path, "wb") as file, av.open(file, "w", format="matroska") as container:
-        container.metadata[TAG] = json.dumps(_meaning(made_by))
+        container.metadata[TAG] = json.dumps(_meaning(made_by, content))
         stream = None
         for field in fields:
             rows = np.concatenate([field[..., 0], field[..., 1]])
@@ -73,19 +75,29 @@ def write_fields(path: Path, fields: Iterable[Fields], made_by: str) -> None:
 def settings_of(path: Path) -> str:
     """How the fields of a file were made. Errors: DecodeError where it does not say so."""
     with open_video(path) as video:
-        return _settings(path, video)
+        return _made(path, video)[0]
 
 
-def read_fields(path: Path, indices: Sequence[int], settings: str) -> Fields:
+def content_of_video(path: Path) -> str:
+    """The content of the video that a file's fields are of; empty where it does not say so."""
+    try:
+        with open_video(path) as video:
+            return _made(path, video)[1]
+    except DecodeError:
+        return ""
+
+
+def read_fields(path: Path, indices: Sequence[int], settings: str, content: str) -> Fields:
     """The fields at `indices`, uint8 [n, h, w, 2].
 
-    Errors: DecodeError where there are none, and where they were made with other settings.
+    Errors: DecodeError where there are none, and where they were made with other settings or of a
+    video with another content.
     """
     wanted = set(indices)
     kept = {}
     with open_video(path) as video:
-        if _settings(path, video) != settings:
-            raise DecodeError(f"{path}: made with other settings")
+        if _made(path, video) != (settings, content):
+            raise DecodeError(f"{path}: made with other settings or of another video")
         # Every frame stands alone, so decoding starts a little before the first that is wanted.
         first = max(min(wanted) - 1, 0)
         base = video.stream.time_base
@@ -116,15 +128,27 @@ def make_fields(job: tuple[Path, Path, int]) -> None:
     Errors: DecodeError where the video cannot be read.
     """
     source, target, stride = job
-    write_fields(target, _fields(source, stride), settings_here(stride))
+    write_fields(target, _fields(source, stride), settings_here(stride), content_of(source))
 
 
 def is_current(path: Path, video: Path, settings: str) -> bool:
-    """Whether there is nothing to be done for a video's fields, by its first bytes."""
+    """Whether there is nothing to be done for a video's fields, by their first bytes."""
     try:
-        return is_fresh(path, video) and settings_of(path) == settings
+        return is_made_of(path, video) and settings_of(path) == settings
     except DecodeError:
         return False
+
+
+def is_made_of(path: Path, video: Path, content: str = "") -> bool:
+    """Whether a file's fields are of a video: not older than it, or of its very content, as where a
+    set was copied and the videos after the fields.
+
+    Args:
+        content: of the video, where it is known.
+    """
+    return is_fresh(path, video) or (
+        path.is_file() and content_of_video(path) == (content or content_of(video))
+    )
 
 
 def fields_beside(video_set: VideoSet) -> dict[str, str]:
@@ -165,9 +189,7 @@ class FileFields(Source):
         path = flow_file(self.root, video.path, self.clip.stride)
         source = self.root / video.path
         try:
-            if not is_fresh(path, source):
-                raise DecodeError(f"{path}: missing, or older than its video")
-            return read_fields(path, indices, self.clip.fields)
+            return read_fields(path, indices, self.clip.fields, video.content)
         except DecodeError as error:
             here = settings_here(self.clip.stride)
             if here != self.clip.fields:
@@ -178,22 +200,26 @@ class FileFields(Source):
             except DecodeError as again:
                 reason = reason_of(again, source)
                 raise DecodeError(f"{path}: cannot be made again, {reason}") from error
-        return read_fields(path, indices, self.clip.fields)
+        return read_fields(path, indices, self.clip.fields, video.content)
 
 
 def open_files(video_set: VideoSet, clip: ClipSpec) -> Reader:
-    """The fields beside a set's videos, made with `clip.fields`; what is missing or older than its
+    """The fields beside a set's videos, made with `clip.fields`; what is missing or of another
     video is made first.
 
     Errors: UserError where that is to be done and would be done otherwise on this machine.
     """
     root = video_set.root.absolute()
     files = [(root / v.path, flow_file(root, v.path, clip.stride)) for v in video_set.videos]
-    stale = [(video, path, clip.stride) for video, path in files if not is_fresh(path, video)]
+    stale = [
+        (path, file, clip.stride)
+        for (path, file), video in zip(files, video_set.videos, strict=True)
+        if not is_made_of(file, path, video.content)
+    ]
     if stale and settings_here(clip.stride) != clip.fields:
         raise UserError(
             f"{video_set.name}: {len(stale)} of {len(files)} files of TV-L1 fields are missing or "
-            f"older than their video, as {stale[0][1]} is, and were made with {clip.fields}, which "
+            f"of another video, as {stale[0][1]} is, and were made with {clip.fields}, which "
             f"would be {settings_here(clip.stride)} here; make them again on such a machine, or "
             f"move {FOLDER} away."
         )
@@ -204,8 +230,9 @@ def open_files(video_set: VideoSet, clip: ClipSpec) -> Reader:
     return Reader(FileFields(root, clip), timeout=VIDEO_TIMEOUT)
 
 
-def _meaning(made_by: str) -> dict[str, int | float | str]:
-    return {"zero": ZERO, "bound_pixels": BOUND, "rows": "x, y, check sum", "by": made_by}
+def _meaning(made_by: str, content: str) -> dict[str, int | float | str]:
+    rows = "x, y, check sum"
+    return {"zero": ZERO, "bound_pixels": BOUND, "rows": rows, "by": made_by, "of": content}
 
 
 def _check_sum(rows: Fields) -> Fields:
@@ -214,15 +241,17 @@ def _check_sum(rows: Fields) -> Fields:
     return np.resize(crc, (1, rows.shape[1]))
 
 
-def _settings(path: Path, video: OpenVideo) -> str:
+def _made(path: Path, video: OpenVideo) -> tuple[str, str]:
+    """How a file's fields were made, and of which content."""
     tags = {key.lower(): value for key, value in video.container.metadata.items()}
     try:
-        by = json.loads(tags[TAG])["by"]
-        if json.loads(tags[TAG]) == _meaning(by):
-            return str(by)
+        meaning = json.loads(tags[TAG])
+        by, of = meaning["by"], meaning["of"]
     except (KeyError, TypeError, ValueError) as error:
         raise DecodeError(f"{path}: it does not say how it was made") from error
-    raise DecodeError(f"{path}: its values mean something else")
+    if meaning != _meaning(by, of):
+        raise DecodeError(f"{path}: its values mean something else")
+    return str(by), str(of)
 
 
 def _fields(path: Path, stride: int) -> Iterator[Fields]:

@@ -279,7 +279,7 @@ def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) ->
 
 
 def test_flow_files_are_made_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Where they are damaged, older than their video or lost; by another machine they are not."""
+    """Where they are damaged, of another video or lost; by another machine they are not."""
     root = tmp_path / "set"
     opened = folder_of(root, 2, frames=7)
     prepare("folder", root, root, Options(flow=True), workers=0)
@@ -301,25 +301,42 @@ def test_flow_files_are_made_again(tmp_path: Path, capfd: pytest.CaptureFixture[
         told = capfd.readouterr().err.replace("\n", "")
         assert str(path) in told and "made again" in told
         assert len(path.read_bytes()) == len(whole)
-    os.utime(path, (1, 1))
-    assert torch.equal(clips().inputs[0], expected) and path.stat().st_mtime > 1
     path.write_bytes(b"nothing")
     prepare("folder", root, root, Options(flow=True), workers=0)
     assert len(path.read_bytes()) == len(whole)
-    write_fields(path, np.full((6, 48, 64, 2), ZERO, np.uint8), "another solver")
-    assert torch.equal(clips().inputs[0], expected)
+    still = np.full((6, 48, 64, 2), ZERO, np.uint8)
+    for made in (("another solver", video.content), (settings_here(1), "of another")):
+        write_fields(path, still, *made)
+        assert torch.equal(clips().inputs[0], expected)
+    write_fields(path, still, "cuda, another solver", "of another")
     os.utime(path, (1, 1))
     clip = dataclasses.replace(clip, fields="cuda, another solver")
     with refused("1 of 4 files of TV-L1 fields"):
         clips()
 
 
+def test_fields_of_a_copied_set_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the videos were copied after them."""
+    opened = folder_of(tmp_path / "set", 2, frames=7)
+    prepare("folder", opened.root, opened.root, Options(flow=True), workers=0)
+    copy = shutil.copytree(opened.root, tmp_path / "copy")
+    for video in opened.videos:
+        os.utime(flow_file(copy, video.path, 1), (1, 1))
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48), fields=settings_here(1))
+    expected = ClipDataset(opened, "test", clip, ("tvl1",))[0].inputs[0]
+    monkeypatch.setattr("repflow_pl.data.fields.flow_files.make_fields", None)
+    monkeypatch.setattr(module, "make_fields", None)
+    copied = ClipDataset(open_set("folder", copy, workers=0), "test", clip, ("tvl1",))
+    assert torch.equal(copied[0].inputs[0], expected)
+    assert prepare("folder", copy, copy, Options(flow=True), workers=0) == (4, [])
+
+
 def test_a_flow_file_says_what_it_means(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     fields = rng.integers(1, 256, (5, 24, 32, 2), dtype=np.uint8)
-    write_fields(tmp_path / "a.mkv", fields, "a test")
+    write_fields(tmp_path / "a.mkv", fields, "a test", "f0")
     np.testing.assert_array_equal(
-        read_fields(tmp_path / "a.mkv", [4, 0, 3], "a test"), fields[[4, 0, 3]]
+        read_fields(tmp_path / "a.mkv", [4, 0, 3], "a test", "f0"), fields[[4, 0, 3]]
     )
     with av.open(str(tmp_path / "a.mkv")) as container:
         tag = {k.lower(): v for k, v in container.metadata.items()}["tvl1"]
