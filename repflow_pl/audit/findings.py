@@ -8,7 +8,7 @@ from typing import Literal
 from repflow_pl.audit.decoders import Disagreement
 from repflow_pl.audit.probes import Probe
 from repflow_pl.audit.recipe import Suggestion
-from repflow_pl.data.index import SPLITS, Broken, Split
+from repflow_pl.data.index import Broken, Split
 
 Kind = Literal["copy", "scene"]
 """The same film (re-encoded, cropped, mirrored, trimmed), or one of the same scene; where little
@@ -69,6 +69,9 @@ class Leak:
     part: Split
     seen: int
     """Videos of the part that are in a pair with one of another part."""
+    alike: int
+    """These and all others of the part that are in their groups, which are alike by the set's own
+    word."""
     videos: int
     """Of the part."""
     by: tuple[Split, ...]
@@ -100,25 +103,3 @@ class Findings:
     """For a first run on the first split."""
     remarks: tuple[str, ...] = ()
     """On classes and parts, a sentence each."""
-
-
-def leaks_of(pairs: tuple[Pair, ...], sizes: dict[tuple[int, Split], int]) -> tuple[Leak, ...]:
-    """The parts that are not trained on and that share videos or scenes with another one.
-
-    Args:
-        sizes: videos of each official split's parts.
-    """
-    seen: dict[tuple[int, Split], set[str]] = {}
-    by: dict[tuple[int, Split], set[Split]] = {}
-    for pair in pairs:
-        for each in pair.straddles:
-            # A validation video in the test part is the test part's.
-            path, part, other = pair.first, each.first, each.second
-            if SPLITS.index(each.second) > SPLITS.index(each.first):
-                path, part, other = pair.second, each.second, each.first
-            seen.setdefault((each.fold, part), set()).add(path)
-            by.setdefault((each.fold, part), set()).add(other)
-    return tuple(
-        Leak(fold, part, len(paths), sizes[fold, part], tuple(sorted(by[fold, part])))
-        for (fold, part), paths in sorted(seen.items())
-    )

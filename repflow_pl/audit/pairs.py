@@ -9,7 +9,7 @@ import numpy as np
 
 from repflow_pl.audit.candidates import Candidate, candidates
 from repflow_pl.audit.compare import Fit, fits
-from repflow_pl.audit.findings import Kind, Pair, Straddle
+from repflow_pl.audit.findings import Kind, Leak, Pair, Straddle
 from repflow_pl.audit.thumbs import Thumbs
 from repflow_pl.data import index
 from repflow_pl.data.index import SPLITS, Split
@@ -69,6 +69,37 @@ def straddles(first: Place, second: Place) -> tuple[Straddle, ...]:
         for fold in sorted(first.parts.keys() & second.parts.keys())
         if first.parts[fold] != second.parts[fold]
     )
+
+
+def leaks_of(
+    pairs: Sequence[Pair], places: Mapping[str, Place], sizes: Mapping[tuple[int, Split], int]
+) -> tuple[Leak, ...]:
+    """The parts that are not trained on and that share videos or scenes with another one.
+
+    Args:
+        sizes: videos of each official split's parts.
+    """
+    seen: dict[tuple[int, Split], set[str]] = {}
+    by: dict[tuple[int, Split], set[Split]] = {}
+    for pair in pairs:
+        for each in pair.straddles:
+            # A validation video in the test part is the test part's.
+            path, part, other = pair.first, each.first, each.second
+            if SPLITS.index(each.second) > SPLITS.index(each.first):
+                path, part, other = pair.second, each.second, each.first
+            seen.setdefault((each.fold, part), set()).add(path)
+            by.setdefault((each.fold, part), set()).add(other)
+    leaks = []
+    for (fold, part), paths in sorted(seen.items()):
+        groups = {places[path].group for path in paths} - {""}
+        alike = paths | {
+            path
+            for path, place in places.items()
+            if place.group in groups and place.parts.get(fold) == part
+        }
+        parts = tuple(sorted(by[fold, part]))
+        leaks.append(Leak(fold, part, len(paths), len(alike), sizes[fold, part], parts))
+    return tuple(leaks)
 
 
 def _is_open(first: Place, second: Place) -> bool:

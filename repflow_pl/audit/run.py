@@ -13,11 +13,11 @@ from repflow_pl.extras import needs
 with needs("train"):
     from repflow_pl.audit.classes import counts_of, remarks_on
     from repflow_pl.audit.decoders import disagreements
-    from repflow_pl.audit.findings import Findings, leaks_of
+    from repflow_pl.audit.findings import Findings
     from repflow_pl.audit.groups import write_groups
     from repflow_pl.audit.options import AuditOptions
     from repflow_pl.audit.page import write_page, write_pictures
-    from repflow_pl.audit.pairs import find_pairs, places_of
+    from repflow_pl.audit.pairs import find_pairs, leaks_of, places_of
     from repflow_pl.audit.probes import probes
     from repflow_pl.audit.recipe import suggest
     from repflow_pl.audit.thumbs import Thumbs, thumbs_of
@@ -58,7 +58,7 @@ def audit(root: Path | None, options: AuditOptions) -> int:
         videos=len(thumbs),
         classes=counts,
         pairs=write_pictures(pairs, thumbs, out),
-        leaks=leaks_of(pairs, sizes),
+        leaks=leaks_of(pairs, places, sizes),
         split_groups=_split_groups(listed),
         unreadable=tuple(broken[path] for path in sorted(broken)),
         missing=tuple(sorted({path for split in splits for path in split.missing})),
@@ -90,10 +90,11 @@ def audit(root: Path | None, options: AuditOptions) -> int:
 def said(findings: Findings) -> Iterator[str]:
     """What a person is told, the gravest first."""
     for leak in findings.leaks:
+        all_alike = f" ({leak.alike} with all of their groups)" if leak.alike > leak.seen else ""
         yield (
             f"split {leak.fold} of {findings.name} leaks: {leak.seen} of its {leak.videos} "
-            f"{leak.part} videos show what {' and '.join(leak.by)} videos show; keep these on one "
-            "side, or leave them out."
+            f"{leak.part} videos show what {' and '.join(leak.by)} videos show{all_alike}; keep "
+            "these on one side, or leave them out."
         )
     if findings.split_groups:
         yield (

@@ -19,9 +19,9 @@ import pytest
 
 from repflow_pl.__main__ import main
 from repflow_pl.audit import thumbs
-from repflow_pl.audit.findings import Findings
-from repflow_pl.audit.pairs import Place, straddles
-from repflow_pl.data.index import candidates_of
+from repflow_pl.audit.findings import Findings, Leak, Pair
+from repflow_pl.audit.pairs import Place, leaks_of, straddles
+from repflow_pl.data.index import Split, candidates_of
 from repflow_pl.strict import parse
 from tests.audit.conftest import Planted, hasten
 from tests.audit.planting import CHANGES, original, plant
@@ -70,7 +70,7 @@ def test_planted_copies_are_found_and_no_others(planted: Planted, leaking: Audit
 def test_a_leak_is_one_sentence_and_status_1(leaking: Audited) -> None:
     assert leaking.status == 1
     (leak,) = leaking.found["leaks"]
-    assert (leak["seen"], leak["videos"], leak["by"]) == (20, 32, ["train"])
+    assert (leak["seen"], leak["alike"], leak["videos"], leak["by"]) == (20, 20, 32, ["train"])
     assert leaking.said[0] == (
         "split 1 of folder leaks: 20 of its 32 test videos show what train videos show; keep these "
         "on one side, or leave them out."
@@ -225,3 +225,23 @@ def test_each_official_split_is_asked() -> None:
         (2, "test", "train"),
         (3, "val", "test"),
     ]
+
+
+def test_a_leak_counts_the_groups_of_what_is_seen() -> None:
+    """Videos of a group are alike by the set's own word, whether or not each of them is found."""
+    sides: dict[str, tuple[str, Split]] = {
+        "a1": ("a", "test"),
+        "a2": ("a", "test"),
+        "a3": ("a", "val"),
+        "b1": ("b", "train"),
+        "c1": ("c", "test"),
+        "alone": ("", "test"),
+        "alone too": ("", "test"),
+    }
+    places = {path: Place("run", group, {1: part}) for path, (group, part) in sides.items()}
+    pairs = [
+        Pair(one, "b1", "scene", False, 0.8, (0.0, 0.0), True, straddles(places[one], places["b1"]))
+        for one in ("a1", "alone")
+    ]
+    (leak,) = leaks_of(pairs, places, {(1, "test"): 5})
+    assert leak == Leak(1, "test", seen=2, alike=3, videos=5, by=("train",))
