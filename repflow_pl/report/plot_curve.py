@@ -92,11 +92,17 @@ def _measured_panel(
     for bound, name in ((context.chance, "chance"), (context.ceiling, "appearance alone")):
         if bound is not None and axis.get_ylim()[0] <= 100 * bound <= axis.get_ylim()[1]:
             _level(axis, 100 * bound, f"{name} {percent(bound)}")
-    missing = sum(not entry.results for entry in entries)
-    say_missing(axis, missing, len(entries))
+    say_missing(axis, sum(not entry.results for entry in entries), len(entries))
     panel_title(axis, ["top-1 of test videos, % (95 % interval)"])
     if any(series is not None for series in colours):
-        axis.legend(frameon=False, fontsize=9, loc="best" if not missing else "upper left")
+        axis.legend(
+            frameon=False,
+            fontsize=9,
+            ncols=len(colours),
+            loc="lower right",
+            bbox_to_anchor=(1, 1),  # above the lines, wherever these are
+            borderaxespad=0,
+        )
 
 
 def _paper_panel(axis: Axes, column: str, known: Sequence[Figured], colours: KindColours) -> None:

@@ -111,6 +111,10 @@ def test_a_curve_has_a_line_a_series(iterations: Table, context: Context, tmp_pa
     assert {"fixed", "learned", "RGB CNN", "iterations"} <= set(shown)
     assert "1 of 13 rows have no result" in shown
     assert any("† unverified" in text for text in shown)
+    figure.draw_without_rendering()
+    legend = measured.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= measured.get_window_extent().y1, "it hides no line"
 
 
 @pytest.mark.long
