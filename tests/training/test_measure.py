@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from repflow_pl.layers.flow import RepFlow
 from repflow_pl.ops import flow_flops
+from repflow_pl.training.costs import measure
 from repflow_pl.training.costs.measure import (
     count_flops,
     in_turns,
@@ -94,6 +96,13 @@ def test_the_ratio_is_that_of_the_two_models() -> None:
     assert latency.ratio == pytest.approx(2, rel=0.25)
     assert latency.q25_ms <= latency.median_ms <= latency.q75_ms
     assert (latency.n, latency.tvl1_ms) == (7, 0)
+
+
+def test_quartiles_of_few_times_lie_among_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = itertools.cycle([1.0, 1.0, 100.0, 100.0])  # of both, one round after the other
+    monkeypatch.setattr(measure, "forward_ms", lambda *_: next(times))
+    latency = measure_latency(nn.Identity(), (), nn.Identity(), (), repeats=2)
+    assert 1 < latency.q25_ms < latency.median_ms < latency.q75_ms < 100
 
 
 def test_tvl1_is_part_of_the_time() -> None:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
+from repflow_pl.quartiles import quartiles
 from repflow_pl.training.recording.result import Latency
 
 Measured = TypeVar("Measured")
@@ -70,12 +71,11 @@ def measure_latency(
     )
     pairs = list(zip(*in_turns(timers, repeats), strict=True))
     extraction = statistics.median(tvl1_ms) if tvl1_ms else 0.0
-    times = [mine + extraction for mine, _ in pairs]
-    low, _, high = statistics.quantiles(times, n=4)
+    times = quartiles([mine + extraction for mine, _ in pairs])
     return Latency(
-        median_ms=statistics.median(times),
-        q25_ms=low,
-        q75_ms=high,
+        median_ms=times.median,
+        q25_ms=times.low,
+        q75_ms=times.high,
         ratio=statistics.median((mine + extraction) / theirs for mine, theirs in pairs),
         tvl1_ms=extraction,
         n=repeats,
