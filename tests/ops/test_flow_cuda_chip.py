@@ -328,7 +328,9 @@ def test_instructions_registers_and_barriers(size: tuple[int, int]) -> None:
     idle = tiling.threads / tiling.workers
     instructions += (once * first + again * repeated + back * n_iter) * idle
     assert instructions <= 350
-    assert backward.spilt == 0 and {_barriers(loop) for loop in loops} == {2}
+    assert {_barriers(loop) for loop in loops} == {2}
+    # Up to four registers, once a plane or a segment: none where iterations spend their time.
+    assert backward.spilt <= 16 and not any(loop.count("LDL", "STL") for loop in backward.loops)
 
 
 @pytest.mark.slow
