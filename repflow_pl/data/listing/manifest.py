@@ -140,6 +140,7 @@ def _finding(row: Sequence[str]) -> Finding:
     path, label, size, mtime, frames, fps, width, height, access, decoder, content, error = row
     if access not in ACCESSES:
         raise ValueError(f"no access {access!r}")
+    bytes.fromhex(content)
     file, shape = (int(size), int(mtime)), (int(width), int(height))
     how = cast(Access, access)
     return Finding(
