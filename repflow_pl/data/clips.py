@@ -44,7 +44,7 @@ from repflow_pl.specs import ClipSpec, DataStream
 
 FEW_LOST = 10
 LOST_SHARE = 0.01
-"""A run goes on without this share of a part's clips, or without this few in each of its workers;
+"""A run goes on without this share of a part's videos, or without this few, in each of its workers;
 beyond that the disk is at fault, not the files."""
 
 Made = TypeVar("Made")
@@ -133,7 +133,8 @@ class ClipDataset(Dataset[Sample]):
         self.streams = streams
         self.training = training
         self.seed = seed
-        self.lost = 0
+        self.lost: set[int] = set()
+        """Videos of which a clip could not be read, in whatever epoch."""
         self.readers: dict[DataStream, Reader] = {
             stream: open_stream(video_set, clip, stream, kept) for stream in streams
         }
@@ -210,15 +211,16 @@ class ClipDataset(Dataset[Sample]):
 
         In training the next video that can be read; in evaluation black views of the video itself,
         so that it counts, and counts as an error.
-        Errors: UserError where too many clips are lost for this to be a few bad files.
+        Errors: UserError where too many videos are lost for this to be a few bad files, or all.
         """
         video = self.videos[index]
         told = " ".join(str(error).split())
         console.print(f"{video.path}: this clip is left out, {told}")
-        self.lost += 1
-        if self.lost > max(FEW_LOST, LOST_SHARE * len(self.videos)):
+        self.lost.add(index)
+        few = max(FEW_LOST, LOST_SHARE * len(self.videos))
+        if len(self.lost) > min(few, len(self.videos) - 1):
             raise UserError(
-                f"{self.lost} clips could not be read, {video.path} the last of them ({told}); "
+                f"{len(self.lost)} videos could not be read, {video.path} the last one ({told}); "
                 "check the disk and run python -m repflow_pl.data verify again."
             ) from error
         if self.training:

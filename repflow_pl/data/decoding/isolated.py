@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeVar
 from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.parallel import progress_bar
 from repflow_pl.ending import die_with_parent
+from repflow_pl.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +33,10 @@ TIMEOUT = 120.0
 """Seconds that one call may take, if nobody says otherwise."""
 AHEAD = 8
 """Results that may wait for an earlier one, for each process."""
-SERVE = "from repflow_pl.data.decoding.isolated import serve; serve()"
+SERVE = (
+    "import sys; sys.path = [place for place in sys.path if place];"  # without what `-c` adds: a
+    "from repflow_pl.data.decoding.isolated import serve; serve()"  # queue.py that lies here
+)
 
 
 class Lost(DecodeError):
@@ -205,6 +209,8 @@ def isolated_map(
     A DecodeError is a result like any other; where a process hung or died it is `Lost`.
     `workers=None` takes every core; 0 computes in this process, without that protection.
     """
+    if workers is not None and workers < 0:
+        raise UserError(f"--workers {workers}: it takes 0 or more; leave it out for every core.")
     if not items:
         return
     workers = default_workers() if workers is None else workers

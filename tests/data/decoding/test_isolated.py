@@ -1,4 +1,5 @@
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,6 +62,18 @@ def test_a_map_names_what_it_lost() -> None:
         list(isolated_map(awkward, [1, 15, 2], "Working", 2))
     assert list(isolated_map(awkward, [], "Working")) == []
     assert list(isolated_map(awkward, [3], "Working", 0)) == [(3, 6)]
+    with refused("--workers -1: it takes 0 or more"):
+        list(isolated_map(awkward, [3], "Working", -1))
+
+
+def test_a_script_that_lies_where_a_program_is_started_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `repflow` itself does not import it, whatever module of Python has its name."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place or str(tmp_path.parent) for place in sys.path])
+    assert IsolatedProcess().call(awkward, 4) == 8
 
 
 def hanging_pipe(path: Path) -> Path:
@@ -109,17 +122,17 @@ def test_a_lost_clip_is_named_and_replaced(tmp_path: Path, capsys) -> None:
         dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), {paths[1]})
         sample = dataset[1, 5]
         assert f"{paths[1]}: this clip is left out, no answer" in capsys.readouterr().err
-        assert dataset.lost == 1
         if training:
             assert sample.index == 2 and torch.equal(sample.inputs[0], plain.inputs[0])
         else:
             assert sample.index == 1 and sample.inputs[0].shape == plain.inputs[0].shape
             assert not sample.inputs[0].any()
         assert sample.unread != training and not plain.unread
+        assert all(dataset[1, epoch].index == sample.index for epoch in range(20)), "it is one"
         dataset.readers["rgb"] = Failing(DecodedFrames(opened.root, clip), set(paths))
         with refused("could not be read"):
-            for _ in range(20):
-                dataset[0, 0]
+            for index in range(4):
+                dataset[index, 0]
 
 
 @pytest.mark.long
