@@ -74,7 +74,7 @@ def cache_dir() -> Path:
     import platformdirs
 
     chosen = os.environ.get("REPFLOW_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("repflow_pl")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("repflow_pl")
 
 
 def open_set(
@@ -190,7 +190,8 @@ def known_set(name: str, root: Path | None = None, fold: int = 1) -> VideoSet | 
 def _candidates(
     entry: Entry, root: Path, listing: CandidateFunction | None = None
 ) -> tuple[Candidate, ...]:
-    candidates = tuple((listing or entry.candidates)(root))
+    # Each once, though lists lie twice under the root, as in an archive's folder and in a copy.
+    candidates = tuple(dict.fromkeys((listing or entry.candidates)(root)))
     if not candidates:
         raise UserError(f"{entry.name}: there are no videos under {root}; {entry.hint}.")
     trained = {(c.fold, c.path) for c in candidates if c.split == "train"}

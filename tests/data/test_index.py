@@ -146,8 +146,12 @@ def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.Mon
     assert open_set("folder", root, workers=2) == alone
 
 
-def test_the_cache_is_where_the_environment_says(cache: Path) -> None:
+def test_the_cache_is_where_the_environment_says(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cache_dir() == cache
+    monkeypatch.setenv("REPFLOW_CACHE", "~/cache")  # as no shell has read it
+    assert cache_dir() == Path.home() / "cache"
 
 
 def test_mistakes_get_one_sentence(tmp_path: Path) -> None:

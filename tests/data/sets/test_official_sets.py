@@ -45,6 +45,17 @@ def test_hmdb51s_lists_are_read_in_every_form(tmp_path: Path) -> None:
     assert sorted(read_lists(tmp_path / "plain")) == sorted(own)
 
 
+def test_lists_that_lie_twice_under_a_root_name_each_clip_once(tmp_path: Path) -> None:
+    """As unpacked by hand and by `prepare`: a clip that counts twice makes intervals too narrow."""
+    root = tmp_path / "set"
+    video = write_video(tmp_path / "a.avi", frames=8, codec="mpeg4")
+    _, lists = layouts.hmdb51_files(root, video)
+    folder = layouts.hmdb51_authors_lists(root, lists)
+    shutil.copytree(folder, root / "test_train_splits" / folder.name)
+    videos = list_set("hmdb51", root, workers=0).fold(1).videos
+    assert len(videos) == len({video.path for video in videos}) == 2 * 51
+
+
 def test_hmdb51s_lists_must_have_the_official_counts(tmp_path: Path) -> None:
     folder = layouts.hmdb51_authors_lists(tmp_path, read_lists(tmp_path))
     path = folder / "wave_test_split2.txt"
