@@ -83,6 +83,7 @@ def probe(path: Path) -> Probe:
     """
     times: list[int | None] = []
     sums: dict[int, int] = {}
+    sizes: set[tuple[int, int]] = set()
     height = width = 0
     with open_video(path) as video:
         announced = video.stream.frames
@@ -92,15 +93,18 @@ def probe(path: Path) -> Probe:
                 height, width = picture.shape[:2]
                 sums[len(times)] = zlib.crc32(picture.data)
             times.append(frame.pts)
+            sizes.add((frame.width, frame.height))
         if not times:
             raise DecodeError(f"{path}: there is no frame in it")
+        if len(sizes) > 1:  # as of a call that was recorded
+            raise DecodeError(f"{path}: its frames change their size; encode it anew")
         first, last, base = times[0], times[-1], video.stream.time_base
         seconds = None
         if video.shown is None and first is not None and last is not None and base:
             seconds = float((last - first) * base)
         fps = rate(float(video.stream.average_rate or 0.0), len(times), seconds)
         duration = (video.container.duration or 0) / 1_000_000
-    if not announced and duration and _end(path) < WHOLE * duration - 2 / fps:
+    if not announced and duration and fps and _end(path) < WHOLE * duration - 2 / fps:
         announced = round(duration * fps)
     if len(times) < WHOLE * announced - 2:
         raise DecodeError(f"{path}: truncated, {len(times)} of {announced} frames are left")

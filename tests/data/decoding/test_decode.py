@@ -25,6 +25,21 @@ def test_same_frames_as_pyav(tmp_path: Path, codec: str, suffix: str) -> None:
     assert (found.frames, found.height, found.width, found.fps) == (30, 48, 64, 10.0)
 
 
+@pytest.mark.parametrize("name", ["a.wmv", "a.ts", "a.mpg", "a.mp4"])
+def test_a_video_of_one_frame(tmp_path: Path, name: str) -> None:
+    codec = {"a.wmv": "wmv2", "a.mpg": "mpeg2video"}.get(name, "libx264")
+    assert probe(write_video(tmp_path / name, frames=1, codec=codec)).frames == 1
+
+
+def test_a_video_whose_frames_change_their_size_is_named(tmp_path: Path) -> None:
+    """As recorded calls do, and files that were appended to one another."""
+    path = tmp_path / "call.ts"
+    parts = [write_video(tmp_path / f"{k}.ts", size=(48, 32 * k)) for k in (2, 4)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.raises(DecodeError, match=r"call\.ts: its frames change their size"):
+        probe(path)
+
+
 def broken_files(folder: Path) -> dict[str, Path]:
     """One file for each way in which files break."""
     folder.mkdir(parents=True, exist_ok=True)
