@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -123,7 +124,11 @@ def test_groups_are_numbered_as_they_come() -> None:
     assert numbered(["b", "a", "b", "c"]).tolist() == [0, 1, 0, 2]
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00cut"])
+ONE_BYTE = bytearray(gzip.compress(b"label,group,rank,0,1\n" * 9, mtime=0))
+ONE_BYTE[10] ^= 0xFF
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"\x1f\x8b\x08\x00cut", ONE_BYTE])
 def test_a_damaged_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "predictions.csv.gz"
     path.write_bytes(content)

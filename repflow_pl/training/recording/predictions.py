@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ def read_predictions(path: Path) -> Predictions:
         table = pd.read_csv(io.BytesIO(gzip.decompress(path.read_bytes())))
         facts = table[FACTS].to_numpy(np.int64)
         scores = table.drop(columns=FACTS).to_numpy(np.float64)
-    except (ValueError, KeyError, EOFError, gzip.BadGzipFile) as error:
+    except (ValueError, KeyError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove it and the result beside it, and run the table "
             "again."
