@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from repflow_pl.changes import ModelChanges
 from repflow_pl.cli import Options, run_tables
 from repflow_pl.profiles import Profile
 from repflow_pl.report.page import YOURS
 from repflow_pl.report.table import Row, Table
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.tables import Setting
+from repflow_pl.training.following import wandb_client
+from repflow_pl.training.following.tracking import log_table
 from repflow_pl.training.recording.result import EXTRAS, FILES
 
 pytestmark = pytest.mark.long
@@ -75,6 +78,17 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
     kept = [result.with_name(name) for name in (*FILES, *EXTRAS)]
     wanted = [*kept, facts, *tables]
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
+
+
+def test_a_table_of_any_setting_can_be_called_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wandb_client, "_left_out", False)
+    setting = Setting(model=ModelChanges(learn=("theta", "tau"))).folder("")
+    assert "+" in setting
+    log_table("short", setting, [], [], tmp_path, "offline")
+    assert wandb_client.LEFT_OUT not in capfd.readouterr().err
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 def test_nothing_of_the_user_or_the_machine_is_logged(made: Path) -> None:

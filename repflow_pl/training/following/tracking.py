@@ -3,6 +3,7 @@ needed to render a table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +115,8 @@ def log_table(
     """
     if mode == "disabled":
         return
-    label = f"{TABLE}-{setting}-{name}"
+    # W&B refuses others, as the plus of learn tau + theta
+    label = re.sub(r"[^\w.-]", "_", f"{TABLE}-{setting}-{name}")
     title = f"{name} · {setting}"
     run = start(mode, out, label, project=PROJECT, name=title, group=name, job_type=TABLE)
     with spared():
