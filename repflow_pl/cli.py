@@ -160,7 +160,8 @@ def parse(arguments: Sequence[str] | None) -> Options:
     add_to(parser)
     given = read(parser, arguments).as_dict()
     given["setting"] = take(Setting, given)
-    given["rows"] = ",".join(given.pop("rows") or ["all"])
+    rows = given["rows"] or "all"  # in a file they may be a list, a name or a number
+    given["rows"] = ",".join(map(str, rows)) if isinstance(rows, list) else str(rows)
     options: Options = take(Options, given)
     if options.from_results == OWN_RUNS:
         options = dataclasses.replace(options, from_results=options.out / "runs")

@@ -119,6 +119,9 @@ def test_options_are_printed_as_the_file_that_is_read(
     assert cli.parse(["--config", str(file), "--seeds", "4"]) == cli.parse([*asked, "--seeds", "4"])
     file.write_text("recipe:\n  epochs: 3\n", encoding="utf-8")
     assert cli.parse(["--config", str(file)]) == cli.parse(["--recipe.epochs", "3"])
+    for written, typed in {"RGB CNN": "RGB CNN", "3": "3", "[3, RGB CNN]": "3,RGB CNN"}.items():
+        file.write_text(f"rows: {written}\n", encoding="utf-8")
+        assert cli.parse(["--config", str(file)]) == cli.parse(["--rows", typed])
     file.write_text("sedes: 3\n", encoding="utf-8")
     with pytest.raises(UserError, match="sedes"):
         cli.parse(["--config", str(file)])
