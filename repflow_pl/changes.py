@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from repflow_pl.errors import UserError
+from repflow_pl.options import typed
 from repflow_pl.profiles import Profile
 from repflow_pl.specs import FirstKernels, FlowParameter, in_order
 
@@ -164,5 +165,5 @@ def _word(name: str, value: Any) -> str:
     if name == "learn":
         return f"learn {' + '.join(value) or 'nothing'}"
     if isinstance(value, tuple):
-        return f"{name} {' x '.join(f'{part:g}' for part in value)}"
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        return f"{name} {' x '.join(map(typed, value))}"
+    return f"{name} {typed(value)}"

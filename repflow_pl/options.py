@@ -153,7 +153,7 @@ def arguments_of(options: Any, prefix: str = "") -> list[str]:
             parts += arguments_of(value, f"{prefix}{inner}")
         elif value != field.default and not isinstance(value, Path):
             switch = value is True and field.default is False
-            parts += [f"--{prefix}{_spelt(field.name)}", *([] if switch else [_typed(value)])]
+            parts += [f"--{prefix}{_spelt(field.name)}", *([] if switch else [typed(value)])]
     return parts
 
 
@@ -171,13 +171,13 @@ def add_config(parser: ArgumentParser) -> None:
     shown.metavar = ""
 
 
-def _typed(value: Any) -> str:
-    """A value as one types it."""
+def typed(value: Any) -> str:
+    """A value as one types it, a number to its last digit: another one would name another run."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{','.join(map(_typed, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"[{','.join(map(typed, value))}]"
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:

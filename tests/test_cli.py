@@ -366,6 +366,13 @@ def test_every_field_of_a_setting_is_an_option_and_names_a_folder(part: str, nam
         assert before != after and other.plain() == other
 
 
+def test_a_rate_is_shown_to_its_last_digit() -> None:
+    """As a search draws them: the command on a table's page asks for the table's own runs."""
+    drawn, other = (Setting(recipe=RecipeChanges(lr=rate)) for rate in (10**-1.5, 0.03162278))
+    assert parse(drawn.arguments()).setting == drawn and drawn.folder("") != other.folder("")
+    assert Setting(recipe=RecipeChanges(lr=1.0)).changes_in_words == "lr 1"
+
+
 def test_every_field_of_a_spec_can_be_asked_for() -> None:
     """Precision, compiling, backbone and weights have options of their own; shuffled clips are
     controls' alone; what a network sees and where its flow is, are the rows' subjects."""
