@@ -47,8 +47,8 @@ class Probe:
 
 def probes(split: VideoSet, thumbs: Mapping[str, Thumbs]) -> Iterator[Probe]:
     """Of a split whose training and test part each have two classes or more; else none."""
-    train = [video for video in split.videos if video.split != "test" and video.path in thumbs]
-    test = [video for video in split.videos if video.split == "test" and video.path in thumbs]
+    train = [video for video in split.known if video.path in thumbs]
+    test = [video for video in split.part("test") if video.path in thumbs]
     if min(len({video.label for video in part}) for part in (train, test)) < 2:
         return
     labels = np.array([video.label for video in test])

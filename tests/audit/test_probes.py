@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,4 +104,19 @@ def test_a_recipe_grows_with_the_set() -> None:
     mixed.append(made("test", 0, 1))
     timed = recipe.suggest(VideoSet("f", Path(), ("a", "b"), tuple(mixed), (), False))
     assert timed is not None and "--clip.seconds 0.08" in timed.options
+    assert "hold" not in timed.options
+    # 7 steps of 0.08 seconds are 34 frames at 60 a second, and 14 at the usual 25.
+    mixed.append(made("test", 1, 2, frames=30, fps=60.0))
+    held = recipe.suggest(VideoSet("f", Path(), ("a", "b"), tuple(mixed), (), False))
+    assert held is not None and held.options == f"{timed.options} --clip.short hold"
     assert recipe.suggest(VideoSet("f", Path(), ("a",), (), (), False)) is None
+
+
+def test_what_is_validated_and_tested_is_not_known_beforehand() -> None:
+    """As in the sets for choosing a recipe, whose validation part is their test part."""
+    given = videos((50, 5000))
+    held_out = tuple(replace(video, split="val") for video in given.part("test"))
+    both = replace(given, videos=(*given.part("train"), *held_out, *given.part("test")))
+    assert both.known == given.part("train")
+    thumbs = {video.path: seen(video, bright=False, moves=False) for video in given.videos}
+    assert list(probes.probes(both, thumbs)) == list(probes.probes(given, thumbs))

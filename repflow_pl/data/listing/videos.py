@@ -99,6 +99,13 @@ class VideoSet:
         return tuple(video for video in self.videos if video.split == split)
 
     @property
+    def known(self) -> tuple[Video, ...]:
+        """What something that is tested may know: the train and val parts, without what is in the
+        test part as well, as in a set for choosing a recipe."""
+        tested = {video.path for video in self.part("test")}
+        return tuple(v for v in self.videos if v.split != "test" and v.path not in tested)
+
+    @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits that stand for the list of videos, wherever it lies on disk."""
         return digest(

@@ -25,7 +25,7 @@ def test_the_embedded_set_gives_nothing_away(shapes: VideoSet) -> None:
         for index in range(count):
             what = scene(0, split, index)
             label = CLASSES.index(what.label)
-            video = dataclasses.replace(shapes.videos[0], label=label, split=split)
-            videos.append(dataclasses.replace(video, frames=what.frames))
+            named = dataclasses.replace(shapes.videos[0], path=f"{split}/{index}", label=label)
+            videos.append(dataclasses.replace(named, split=split, frames=what.frames))
     baseline = metadata_baseline(dataclasses.replace(shapes, videos=tuple(videos)), seeds=1)
     assert baseline.accuracy_mean == pytest.approx(1 / 16, abs=4 * np.sqrt(1 / 16 * 15 / 16 / 320))
