@@ -30,7 +30,7 @@ def write_pictures(
 ) -> tuple[Pair, ...]:
     """Write a picture of each of the first SHOWN pairs; the pairs with their pictures' names."""
     (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    for left in (out / PICTURES).glob("*.png"):  # of an earlier audit
+    for left in (out / PICTURES).glob("[0-9]" * 4 + ".png"):  # of an earlier audit
         left.unlink()
     made = []
     for number, pair in enumerate(pairs):

@@ -8,6 +8,7 @@ from math import sqrt
 import numpy as np
 
 from repflow_pl.data.index import VideoSet
+from repflow_pl.specs import ClipSpec
 from repflow_pl.training.recording.predictions import groups_of
 
 STEPS = 1300
@@ -43,16 +44,15 @@ def suggest(split: VideoSet) -> Suggestion | None:
     rates = np.array([video.fps for video in train])
     options = [f"--recipe.epochs {epochs}", f"--recipe.batch {batch}", f"--clip.frames {FRAMES}"]
     if rates.max() > ONE_RATE * rates.min():
-        step = STEP * float(np.median(rates))
+        clip = ClipSpec(FRAMES, seconds=STEP)
         options.append(f"--clip.seconds {STEP:g}")
         timed = f"frames {STEP:g} seconds apart, for the rates differ"
     else:
         stride = max(1, round(STEP * float(np.median(rates))))
-        step = float(stride)
+        clip = ClipSpec(FRAMES, stride)
         options.append(f"--clip.stride {stride}")
         timed = f"every frame of {stride}, about {STEP:g} seconds apart"
-    span = (FRAMES - 1) * step + 1
-    if min(video.frames for video in split.videos) < span:
+    if any(video.frames <= clip.offsets(video.fps)[-1] for video in split.videos):
         options.append("--clip.short hold")
     groups = int(groups_of(test).max()) + 1
     return Suggestion(

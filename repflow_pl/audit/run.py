@@ -23,6 +23,7 @@ with needs("train"):
     from repflow_pl.audit.thumbs import Thumbs, thumbs_of
     from repflow_pl.data.index import SPLITS, Broken, Listed, list_set
     from repflow_pl.data.sets.folder import candidates_in, has_parts
+    from repflow_pl.errors import UserError
     from repflow_pl.files import atomic_write, check_writable
 
 JSON = "audit.json"
@@ -37,6 +38,10 @@ def audit(root: Path | None, options: AuditOptions) -> int:
     Errors: UserError for a set that cannot be opened.
     """
     out = options.out
+    if options.data == FOLDER and root and root.expanduser().resolve() in out.resolve().parents:
+        raise UserError(
+            f"{FOLDER}: {out} lies in {root}, where a folder is a class; name another one by --out."
+        )
     check_writable(out)
     empty: list[Path] = []
     tolerant = partial(candidates_in, empty=empty.append)
@@ -46,11 +51,17 @@ def audit(root: Path | None, options: AuditOptions) -> int:
     videos = {video.path: video for split in splits for video in split.videos}
     looked = thumbs_of(listed.root, list(videos.values()), options.workers)
     thumbs = {path: each for path, each in looked.items() if isinstance(each, Thumbs)}
+    broken = {each.path: each for split in splits for each in split.broken}
+    broken |= {path: Broken(path, why) for path, why in looked.items() if isinstance(why, str)}
+    if not thumbs:
+        first = next(iter(broken.values()))
+        raise UserError(
+            f"{options.data}: no video can be read, as {first.path}: {first.reason}; fetch them "
+            "again."
+        )
     places = places_of([each for each in listed.candidates if each.path in thumbs])
     pairs = find_pairs(places, thumbs)
     sizes = {(split.fold, part): len(split.part(part)) for split in splits for part in SPLITS}
-    broken = {each.path: each for split in splits for each in split.broken}
-    broken |= {path: Broken(path, why) for path, why in looked.items() if isinstance(why, str)}
     counts = tuple(count for split in splits for count in counts_of(split))
     tried, decoders = disagreements(listed.root, list(videos.values()), options.workers)
     findings = Findings(
@@ -70,7 +81,8 @@ def audit(root: Path | None, options: AuditOptions) -> int:
         remarks=tuple(remarks_on(counts, empty, splits)),
     )
     mends = bool(pairs) and options.data == FOLDER and not has_parts(listed.root)
-    groups = write_groups(places, pairs, out) if mends else ""
+    # Of the unreadable ones too: a list of groups has to name every video.
+    groups = write_groups(places_of(listed.candidates), pairs, out) if mends else ""
     with atomic_write(out / JSON) as stream:
         json.dump(asdict(findings), stream, indent=1)
         stream.write("\n")

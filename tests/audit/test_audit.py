@@ -128,6 +128,8 @@ def test_a_list_of_groups_mends_the_split(
         if not place.exists():
             place.symlink_to(path)
     sources = sorted(root.rglob("*.mp4"))[:12]
+    broken = sources[0].with_name("broken.mp4")
+    broken.write_bytes(b"this is no video\n")
     for source in sources:
         plant(source, source.with_name(f"{source.stem}_again.mp4"), "encoded")
     assert audited(root, out)[0] == 1
@@ -215,6 +217,23 @@ def test_a_folder_that_is_none_is_one_sentence(
 ) -> None:
     assert main(["audit", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+def test_a_set_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("train", "test"):
+        place = tmp_path / "root" / part / "run" / "1.mp4"
+        place.parent.mkdir(parents=True)
+        place.write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert main(["audit", str(tmp_path / "root"), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "folder: no video can be read, as" in said and said.rstrip().endswith(
+        "fetch them again."
+    )
+    assert main(["audit", str(tmp_path / "root"), "--out", str(tmp_path / "root" / "out")]) == 2
+    assert "where a folder is a class; name another one by --out." in capsys.readouterr().err
+    assert not (tmp_path / "root" / "out").exists()
 
 
 def test_each_official_split_is_asked() -> None:
