@@ -5,9 +5,10 @@
 
 Videos are found at any depth under their class; what starts with a dot is passed over, and parts
 may be written in capitals. A hash of a video's path without suffix puts it into its part, so it
-stays there whatever comes or goes beside it and however it is re-encoded. Where ROOT/groups.csv
-(`path,group`, paths relative to ROOT) exists, the hash is of the group, whose videos (of a person,
-a scene, a source video) so never straddle the split.
+stays there whatever comes or goes beside it and however it is re-encoded. ROOT/groups.csv
+(`path,group`, paths relative to ROOT), where it exists, says which videos are alike, as those of a
+person, a scene, a source video: they count as one in intervals, and the hash is of the group, so
+that they never straddle the split.
 
 Clips are mirrored where their spec says so, which is part of a run's name. That is refused unless
 an empty file ROOT/mirror_safe says that left and right are no classes; it changes nothing else.
@@ -41,19 +42,13 @@ def folder(root: Path) -> Iterator[Candidate]:
 
 def candidates_in(root: Path, empty: Callable[[Path], None]) -> Iterator[Candidate]:
     """The same; `empty` is told of each class's folder without videos, and may raise."""
-    if has_parts(root):
-        yield from _given(root, _folders(root), empty)
-        return
-    names = [place.name for place in _folders(root)]
-    if names and OTHER_NAMES.issuperset(name.lower() for name in names):
-        raise UserError(
-            f"folder: {', '.join(names)} in {root} look like parts, not classes; call them train, "
-            "val and test."
-        )
+    places = _parts(root)
     groups = _read_groups(root / GROUPS) if (root / GROUPS).is_file() else None
-    for path, label in _classes(root, root, empty):
-        group = "" if groups is None else _group_of(path, groups)
-        yield Candidate(path, label, split_of(group or without_suffix(path)), group=group)
+    for part, place in places.items():
+        for path, label in _classes(root, place, empty):
+            group = "" if groups is None else _group_of(path, groups)
+            split = part or split_of(group or without_suffix(path))
+            yield Candidate(path, label, split, group=group)
 
 
 def has_parts(root: Path) -> bool:
@@ -76,7 +71,17 @@ def _refuse(place: Path) -> None:
     )
 
 
-def _given(root: Path, places: list[Path], empty: Callable[[Path], None]) -> Iterator[Candidate]:
+def _parts(root: Path) -> dict[Split | None, Path]:
+    """The folder of each part, where the set is split as it stands; else its own, of no part."""
+    places = _folders(root)
+    if not has_parts(root):
+        names = [place.name for place in places]
+        if names and OTHER_NAMES.issuperset(name.lower() for name in names):
+            raise UserError(
+                f"folder: {', '.join(names)} in {root} look like parts, not classes; call them "
+                "train, val and test."
+            )
+        return {None: root}
     parts: dict[str, Path] = {}
     for place in places:
         part = place.name.lower()
@@ -97,10 +102,7 @@ def _given(root: Path, places: list[Path], empty: Callable[[Path], None]) -> Ite
                 "the class folders directly under the root to have them split (a class that is "
                 "called like a part needs another name)."
             )
-    for split in SPLITS:
-        if split in parts:
-            for path, label in _classes(root, parts[split], empty):
-                yield Candidate(path, label, split)
+    return {split: parts[split] for split in SPLITS if split in parts}
 
 
 def _classes(root: Path, parent: Path, empty: Callable[[Path], None]) -> Iterator[tuple[str, str]]:
@@ -158,5 +160,7 @@ def _read_groups(file: Path) -> dict[str, str]:
 def _group_of(path: str, groups: Mapping[str, str]) -> str:
     group = groups.get(path, groups.get(without_suffix(path)))
     if group is None:
-        raise UserError(f"folder: {GROUPS} has no line for the video {path}; add one.")
+        raise UserError(
+            f"folder: {GROUPS} has no line for the video {path}; add one, or remove the list."
+        )
     return group

@@ -92,6 +92,14 @@ def test_layouts(tmp_path: Path) -> None:
     assert {(c.path, c.label, c.split) for c in listed(given)} == {
         (f"{split}/run/1.mp4", "run", split) for split in ("train", "val", "test")
     }
+    assert {c.group for c in listed(given)} == {""}
+    lines = ["path,group", *(f"{part}/run/1.mp4,{part[-1]}" for part in ("train", "val", "test"))]
+    (given / "groups.csv").write_text("\n".join(lines))
+    assert {(c.split, c.group) for c in listed(given)} == {
+        ("train", "n"),
+        ("val", "l"),
+        ("test", "t"),
+    }
     shutil.rmtree(given / "val")
     assert len(listed(given)) == 2
 
