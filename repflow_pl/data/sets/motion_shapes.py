@@ -216,6 +216,8 @@ def encode(frames: npt.NDArray[np.uint8], path: Path, fps: int = FPS) -> None:
 def _stamp(root: Path, sizes: Sizes, seed: int) -> tuple[Sizes, int]:
     """Read what a root holds, sizes and seed, or write it down where the root is new."""
     file = root / STAMP
+    # Asked first, and not of hidden files: another process may be at writing the stamp.
+    used = root.exists() and not (root.is_dir() and all(p.name[0] == "." for p in root.iterdir()))
     if file.is_file():
         found = json.loads(file.read_text(encoding="utf-8"))
         if found["version"] != VERSION:
@@ -224,7 +226,7 @@ def _stamp(root: Path, sizes: Sizes, seed: int) -> tuple[Sizes, int]:
                 f"generator and this is version {VERSION}; delete that folder or name another one."
             )
         return Sizes(**found["sizes"]), found["seed"]
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if used:
         raise UserError(
             f"motion_shapes: {root} holds other things; name an empty or a new folder for the set."
         )

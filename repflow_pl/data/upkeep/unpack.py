@@ -27,9 +27,10 @@ from repflow_pl.files import unwritable
 SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    subprocess.CalledProcessError,
+    *(subprocess.CalledProcessError, RuntimeError),
 )
-"""What an archive raises; beside them OSErrors that are not the system's, which have no number."""
+"""What an archive raises (of a zip with a password, or of a compression that is Windows' own, a
+RuntimeError); beside them OSErrors that are not the system's, which have no number."""
 
 
 def archives(folder: Path) -> list[Path]:
@@ -91,6 +92,7 @@ def import_archive(archive: Path, root: Path | None = None) -> Path:
 @contextmanager
 def _staged(place: Path) -> Iterator[Path]:
     """A folder beside `place` that becomes it, unless an error comes in between."""
+    place = place.resolve()  # where a link to an empty folder leads
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", suffix=".part", dir=place.parent))
@@ -99,7 +101,10 @@ def _staged(place: Path) -> Iterator[Path]:
     try:
         yield staging
         staging.chmod(0o755)
-        staging.replace(place)
+        try:
+            staging.replace(place)
+        except OSError as error:  # a disk is mounted there, or another process was faster
+            raise unwritable(place, error) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -126,7 +131,8 @@ def unpack(archive: Path, target: Path) -> None:
             told = error.strerror
         reason = told.strip().splitlines() or ["damaged"]
         raise UserError(
-            f"the archive {archive} cannot be read ({reason[-1].rstrip('.')}); fetch it again."
+            f"the archive {archive} cannot be read ({reason[-1].rstrip('.')}); fetch it again, or "
+            "unpack it yourself."
         ) from error
     for path in target.rglob("*"):
         if path.is_symlink():

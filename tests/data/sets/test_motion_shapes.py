@@ -164,6 +164,11 @@ def test_one_frame_says_nothing_of_the_motion(scenes: list[Scene]) -> None:
     assert abs(accuracy - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 800)
 
 
+def test_a_stamp_that_another_process_is_writing_is_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / f".{STAMP}.x1y2z3.part").touch()
+    assert render(tmp_path, Sizes(0, 0, 0)) == render(tmp_path) == Sizes(0, 0, 0)
+
+
 def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "letter.txt").write_text("mine")

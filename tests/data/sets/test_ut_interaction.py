@@ -43,8 +43,11 @@ def test_import(tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str])
     assert sample.inputs[0].shape == (2, 3, 8, 96, 56)
 
 
-def test_import_elsewhere(tmp_path: Path) -> None:
-    root = tmp_path / "here"
+@pytest.mark.parametrize("name", ["here", "link"])
+def test_import_elsewhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "another disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "another disk")
+    root = tmp_path / name
     archive = str(make_archive(tmp_path))
     assert main(["import", "ut_interaction", archive, "--data-root", str(root)]) == 0
     assert len(open_set("ut_interaction", root).videos) == 12

@@ -153,6 +153,16 @@ def test_archives_are_whole_or_absent(tmp_path: Path) -> None:
         with refused(rf"{name} cannot be read"):
             unpack_all(source, tmp_path / "out")
         (source / name).unlink()
+    for name, at, value in (("deflate64.zip", 10, 9), ("locked.zip", 8, 1)):
+        with zipfile.ZipFile(source / name, "w") as made:
+            made.writestr("1.mp4", "a video")
+        content = bytearray((source / name).read_bytes())
+        for header in (at - 2, content.index(b"PK\1\2") + at):
+            content[header] = value
+        (source / name).write_bytes(content)
+        with refused(rf"{name} cannot be read"):
+            unpack_all(source, tmp_path / "out")
+        (source / name).unlink()
     with tarfile.open(source / "evil.tar", "w") as tar:
         tar.add(tmp_path / "x", "../x2")
     with pytest.raises(UserError, match="outside of its folder"):
