@@ -101,14 +101,7 @@ def class_accuracy(entry: Collected, label: int) -> Estimate | None:
             right = np.stack([run.right[of_class] for run in split]).astype(float)
             _, groups = np.unique(split[0].group[of_class], return_inverse=True)
             parts.append(Answers(right, groups))
-    if not parts:
-        return None
-    if all(part.groups.any() for part in parts):
-        return accuracy(parts)
-    # Videos that are all alike say nothing of other ones, so there is no interval.
-    return Estimate(
-        float(np.mean([part.values.mean() for part in parts])), None, None, len(parts[0].values)
-    )
+    return accuracy(parts) if parts else None
 
 
 def _accuracies(entries: Sequence[Collected], names: Sequence[str]) -> str:

@@ -76,6 +76,11 @@ class _Spread:
     seed_freedom: int
     group_freedom: int
 
+    @property
+    def is_none(self) -> bool:
+        """Where nothing spreads, which is chance: accuracies are whole numbers of videos."""
+        return max(self.seeds, self.groups) <= NO_VARIANCE
+
     def half_width(self, p: float) -> float:
         """Half of the interval that leaves out the truth with probability p."""
         return math.hypot(
@@ -102,9 +107,8 @@ class _Spread:
 
     def _p_of(self, half: float) -> float | None:
         """At which the interval is of this half width; 1 where that is not above 0. None where
-        nothing spreads, which is chance: accuracies are whole numbers of videos; it proves
-        nothing."""
-        if max(self.seeds, self.groups) <= NO_VARIANCE:
+        nothing spreads: it proves nothing."""
+        if self.is_none:
             return None
 
         def beyond(log_p: float) -> float:
@@ -121,10 +125,12 @@ def accuracy(parts: Sequence[Answers]) -> Estimate:
     """The mean over a row's splits, seeds and videos, with an interval that stays within 0 and 1.
 
     The interval is Wilson's ("Probable inference", JASA 1927) with as many independent videos as
-    would give this variance. One seed has none: it says nothing of its own spread.
+    would give this variance. One seed has none: it says nothing of its own spread; nor has a part
+    whose videos are all alike: they say nothing of other ones.
     """
-    if len(parts[0].values) == 1:
-        return Estimate(_crossed(parts).mean, None, None, 1)
+    seeds = len(parts[0].values)
+    if seeds == 1 or _of_one_group(parts):
+        return Estimate(_crossed(parts).mean, None, None, seeds)
     return _wilson(parts)
 
 
@@ -147,17 +153,22 @@ def _wilson(parts: Sequence[Answers]) -> Estimate:
 
 
 def difference(a: Sequence[Answers], b: Sequence[Answers]) -> Estimate:
-    """Mean and interval of a - b, compared video by video and seed by seed.
+    """Mean and interval of a - b, compared video by video and seed by seed; see `accuracy` for what
+    has none.
 
     Errors: ValueError where the two were not asked the same.
     """
-    return _symmetric(_crossed(_pairs(a, b)), len(a[0].values), -1.0)
+    spread, n = _crossed(_pairs(a, b)), len(a[0].values)
+    return Estimate(spread.mean, None, None, n) if _of_one_group(a) else _symmetric(spread, n, -1.0)
 
 
 def seeds_needed(a: Sequence[Answers], b: Sequence[Answers], comparisons: int) -> int | None:
     """With how many seeds a difference as large, spreading as it does, would be decided among so
-    many comparisons; None where no number of seeds (up to 100) makes up for so few test videos."""
+    many comparisons; None where no number of seeds (up to 100) makes up for so few test videos, as
+    for those that are all alike, or on which nothing spreads."""
     spread, n = _crossed(_pairs(a, b)), len(a[0].values)
+    if _of_one_group(a) or spread.is_none:
+        return None
     for more in range(n + 1, MOST_SEEDS + 1):
         freedom = len(a) * (more - 1)
         then = replace(spread, seeds=spread.seeds * n / more, seed_freedom=freedom)
@@ -282,6 +293,10 @@ def _symmetric(spread: _Spread, n: int, least: float) -> Estimate:
 
 def _quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
+def _of_one_group(parts: Sequence[Answers]) -> bool:
+    return not all(part.groups.any() for part in parts)
 
 
 def _groups(parts: Sequence[Answers]) -> int:

@@ -19,6 +19,7 @@ from repflow_pl.report.stats import (
     holm,
     mean_interval,
     paired_difference,
+    seeds_needed,
     verdict,
 )
 
@@ -252,6 +253,27 @@ def test_a_difference_of_exactly_0_is_no_evidence(
     assert same.low < 0
     equal = paired_difference({0: 0.75, 1: 0.25}, {0: 0.75, 1: 0.25})
     assert equal.mean == 0.0 and equal.p is None
+
+
+def test_videos_that_are_all_alike_have_no_interval_and_decide_nothing() -> None:
+    """Of a single person or source: the spread over others is not known, however many seeds."""
+    rng = np.random.default_rng(10)
+    better, worse = ((rng.random((5, 40)) < p).astype(float) for p in (0.9, 0.3))
+    some, one = np.repeat(np.arange(4), 10), np.zeros(40, np.int64)
+    for groups in ([one], [some, one]):
+        a, b = ([Answers(each, group) for group in groups] for each in (better, worse))
+        assert accuracy(a) == Estimate(pytest.approx(better.mean()), None, None, 5)
+        assert accuracy([Answers(np.ones((2, 4)), one[:4])]).low is None
+        found = difference(a, b)
+        assert found == Estimate(pytest.approx(better.mean() - worse.mean()), None, None, 5)
+        assert verdict(found, found.p, found.p_even) == "undecided"
+        assert seeds_needed(a, b, 1) is None
+    assert accuracy([Answers(better, some)]).low is not None
+
+
+def test_no_number_of_seeds_decides_what_does_not_spread() -> None:
+    same = [Answers(np.ones((3, 50)), np.arange(50))]
+    assert difference(same, same).p is None and seeds_needed(same, same, 1) is None
 
 
 def test_only_the_same_videos_are_compared() -> None:
