@@ -52,12 +52,15 @@ class Collected:
 
     def answers(self, best: int = 1, seeds: Collection[int] | None = None) -> list[Answers]:
         """Of each split, whether the true class was among the `best`, of all seeds or some; empty
-        where a run did not keep its predictions."""
+        where a run did not keep its predictions. A video that could not be read is wrong, also
+        where there are fewer classes than `best`."""
         kept = [k for k, r in enumerate(self.results) if seeds is None or r.seed in seeds]
-        return [
-            Answers(np.stack([split[k].rank < best for k in kept]).astype(float), split[0].group)
-            for split in self.predictions
-        ]
+        found = []
+        for split in self.predictions:
+            most = min(best, split[0].scores.shape[1])
+            right = np.stack([split[k].rank < most for k in kept]).astype(float)
+            found.append(Answers(right, split[0].group))
+        return found
 
     @property
     def asked(self) -> int:

@@ -86,6 +86,9 @@ def test_a_confusion_counts_every_seed_and_split_and_no_unread_video(
     assert [each and each.mean for each in accuracies] == pytest.approx([7 / 8, 1 / 4, 3 / 4])
     # The videos of each class are one group: nothing is known of others.
     assert {each and each.low for each in accuracies} == {None}
+    # One video could not be read, which is wrong, though any class is among the best five of three.
+    best = entry.answers(best=5)[0].values
+    assert best.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
     absent = dataclasses.replace(entry, predictions=((answering([0, 0], [0, 1]),),))
     assert class_accuracy(absent, 2) is None
 
