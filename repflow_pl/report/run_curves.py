@@ -79,7 +79,9 @@ def folders(places: Sequence[str], runs: Path) -> list[Path]:
     """
     found: list[Path] = []
     for place in places:
-        here = [Path(place)] if Path(place).is_dir() else sorted(runs.glob(f"{place}*/"))
+        begun = runs / place
+        named = sorted(run for run in begun.parent.glob("*/") if run.name.startswith(begun.name))
+        here = [Path(place)] if Path(place).is_dir() else named
         if not here:
             raise UserError(f"there is no folder {place}, and no run in {runs} is called so.")
         found += here

@@ -101,8 +101,10 @@ def test_what_is_meant_by_a_place(runs: Path) -> None:
         runs / "aa11", runs / "aa11", runs / "ab22",
     ]  # fmt: skip
     assert len(read_runs(folders([str(runs / "aa11"), "a"], runs))) == 2, "each run once"
-    with pytest.raises(UserError, match=r"no run in .* is called so"):
-        folders(["c"], runs)
+    assert folders(["aa11/seed1"], runs) == [runs / "aa11" / "seed1"]
+    for place in ("c", str(runs / "c"), "a*"):  # a shell passes on what matches nothing
+        with pytest.raises(UserError, match=r"no run in .* is called so"):
+            folders([place], runs)
 
 
 def test_a_spec_is_called_by_what_tells_it_apart(tmp_path: Path) -> None:
