@@ -12,7 +12,7 @@ from repflow_pl.report.page import Beside, bullets, how_measured, page_text
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
-from repflow_pl.report.stats import EVEN, SEED_FREEDOM
+from repflow_pl.report.stats import EVEN, SEED_FREEDOM, verdict
 from repflow_pl.report.summary import (
     PAPER_COLUMN,
     figured_columns,
@@ -246,7 +246,7 @@ def _best_of(
     text = f"Best measured {kind}: **{order[0].row.name}**, {with_interval(best.top1)} %"
     difference = top1_difference(order[0], order[1]) if len(order) > 1 else None
     if difference is not None:
-        ahead = difference.low is not None and difference.low > 0
+        ahead = verdict(difference, difference.p) == "holds"
         decided = "" if ahead else "; which is ahead is undecided"
         text += (
             f"; {points(difference)} points on the next, {order[1].row.name}, "
