@@ -272,6 +272,23 @@ def test_a_click_sorts_a_table(site: Path, browser: Any) -> None:
     assert browser.get_log("browser") == []
 
 
+def test_hours_and_parts_are_sorted_by_what_they_are(
+    site: Path, tmp_path: Path, browser: Any
+) -> None:
+    page = (site / "motion_shapes" / "placement.html").read_text("utf-8")
+    cells = ("12 min", "0.5 h", "59 s", "1/4", "1/20", "2.5 (1.0–3.0)", "–")
+    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in cells)
+    head = '<thead><tr><th class="figure"><button>it</button></th></tr></thead>'
+    made = f"<main><table>{head}<tbody>{rows}</tbody></table></main>"
+    folder = tmp_path / "one"
+    folder.mkdir()
+    shutil.copy(site / "sort.js", tmp_path)
+    (folder / "page.html").write_text(re.sub("(?s)<main>.*</main>", made, page), "utf-8")
+    browser.get((folder / "page.html").as_uri())
+    down = [line[0] for line in click(browser, 0, 0)]
+    assert down == ["0.5 h", "12 min", "59 s", "2.5 (1.0–3.0)", "1/4", "1/20", "–"]
+
+
 def test_a_sorted_line_says_what_it_is_of(site: Path, browser: Any) -> None:
     browser.get((site / "CLAIMS.html").as_uri())
     before = browser.execute_script(CELLS, 0)

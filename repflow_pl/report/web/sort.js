@@ -3,9 +3,12 @@
 // click turns that round, a third brings back the order of the page. What a column has no figure
 // for stands last, whichever way it is sorted.
 
+const SECONDS = { min: 60, h: 3600 };
+
+// The first one in a cell; 1/20 is a part, and minutes and hours compare with seconds.
 function figure(text) {
-  const found = text.replaceAll("−", "-").match(/[-+]?\d+(\.\d+)?/);
-  return found ? Number(found[0]) : null;
+  const found = text.replaceAll("−", "-").match(/([-+]?\d+(?:\.\d+)?)(?:\/(\d+))?(?: (min|h)\b)?/);
+  return found ? (found[1] / (found[2] ?? 1)) * (SECONDS[found[3]] ?? 1) : null;
 }
 
 function key(row, column, numeric) {
