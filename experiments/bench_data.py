@@ -75,7 +75,7 @@ def bench(options: Options) -> None:
 
 def plan_of(options: Options) -> Plan:
     """Errors: UserError for what is not a count, and for an unknown decoder."""
-    decoders = tuple(_decoder(name) for name in options.decoders.split(","))
+    decoders = tuple(_decoder(name) for name in dict.fromkeys(options.decoders.split(",")))
     workers = _counts("--workers", options.workers)
     clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
     if min(options.size, options.batch, turns) < 1:

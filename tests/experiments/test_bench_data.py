@@ -30,6 +30,11 @@ def test_ratios_are_taken_within_a_turn() -> None:
     assert Results({}, {}, [], [], 1.0).speedup() is None
 
 
+def test_a_decoder_that_is_named_twice_is_timed_once() -> None:
+    options = bench_data.Options(decoders="pyav,decord,pyav")
+    assert bench_data.plan_of(options).decoders == ("pyav", "decord")
+
+
 @pytest.mark.long
 def test_every_case_has_a_line(
     video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
