@@ -268,7 +268,15 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         notes += (
             "Clips, epochs and learning rate of the demo recipe were chosen on groups 22 to 25, "
             "which no official split tests: [how](../ucf101_validation/recipe.md).",
+        )
+    if facts.name == "ucf101":
+        notes += (
             "Videos of one group are cut from one source: intervals take a group as one unit.",
+        )
+    if facts.name == "hmdb51":
+        notes += (
+            "Clips cut from one film count as independent videos, as do those that several splits "
+            "test: intervals are narrower than they should be.",
         )
     return Context(
         data=setting.shown_data,

@@ -17,7 +17,7 @@ from repflow_pl.cli import Options, run_tables
 from repflow_pl.data.index import open_set
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path
 from repflow_pl.errors import UserError
-from repflow_pl.profiles import Profile
+from repflow_pl.profiles import Profile, ProfileName
 from repflow_pl.report.choose import choose_rows
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.page import YOURS
@@ -206,6 +206,19 @@ def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:
     other = context_of(dataclasses.replace(facts, name="folder"), Setting("folder"), "")
     assert (other.ceiling, other.notes, other.chance) == (None, (), 1 / 16)
     assert other.metadata is not None and other.metadata.accuracy == 0.06
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [("ucf101", "take a group as one unit"), ("hmdb51", "narrower than they should be")],
+)
+@pytest.mark.parametrize("profile", ["demo", "paper"])
+def test_a_page_says_what_its_intervals_take_as_one(
+    data: str, said: str, profile: ProfileName
+) -> None:
+    facts = DataFacts(data, "0123", 0.5, 0.5, 0.1)
+    notes = context_of(facts, Setting(data, profile, split="all"), "").notes
+    assert said in notes[-1]
 
 
 def keep(runs: Path, fingerprint: str) -> DataFacts:
