@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +52,6 @@ class FlatArrays:
         except FileNotFoundError:
             return False
 
-    def holds(self, key: str) -> bool:
-        """Whether an array was written."""
-        return self.stamp(key) != NONE
-
     def stamp(self, key: str) -> bytes:
         """With which stamp an array was written; NONE where it was not."""
         try:
@@ -68,7 +63,8 @@ class FlatArrays:
         return bytes(told) or NONE
 
     def write(self, key: str, array: npt.NDArray[np.uint8], stamp: bytes) -> None:
-        """Put an array in its place; a file of another length, as an older one is, is mended.
+        """Put an array in its place, which has no stamp meanwhile; a file of another length, as an
+        older one is, is mended.
 
         Errors: UserError where the file cannot be written.
         """
@@ -80,18 +76,16 @@ class FlatArrays:
             with os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as stream:
                 # New bytes are zero: what was not written does not count as there.
                 os.ftruncate(stream.fileno(), self._size)
+                stream.seek(self.stamps[key])
+                stream.write(NONE)
                 stream.seek(self.offsets[key])
                 stream.write(np.ascontiguousarray(array).data)
                 stream.flush()
                 os.fsync(stream.fileno())  # on the disk before its stamp
-                self._put_stamp(stream, key, stamp)
+                stream.seek(self.stamps[key])
+                stream.write(stamp)
         except OSError as error:
             raise unwritable(self.path, error) from error
-
-    def forget(self, key: str) -> None:
-        """An array that is there is there no more."""
-        with self.path.open("r+b") as stream:
-            self._put_stamp(stream, key, NONE)
 
     def read(self, key: str, rows: Sequence[int]) -> npt.NDArray[np.uint8]:
         """A copy of some rows of one array that the file holds.
@@ -105,10 +99,6 @@ class FlatArrays:
     @property
     def _size(self) -> int:
         return self.nbytes + STAMP * len(self.stamps)
-
-    def _put_stamp(self, stream: BinaryIO, key: str, stamp: bytes) -> None:
-        stream.seek(self.stamps[key])
-        stream.write(stamp)
 
 
 def _mapped(path: Path) -> npt.NDArray[np.uint8]:

@@ -74,7 +74,7 @@ class Reader:
     def stream(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
         """The frames of many clips in order, with a clip's error in the place of its frames: the
         next is decoded while one is being used."""
-        held = [self.cache is not None and self.cache.holds(video.path) for video, _ in reads]
+        held = [self._is_kept(video) for video, _ in reads]
         made = self._made([read for read, there in zip(reads, held, strict=True) if not there])
         for (video, indices), there in zip(reads, held, strict=True):
             if there and self.cache is not None:
@@ -90,18 +90,17 @@ class Reader:
         for, and at the next filling.
         """
         assert self.cache is not None
-        made_of = {video.path: bytes.fromhex(video.content) for video in video_set.videos}
-        missing = [v for v in video_set.videos if self.cache.stamp(v.path) != made_of[v.path]]
-        for video in missing:
-            if self.cache.holds(video.path):
-                self.cache.forget(video.path)
-        jobs = [(self.source, video) for video in missing]
+        jobs = [(self.source, video) for video in video_set.videos if not self._is_kept(video)]
         for (_, video), frames in isolated_map(_whole, jobs, label, timeout=timeout):
             if isinstance(frames, DecodeError):
                 told = " ".join(str(frames).split())
                 console.print(f"{video.path}: not in the cache, {told}")
             else:
-                self.cache.write(video.path, frames, made_of[video.path])
+                self.cache.write(video.path, frames, bytes.fromhex(video.content))
+
+    def _is_kept(self, video: Video) -> bool:
+        """Whether the cache has what was made of a file with these bytes."""
+        return self.cache is not None and self.cache.stamp(video.path).hex() == video.content
 
     def _made(self, reads: Sequence[Read]) -> Iterator[Frames | Exception]:
         jobs = [(self.source, video, list(indices)) for video, indices in reads]

@@ -27,7 +27,7 @@ from repflow_pl.data.frames.cache import (
     resized_shape,
     seconds_to_decode,
 )
-from repflow_pl.data.frames.flat import FlatArrays
+from repflow_pl.data.frames.flat import NONE, FlatArrays
 from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
 from repflow_pl.specs import ClipSpec, DataStream, low_res
 
@@ -210,22 +210,20 @@ def test_a_file_knows_what_it_holds(tmp_path: Path) -> None:
     arrays = FlatArrays.at(tmp_path / "a.u8", {"a": (2, 3), "b": (4,)})
     with pytest.raises(ValueError, match="expected uint8"):
         arrays.write("a", np.zeros((2, 4), np.uint8), ONE)
-    assert not arrays.holds("a") and list(tmp_path.iterdir()) == []
+    assert arrays.stamp("a") == NONE and list(tmp_path.iterdir()) == []
     arrays.write("b", np.full(4, 9, np.uint8), ONE)
-    assert arrays.holds("b") and not arrays.holds("a")
+    assert arrays.stamp("b") == ONE and arrays.stamp("a") == NONE
     arrays.write("a", np.arange(6, dtype=np.uint8).reshape(2, 3), ONE)
-    assert arrays.holds("a") and arrays.holds("b")
+    assert arrays.stamp("a") == arrays.stamp("b") == ONE
     assert arrays.read("a", [1]).tolist() == [[3, 4, 5]]
     assert arrays.read("b", [0, 3]).tolist() == [9, 9]
     for cut in (b"short", bytes(arrays.nbytes)):  # the second as an earlier version left it
         arrays.path.write_bytes(cut)
-        assert not arrays.holds("a") and not arrays.holds("b")
+        assert arrays.stamp("a") == arrays.stamp("b") == NONE
         arrays.write("b", np.full(4, 7, np.uint8), ONE)
-        assert not arrays.holds("a") and arrays.read("b", [0]).tolist() == [7]
+        assert arrays.stamp("a") == NONE and arrays.read("b", [0]).tolist() == [7]
     arrays.write("a", np.zeros((2, 3), np.uint8), OTHER)
     assert arrays.stamp("a") == OTHER and arrays.stamp("b") == ONE
-    arrays.forget("a")
-    assert not arrays.holds("a") and arrays.holds("b")
 
 
 def test_an_array_is_written_in_the_same_time_beside_many_others(tmp_path: Path) -> None:
@@ -274,12 +272,12 @@ def test_what_was_lost_while_the_cache_was_filled_is_read_again(
         path.write_bytes(whole)
     cache = first.readers[stream].cache
     assert cache is not None
-    held = {video.path: cache.holds(video.path) for video in opened.videos}
+    held = {video.path: cache.stamp(video.path) != NONE for video in opened.videos}
     assert [path for path, there in held.items() if not there] == [opened.part("test")[1].path]
     # It is decoded where the cache does not have it, and is in it from the next opening on.
     assert torch.equal(first[1].inputs[0], expected) and not first[1].unread
     again = ClipDataset(opened, "test", clip, (stream,))
-    assert all(cache.holds(video.path) for video in opened.videos)
+    assert all(cache.stamp(video.path) != NONE for video in opened.videos)
     assert torch.equal(again[1].inputs[0], expected) and not again[1].unread
 
 
@@ -329,6 +327,20 @@ def test_copies_of_a_set_share_what_is_kept(
     monkeypatch.setattr(reader_module, "isolated_map", nothing_to_do)
     for opened in (second, first):
         assert torch.equal(ClipDataset(opened, "test", clip, (stream,))[0].inputs[0], expected)
+
+
+def test_a_copy_with_another_video_is_not_read_by_who_opened_the_first(tmp_path: Path) -> None:
+    """Both have the file of the cache open, as two trainings at once."""
+    clip = ClipSpec(frames=4, size=48, crop=(48, 48))
+    first = ClipDataset(
+        folder_of(tmp_path / "set", 1, ".avi", frames=6, codec="rawvideo"), "test", clip
+    )
+    expected = first[0].inputs[0]
+    copy = Path(shutil.copytree(tmp_path / "set", tmp_path / "copy"))
+    write_video(copy / "test" / "run" / "0.avi", frames=6, seed=9, codec="rawvideo")
+    second = ClipDataset(open_set("folder", copy, workers=0), "test", clip)
+    assert not torch.equal(second[0].inputs[0], expected)
+    assert torch.equal(first[0].inputs[0], expected)
 
 
 @pytest.mark.long
