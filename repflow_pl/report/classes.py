@@ -171,8 +171,9 @@ def _matrix(
     if names is None:
         axis.set(xticks=[], yticks=[])
         return
-    axis.set_xticks(range(len(names)), names, rotation=90)
-    axis.set_yticks(range(len(names)) if first else [], names if first else [])
+    # A folder's name may have two $ in it, which would be a formula.
+    axis.set_xticks(range(len(names)), names, rotation=90, parse_math=False)
+    axis.set_yticks(range(len(names)) if first else [], names if first else [], parse_math=False)
     for (true, answer), share in np.ndenumerate(shares):
         if share >= 0.005:
             size, colour = 8 if len(names) <= 10 else 5.5, "white" if share > 0.7 else INK

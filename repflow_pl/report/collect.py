@@ -179,6 +179,7 @@ def _of_splits(
 
 def _reason(path: Path) -> str:
     """The first line of error.txt, folders cut off: tables are published, a user's paths not."""
-    lines = path.read_text(errors="replace").strip().splitlines()
+    lines = path.read_text("utf-8", "replace").strip().splitlines()
     reason = lines[0].strip() if lines else "no reason was written"
+    reason = re.sub(r"(?<=['\"])~?/[^'\"]*/", "", reason)  # whole in quotes, also with spaces
     return re.sub(r"(?<![\w:/.])~?/(?:[^\s/'\"]+/)+", "", reason)

@@ -26,6 +26,7 @@ from repflow_pl.report.collect import Collected, collect
 from repflow_pl.report.curves import TRAINING, VALIDATION, curve_figure, curve_page, curves_of
 from repflow_pl.report.join import join
 from repflow_pl.report.page import BESIDE, is_beside
+from repflow_pl.report.plot_style import drawn
 from repflow_pl.report.run_curves import QUANTITIES
 from repflow_pl.report.table import Context, Row, Table, render
 from repflow_pl.specs import spec_hash
@@ -117,6 +118,12 @@ def test_the_best_and_the_rgb_row_are_shown_once_each(table: Table, kept_runs: P
     entries = [collect(kept_runs, row, [0, 1, 2]) for row in table.rows]
     assert [e.row.name for e in compared(entries)] == ["After block 3", "RGB CNN"]
     assert [e.row.name for e in compared(entries[:1])] == ["RGB CNN"]
+
+
+def test_the_name_of_a_class_is_no_formula(table: Table, context: Context, kept_runs: Path) -> None:
+    entries = [collect(kept_runs, table.rows[0], [0, 1])]
+    figure = class_figure(table, context, entries, ("$_$", "US$ or A$", "sit"))
+    assert drawn(lambda: figure).startswith(b"\x89PNG")
 
 
 @pytest.mark.long

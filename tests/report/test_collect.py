@@ -45,12 +45,12 @@ def test_the_reason_is_the_first_line_without_folders(runs: Path, rows: Rows) ->
     [
         ("", "no reason was written"),
         ("loss is nan at 3/40, see https://example.org/a/b", None),
-        ("cannot open '/a/b c/d.mp4'", "cannot open 'b c/d.mp4'"),
+        ("cannot open '/a/b c/d.mp4' of \"/a/é f/\"", "cannot open 'd.mp4' of \"\""),
         ("~/x/y.py: no", "y.py: no"),
     ],
 )
 def test_reasons(runs: Path, rows: Rows, written: str, printed: str | None) -> None:
-    (folder(runs, rows["block4"], 0) / "error.txt").write_text(written)
+    (folder(runs, rows["block4"], 0) / "error.txt").write_text(written, "utf-8")
     (failure,) = collect(runs, rows["block4"], [0]).failures
     assert failure.reason == (written if printed is None else printed)
 
