@@ -17,6 +17,10 @@ class Quartiles:
     high: float
     n: int
 
+    def columns(self, name: str) -> dict[str, float]:
+        """Of a CSV, in the order that all of them have: `<name>_median` and the two others."""
+        return {f"{name}_median": self.median, f"{name}_q25": self.low, f"{name}_q75": self.high}
+
 
 def quartiles(values: Sequence[float]) -> Quartiles:
     """Of one value or more; the quartiles of three values lie between them.

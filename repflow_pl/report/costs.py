@@ -33,31 +33,21 @@ def costs_of(runs: Path, collected: Sequence[Collected]) -> dict[str, Cost]:
 
 
 def _cost(runs: Path, entry: Collected) -> Cost:
-    seconds, kept = _of_results(runs, entry)
-    if entry.time is None or entry.time.kept_bytes is None:
-        return Cost(seconds, None, kept)
-    return Cost(seconds, entry.time.step_ratio, entry.time.kept_bytes)
-
-
-def _of_results(runs: Path, entry: Collected) -> tuple[float | None, int | None]:
-    """Seconds of training, and bytes kept."""
-    trainings = []
-    """Of each result, those of the runs that were trained for it."""
-    for spec in (entry.row.spec, *entry.row.other_splits):
-        for result in entry.results:
-            paths = [
-                runs / spec_hash(member) / f"seed{result.seed}" / "result.json"
-                for member in _trained(spec)
-            ]
-            if not all(path.is_file() for path in paths):
-                return None, None
-            trainings.append([read_result(path) for path in paths])
-    if not trainings:
-        return None, None
-    kept = [run.kept_bytes for runs_of_one in trainings for run in runs_of_one]
-    known = [size for size in kept if size is not None]
-    seconds = statistics.fmean(sum(run.train_seconds for run in each) for each in trainings)
-    return seconds, max(known) if len(known) == len(kept) else None
+    paths = [
+        [runs / spec_hash(m) / f"seed{result.seed}" / "result.json" for m in _trained(spec)]
+        for spec in (entry.row.spec, *entry.row.other_splits)
+        for result in entry.results
+    ]  # of each result those of the runs that were trained for it
+    seconds, step, kept = None, None, None
+    if paths and all(path.is_file() for each in paths for path in each):
+        trainings = [[read_result(path) for path in each] for each in paths]
+        seconds = statistics.fmean(sum(run.train_seconds for run in each) for each in trainings)
+        sizes = [run.kept_bytes for each in trainings for run in each]
+        known = [size for size in sizes if size is not None]
+        kept = max(known) if len(known) == len(sizes) else None
+    if entry.time is not None and entry.time.kept_bytes is not None:
+        step, kept = entry.time.step_ratio, entry.time.kept_bytes
+    return Cost(seconds, step, kept)
 
 
 def _trained(spec: RunSpec) -> tuple[RunSpec, ...]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from repflow_pl.quartiles import Quartiles, quartiles
+from repflow_pl.quartiles import quartiles
 from repflow_pl.report.page import csv_of, how_measured, page_text
 from repflow_pl.report.plot_style import FAINT, WIDTH_INCHES, drawn, write_title
 from repflow_pl.report.stats import Estimate, mean_interval
@@ -103,15 +103,13 @@ def fields_csv(seen: Sequence[Seen]) -> str:
     """A line for each place and state."""
     lines = []
     for each in seen:
-        length, cosine = quartiles(each.lengths.tolist()), _cosine(each)
+        cosine = _cosine(each)
         lines.append(
             {
                 "place": each.place,
                 "weights": each.state,
                 "clips": len(each.lengths),
-                "length_median": length.median,
-                "length_q25": length.low,
-                "length_q75": length.high,
+                **quartiles(each.lengths.tolist()).columns("length"),
                 "cosine": cosine.mean,
                 "cosine_low": cosine.low,
                 "cosine_high": cosine.high,
@@ -121,7 +119,7 @@ def fields_csv(seen: Sequence[Seen]) -> str:
 
 
 def _length(seen: Seen) -> str:
-    found: Quartiles = quartiles(seen.lengths.tolist())
+    found = quartiles(seen.lengths.tolist())
     return f"{found.median:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 

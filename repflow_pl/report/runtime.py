@@ -17,7 +17,7 @@ from repflow_pl.report.plot_runtime import plot_runtime
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow, StepFigures
 from repflow_pl.report.times_beside import NAME
-from repflow_pl.report.wording import bracketed, grid, significant, where, where_in_full
+from repflow_pl.report.wording import bracketed, grid_of, significant, where, where_in_full
 from repflow_pl.training.costs.clip_times import ModelTimes
 from repflow_pl.training.costs.step_costs import StepCost
 from repflow_pl.training.recording.result import Versions
@@ -202,11 +202,7 @@ def _step_columns(step: StepFigures | None) -> dict[str, float]:
 
 
 def _spread(name: str, spread: Quartiles) -> dict[str, float]:
-    return {
-        f"{name}_median": round(spread.median, 4),
-        f"{name}_q25": round(spread.low, 4),
-        f"{name}_q75": round(spread.high, 4),
-    }
+    return {column: round(value, 4) for column, value in spread.columns(name).items()}
 
 
 def _agreement(rows: Sequence[RuntimeRow]) -> list[str]:
@@ -225,37 +221,27 @@ def _has_paper(rows: Sequence[RuntimeRow]) -> bool:
     return any(row.paper_ms.value is not None for row in rows)
 
 
-def _has_steps(rows: Sequence[RuntimeRow]) -> bool:
-    return any(row.step is not None for row in rows)
-
-
 def _main_table(rows: Sequence[RuntimeRow], fields: str) -> str:
-    titles = ["row", "ms per clip", f"of it {fields}", "× RGB", "parameters"]
-    if _has_steps(rows):
-        titles += ["training step, ms", "its × RGB", "MB it keeps"]
-    if _has_paper(rows):
-        titles += ["paper: ms per clip", "paper: × RGB"]
     lines = []
     for row in rows:
-        sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
-        cells = [
-            row.name,
-            bracketed(row.total_ms),
-            f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
-            bracketed(row.ratio),
-            f"{significant(row.parameters / 1e6)} M",
-            *_step_cells(row.step),
-            f"{row.paper_ms}{sd}",
-            NOT_KNOWN if row.paper_ratio is None else significant(row.paper_ratio),
-        ]
-        lines.append(cells[: len(titles)])
-    return grid(titles, lines, groups=[row.group for row in rows])
-
-
-def _step_cells(step: StepFigures | None) -> list[str]:
-    if step is None:
-        return []
-    return [bracketed(step.ms), bracketed(step.ratio), significant(step.kept_bytes / 1e6)]
+        line = {
+            "row": row.name,
+            "ms per clip": bracketed(row.total_ms),
+            f"of it {fields}": f"{row.tvl1_share:.0%}" if row.tvl1_ms.median else NOT_KNOWN,
+            "× RGB": bracketed(row.ratio),
+            "parameters": f"{significant(row.parameters / 1e6)} M",
+        }
+        if row.step is not None:
+            line["training step, ms"] = bracketed(row.step.ms)
+            line["its × RGB"] = bracketed(row.step.ratio)
+            line["MB it keeps"] = significant(row.step.kept_bytes / 1e6)
+        if _has_paper(rows):
+            sd = "" if row.paper_sd.value is None else f" ± {row.paper_sd}"
+            ratio = row.paper_ratio
+            line["paper: ms per clip"] = f"{row.paper_ms}{sd}"
+            line["paper: × RGB"] = NOT_KNOWN if ratio is None else significant(ratio)
+        lines.append(line)
+    return grid_of(lines, groups=[row.group for row in rows])
 
 
 def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
@@ -275,7 +261,7 @@ def _measured(rows: Sequence[RuntimeRow], context: RuntimeContext) -> list[str]:
         f"Timed: one forward pass in evaluation mode at batch 1, of {context.clip}{of_split}; "
         "of a late fusion all members, one after the other. Decoding is not part of it.",
         "The networks are freshly initialised: weights do not change how long a pass takes.",
-        *([STEPS] if _has_steps(rows) else []),
+        *([STEPS] if any(row.step for row in rows) else []),
         f"TV-L1: {context.tvl1}; computed anew in every round for every row that needs it.",
         *context.notes,
         f"{device}.",

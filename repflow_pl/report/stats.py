@@ -145,7 +145,8 @@ def _wilson(parts: Sequence[Answers]) -> Estimate:
     p = spread.mean
     half = spread.half_width(1 - LEVEL)
     # t^2 / n of Wilson's formula; a row without any mistake is as sure as its groups are many
-    h = half**2 / (p * (1 - p)) if half else _quantile(spread.group_freedom) ** 2 / _groups(parts)
+    t = float(stdtrit(spread.group_freedom, (1 + LEVEL) / 2))
+    h = half**2 / (p * (1 - p)) if half else t**2 / _groups(parts)
     centre = (p + h / 2) / (1 + h)
     reach = math.sqrt(h * p * (1 - p) + h**2 / 4) / (1 + h)
     low, high = max(0.0, min(p, centre - reach)), min(1.0, max(p, centre + reach))
@@ -289,10 +290,6 @@ def _symmetric(spread: _Spread, n: int, least: float) -> Estimate:
     half = spread.half_width(1 - LEVEL)
     low, high = max(least, spread.mean - half), min(1.0, spread.mean + half)
     return Estimate(spread.mean, low, high, n, p, spread.seed_freedom, spread.p_even)
-
-
-def _quantile(freedom: int) -> float:
-    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _of_one_group(parts: Sequence[Answers]) -> bool:

@@ -116,12 +116,9 @@ def figured_columns(
     """The paper's accuracy columns with a figure for at least one row, and these figures."""
     if paper is None:
         return []
-    columns = filter(is_accuracy, paper_columns(table, paper))
-    found = [(column, paper_values(entries, paper, column)) for column in columns]
-    return [(column, figures) for column, figures in found if figures]
-
-
-def paper_values(entries: Sequence[Collected], paper: PaperTable, column: str) -> list[Figured]:
-    """The rows of which the paper has a number in a column."""
-    cells = [(entry, paper_cell(entry.row, paper, column)) for entry in entries]
-    return [(entry, c, c.value) for entry, c in cells if c is not None and c.value is not None]
+    found = []
+    for column in filter(is_accuracy, paper_columns(table, paper)):
+        cells = [(entry, paper_cell(entry.row, paper, column)) for entry in entries]
+        figures = [(e, cell, cell.value) for e, cell in cells if cell and cell.value is not None]
+        found += [(column, figures)] if figures else []
+    return found

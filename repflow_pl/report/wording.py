@@ -102,9 +102,11 @@ def grid(
     return "\n".join(map(_line, shown))
 
 
-def grid_of(lines: Sequence[Mapping[str, str]], left: int = 1) -> str:
+def grid_of(
+    lines: Sequence[Mapping[str, str]], left: int = 1, groups: Sequence[str | None] | None = None
+) -> str:
     """The same of one line or more with their headings."""
-    return grid(list(lines[0]), [list(line.values()) for line in lines], left)
+    return grid(list(lines[0]), [list(line.values()) for line in lines], left, groups)
 
 
 def _line(cells: Sequence[str]) -> str:
