@@ -26,7 +26,13 @@ def status_of(
     """
     try:
         with ended_by_signals():
-            return work() or 0
+            try:
+                status = work() or 0
+            except SystemExit:  # after --help
+                sys.stdout.flush()
+                raise
+            sys.stdout.flush()  # what fails when Python ends is a trace-back
+            return status
     except UserError as error:
         sentence = str(error)
     except KeyboardInterrupt as stop:
@@ -34,12 +40,21 @@ def status_of(
             print(interrupted, file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except BrokenPipeError:  # what is printed goes to a program that has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_or_give_up()
         return 1
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
+        _print_or_give_up()
         place = f" {error.filename}" if error.filename else ""
         sentence = f"cannot write{place}: {error.strerror}; {full}."
     print(f"error: {sentence}", file=sys.stderr)
     return MISTAKE
+
+
+def _print_or_give_up() -> None:
+    """What cannot be printed: Python would try it again when it ends, and say so."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

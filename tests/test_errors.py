@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from jsonargparse import ArgumentParser
@@ -40,3 +44,34 @@ def test_the_parser_adds_nothing_to_the_sentence() -> None:
     with pytest.raises(UserError) as caught:
         parser.instantiate_classes(read(parser, ["--counted.count=0"]))
     assert str(caught.value) == "--count is 1 or more."
+
+
+PRINTING = "import sys; from repflow_pl.program import status_of; "
+COMMANDS = {
+    "a result": "sys.exit(status_of(lambda: print('a result')))",
+    "help": "sys.exit(status_of(lambda: (print('help'), sys.exit())))",
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("to", "status", "said"), [("a full disk", 2, "No space"), ("-", 1, "")])
+def test_what_cannot_be_printed_ends_a_command_by_its_status(
+    command: str, to: str, status: int, said: str
+) -> None:
+    """Also the last words, which Python keeps until it ends."""
+    if to == "a full disk":
+        if not Path("/dev/full").exists():
+            pytest.skip("/dev/full is needed to stand for a full disk")
+        stdout = os.open("/dev/full", os.O_WRONLY)
+    else:  # a reader that has ended
+        reader, stdout = os.pipe()
+        os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment.pop("PYTHONUNBUFFERED", None)
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTING + COMMANDS[command]],
+        env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.close(stdout)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr and "Exception" not in done.stderr
