@@ -60,7 +60,8 @@ def film(path: Path, rate: Fraction, size: tuple[int, int]) -> Iterator[Show]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(part), "w", format=how.container) as container:
+        # file: a name as 10:30.mp4 is no address
+        with av.open(f"file:{part}", "w", format=how.container) as container:
             stream = container.add_stream(how.codec, rate=rate, options=how.options)
             stream.height, stream.width = size
             stream.pix_fmt = how.pixels

@@ -149,7 +149,7 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
     av = pyav()
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:  # 10:30.mp4 is no address
             if not container.streams.video:
                 raise DecodeError(f"{path}: there is no video in it")
             stream = container.streams.video[0]
