@@ -46,8 +46,7 @@ class Answer:
     def top(self, count: int, scores: Scores | None = None) -> list[tuple[str, float]]:
         """The classes that score highest, the first one first; of a member where one is given."""
         shown = self.scores if scores is None else scores
-        order = np.argsort(-shown, kind="stable")[:count]
-        return [(self.classes[k], float(shown[k])) for k in order]
+        return [(self.classes[k], float(shown[k])) for k in best_of(shown, count)]
 
 
 def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | None = None) -> Answer:
@@ -89,6 +88,11 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
         _of_views(found.joint, clip.crops),
         tuple((name, mean_of(_of_views(each, clip.crops))) for name, each in found.members),
     )
+
+
+def best_of(scores: Scores, count: int) -> npt.NDArray[np.intp]:
+    """The numbers of the classes that score highest, the first one first."""
+    return np.argsort(-scores, kind="stable")[:count]
 
 
 def mean_of(views: Scores) -> Scores:

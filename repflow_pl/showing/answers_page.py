@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from repflow_pl.data.decoding.isolated import IsolatedProcess
+from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import flow_layers
-from repflow_pl.showing.answers import Answer, Scores, ask
+from repflow_pl.showing.answers import Answer, Scores, ask, best_of
 from repflow_pl.showing.fields import FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.one_video import TIMEOUT
 from repflow_pl.showing.overlay import Overlay, write_html, write_overlays
@@ -52,22 +53,26 @@ class Shown:
 
 def write_page(
     page: Path, weights: Weights, answers: Sequence[Answer], videos: Sequence[Path], top: int
-) -> None:
-    """Write the page, and the films it plays into a folder beside it.
+) -> list[UserError]:
+    """Write the page, and the films it plays into a folder beside it; why videos are not on it.
 
     Args:
         videos: the files behind the answers, in their order; the answers say how they are called.
 
-    Errors: UserError where a place cannot be written, or a video cannot be read any more.
+    Errors: UserError where the page cannot be written.
     """
     folder = page.with_name(f"{page.stem}_files")
     process = IsolatedProcess(TIMEOUT)
-    shown = []
+    shown, failed = [], []
     try:
         for number, (answer, video) in enumerate(zip(answers, videos, strict=True)):
-            overlay = _overlay(weights, video, folder, str(number))
-            over_time = _over_time(weights, answer, video, process)
-            shown.append(_shown(answer, over_time, overlay, top))
+            try:
+                overlay = _overlay(weights, video, folder, str(number))
+                over_time = _over_time(weights, answer, video, process)
+            except UserError as error:  # such as: it has one frame
+                failed.append(error)
+            else:
+                shown.append(_shown(answer, over_time, overlay, top))
     finally:
         process.stop()
     said = weights.described
@@ -81,6 +86,7 @@ def write_page(
         width=WIDTH,
         height=HEIGHT,
     )
+    return failed
 
 
 def _over_time(weights: Weights, answer: Answer, video: Path, process: IsolatedProcess) -> Answer:
@@ -92,17 +98,15 @@ def _over_time(weights: Weights, answer: Answer, video: Path, process: IsolatedP
 
 
 def _shown(answer: Answer, over_time: Answer, overlay: Overlay, top: int) -> Shown:
-    first = answer.top(max(top, CURVES))
-    members = [dict(answer.top(len(answer.classes), scores)) for _, scores in answer.members]
-    lines = [Line(label, score, tuple(m[label] for m in members)) for label, score in first]
+    best = best_of(answer.scores, top)  # by number: two classes may have one name
     return Shown(
         str(answer.video),
         overlay,
-        tuple(lines[:top]),
         tuple(
-            _points(over_time, over_time.views[:, answer.classes.index(label)])
-            for label, _ in first[: min(top, CURVES)]
+            Line(answer.classes[k], answer.scores[k], tuple(each[k] for _, each in answer.members))
+            for k in best
         ),
+        tuple(_points(over_time, over_time.views[:, k]) for k in best[:CURVES]),
     )
 
 

@@ -61,7 +61,7 @@ def _tell(
     options: PredictOptions,
     called: Callable[[Path], Path] = lambda path: path,
 ) -> int:
-    """Ask about each video, write the page where one is asked for, print the answers.
+    """Ask about each video, print the answers, write the page where one is asked for.
 
     `called`: how the file of a video is called in them.
     """
@@ -71,9 +71,6 @@ def _tell(
     ]
     read = [path for path, each in zip(videos, found, strict=True) if isinstance(each, Answer)]
     answers = [each for each in found if isinstance(each, Answer)]
-    if options.html is not None:
-        write_page(options.html, weights, answers, read, options.top)
-        print(f"wrote {options.html}: open it in a browser", file=sys.stderr)
     if options.json:
         said = as_json(weights, [called(path) for path in videos], found, options.top)
         json.dump(said, sys.stdout, indent=1)
@@ -82,10 +79,13 @@ def _tell(
         write_csv(answers, options.top, sys.stdout)
     elif answers:
         Console(soft_wrap=False).print(as_table(answers, options.top))
-    for each in found:
-        if isinstance(each, UserError):
-            print(f"error: {each}", file=sys.stderr)
-    return 0 if len(answers) == len(found) else 1
+    failed = [each for each in found if isinstance(each, UserError)]
+    if options.html is not None:
+        failed += write_page(options.html, weights, answers, read, options.top)
+        print(f"wrote {options.html}: open it in a browser", file=sys.stderr)
+    for each in failed:
+        print(f"error: {each}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _answers(weights: Weights, videos: Sequence[Path]) -> Iterator[Answer | UserError]:

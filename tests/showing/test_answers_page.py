@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from repflow_pl.__main__ import main
 from repflow_pl.data.decoding.decode import probe
+from repflow_pl.showing.answers import Answer
+from repflow_pl.showing.answers_page import _shown
+from repflow_pl.showing.overlay import Overlay
 from tests.conftest import PHONE, write_clip
 from tests.showing.conftest import Trained
 
@@ -75,6 +79,32 @@ def test_a_click_plays_a_video(page: Path, browser: Any) -> None:
     assert browser.find_element("css selector", "button").text == "Pause"
     assert browser.execute_script("return document.documentElement.scrollWidth") == PHONE
     assert browser.get_log("browser") == []
+
+
+def test_a_video_without_motion_costs_no_answers(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page has the others; and a name with a colon is a name."""
+    still, moves, out = tmp_path / "still.mp4", tmp_path / "10:30.mp4", tmp_path / "10:31.html"
+    write_clip(still, 5, (2, 1), frames=1)
+    write_clip(moves, 5, (2, 1), frames=10)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(tmp_path)
+        names = [each.name for each in (still, moves)]
+        given = ["--weights", str(trained.flow), "--html", out.name, "--csv", "--top", "1"]
+        assert main(["predict", *names, *given]) == 1
+    told = capsys.readouterr()
+    assert [line.split(",")[0] for line in told.out.splitlines()] == ["video", *names]
+    assert "error: still.mp4 has one frame" in told.err
+    assert re.findall("<h2>(.*)</h2>", out.read_text())[:1] == ["10:30.mp4"]
+
+
+def test_classes_of_one_name_have_curves_of_their_own() -> None:
+    views = np.array([[0.1, 0.7, 0.2], [0.1, 0.5, 0.4]])
+    answer = Answer(Path("v.mp4"), 9, 25.0, ("a", "a", "b"), (0, 4), 4, views, (("m", views[0]),))
+    shown = _shown(answer, answer, Overlay("", 1, 1, ""), 3)
+    assert [line.members for line in shown.lines] == [(0.7,), (0.2,), (0.1,)]
+    assert shown.points[0] != shown.points[2]
 
 
 def test_a_page_is_called_as_one(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
