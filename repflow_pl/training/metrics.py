@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed
+from torch.nn import functional as F
 from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
@@ -20,6 +21,8 @@ class Accuracies(NamedTuple):
     clip_top5: float | None
     videos: int
     unread: int = 0
+    loss: float | None = None
+    """Cross-entropy, the mean over the clips of what could be read."""
 
 
 class VideoAccuracy(Metric):
@@ -35,12 +38,13 @@ class VideoAccuracy(Metric):
     rank: Tensor
     clips_top1: Tensor
     clips_top5: Tensor
+    loss: Tensor
     unread: Tensor
     probabilities: Tensor
 
     def __init__(self, videos: int, classes: int) -> None:
         super().__init__()
-        for state in ("rank", "clips_top1", "clips_top5", "unread"):
+        for state in ("rank", "clips_top1", "clips_top5", "loss", "unread"):
             self.add_state(state, torch.full((videos,), -1.0), dist_reduce_fx="max")
         self.add_state("probabilities", torch.zeros(videos, classes), dist_reduce_fx="max")
 
@@ -54,11 +58,14 @@ class VideoAccuracy(Metric):
         if unread is None:
             unread = torch.zeros_like(labels, dtype=torch.bool)
         scores = scores.masked_fill(unread[:, None, None], torch.nan)
+        clip_labels = labels[:, None].expand(scores.shape[:2])
+        losses = F.cross_entropy(scores.flatten(0, 1), clip_labels.flatten(), reduction="none")
         probabilities = scores.float().softmax(-1)
-        clip_ranks = rank_of(probabilities, labels[:, None].expand(scores.shape[:2]))
+        clip_ranks = rank_of(probabilities, clip_labels)
         self.rank[index] = rank_of(probabilities.mean(1), labels).float()
         self.clips_top1[index] = (clip_ranks < 1).float().mean(1)
         self.clips_top5[index] = (clip_ranks < 5).float().mean(1)
+        self.loss[index] = losses.float().unflatten(0, scores.shape[:2]).mean(1)
         self.unread[index] = unread.float()
         self.probabilities[index] = probabilities.mean(1).nan_to_num(0)
 
@@ -72,6 +79,7 @@ class VideoAccuracy(Metric):
             clip_top5=self.clips_top5[seen].double().mean().item(),
             videos=int(seen.sum()),
             unread=int(self.unread[seen].sum()),
+            loss=self.loss[seen].double().nanmean().item(),
         )
 
     def of_each_video(self) -> tuple[Tensor, Tensor]:

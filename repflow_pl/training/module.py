@@ -9,7 +9,6 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import LRSchedulerConfigType, OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
@@ -53,11 +52,10 @@ class VideoClassifier(L.LightningModule):
         self.training_loss = torch.compile(training_loss) if spec.recipe.compile else training_loss
         self.train_loss = MeanMetric()
         self.train_top1 = MulticlassAccuracy(classes, average="micro")
-        self.val_loss = MeanMetric()
         self.val_accuracy = VideoAccuracy(videos_val, classes)
         self.test_accuracy = VideoAccuracy(videos_test, classes)
         self.last_train_loss = 0.0
-        self.last_val_loss = 0.0
+        self.last_val_loss: float | None = None
         self.last_val_top1: float | None = None
         self.curve: list[Epoch] = []
         self.test_result: Accuracies | None = None
@@ -128,31 +126,28 @@ class VideoClassifier(L.LightningModule):
         train_top1 = self.train_top1.compute().item()
         self.log("train/loss", self.last_train_loss)
         self.log("train/top1", train_top1)
-        val_loss = self.last_val_loss if self._validates else None
         trained = self.current_epoch + 1, self.last_train_loss, train_top1
-        self.curve.append(Epoch(*trained, val_loss, self.last_val_top1))
+        self.curve.append(Epoch(*trained, self.last_val_loss, self.last_val_top1))
         for name, value in flow_scalars(self.model):
             self.log(f"flow/{name}", value)
         self.train_loss.reset()
         self.train_top1.reset()
         schedule = self.lr_schedulers()
         if isinstance(schedule, ReduceLROnPlateau):
-            schedule.step(self.last_val_loss if self._validates else self.last_train_loss)
+            watched = self.last_train_loss if self.last_val_loss is None else self.last_val_loss
+            schedule.step(watched)
 
     # --- evaluation
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        scores = self.scores(batch)
-        labels = batch.label[:, None].expand(scores.shape[:2])
-        self.val_loss.update(F.cross_entropy(scores.flatten(0, 1), labels.flatten()), len(labels))
-        self.val_accuracy.update(scores, batch.label, batch.index, batch.unread)
+        self.val_accuracy.update(self.scores(batch), batch.label, batch.index, batch.unread)
 
     def on_validation_epoch_end(self) -> None:
-        self.last_val_top1 = self.val_accuracy.compute().top1
-        self.last_val_loss = self.val_loss.compute().item()
-        self.log("val/loss", self.last_val_loss)
-        self.log("val/top1", self.last_val_top1)
-        self.val_loss.reset()
+        found = self.val_accuracy.compute()
+        assert found.loss is not None
+        self.last_val_top1, self.last_val_loss = found.top1, found.loss
+        self.log("val/loss", found.loss)
+        self.log("val/top1", found.top1)
         self.val_accuracy.reset()
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -189,7 +184,7 @@ class VideoClassifier(L.LightningModule):
         elif recipe.schedule == "step":
             schedule = {"scheduler": StepLR(optimiser, 12, gamma=0.1)}
         else:
-            monitor = "val/loss" if self._validates else "train/loss"
+            monitor = "val/loss" if len(self.val_accuracy.rank) else "train/loss"
             plateau = ReduceLROnPlateau(optimiser, patience=7)
             schedule = {"scheduler": plateau, "monitor": monitor}
         return {"optimizer": optimiser, "lr_scheduler": schedule}
@@ -199,10 +194,6 @@ class VideoClassifier(L.LightningModule):
         # was resumed, so on_train_epoch_end does it.
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
-
-    @property
-    def _validates(self) -> bool:
-        return len(self.val_accuracy.rank) > 0
 
     # --- what a resumed run must know beside Lightning's own state
 

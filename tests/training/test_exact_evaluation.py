@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
+from torch.nn.functional import cross_entropy
 
 from repflow_pl.data.sampler import EpochSampler
 from repflow_pl.training.metrics import Accuracies, VideoAccuracy
@@ -40,12 +41,14 @@ def counted(videos: int) -> Accuracies:
         places.append([int((each > each[label]).sum()) for each in every])
     first = [place[0] for place in places]
     clips = [rank for place in places for rank in place[1:]]
+    losses = cross_entropy(scores.flatten(0, 1), labels.repeat_interleave(VIEWS))
     return Accuracies(
         sum(rank < 1 for rank in first) / videos,
         sum(rank < 5 for rank in first) / videos,
         sum(rank < 1 for rank in clips) / len(clips),
         sum(rank < 5 for rank in clips) / len(clips),
         videos,
+        loss=losses.item(),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from repflow_pl.training.metrics import Accuracies, VideoAccuracy, rank_of
@@ -29,7 +30,7 @@ def by_torchmetrics(scores: Tensor, labels: Tensor) -> Accuracies:
     flat = scores.flatten(0, 1)
     return Accuracies(
         top(1, video, labels), top(5, video, labels), top(1, flat, views), top(5, flat, views),
-        len(labels),
+        len(labels), loss=cross_entropy(flat, views).item(),
     )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_is_exact_for_every_number_of_processes(
             metric.update(scores[some], labels[some], some)
         parts.append(metric)
     merged = VideoAccuracy(videos, CLASSES)
-    for name in ("rank", "clips_top1", "clips_top5", "unread", "probabilities"):
+    for name in merged.metric_state:
         setattr(merged, name, torch.stack([getattr(part, name) for part in parts]).amax(0))
     merged._update_count = 1
     assert merged.compute() == alone.compute()
@@ -77,6 +78,7 @@ def test_what_could_not_be_read_is_counted_and_wrong() -> None:
     found = metric.compute()
     assert (found.videos, found.unread) == (3, 1)
     assert found.top1 == pytest.approx(2 / 3) and found.clip_top1 == pytest.approx(2 / 3)
+    assert found.loss == pytest.approx(cross_entropy(scores[0], torch.tensor([0])).item())
 
 
 def test_equal_scores_are_no_answer() -> None:

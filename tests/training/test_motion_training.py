@@ -74,9 +74,10 @@ def test_the_auxiliary_loss_is_there_in_training_alone() -> None:
     net, given = module(FLOWNET).eval(), batch(FLOWNET)
     rgb_alone = given._replace(inputs=given.inputs[:1])
     net.validation_step(rgb_alone, 0)
-    entropy = net.val_loss.compute().item()
+    entropy = net.val_accuracy.compute().loss
     with torch.no_grad():
         scores = net(*(stream[:, 0] for stream in rgb_alone.inputs))
+        assert entropy is not None
         assert entropy == pytest.approx(F.cross_entropy(scores, given.label).item(), rel=1e-4)
         assert net.training_step(given, 0).item() > entropy + 0.1
     net.test_step(rgb_alone, 0)
