@@ -16,7 +16,7 @@ def flow_pictures(fields: Tensor, longest: float) -> Picture:
     """Fields [B, 2, H, W], x before y, as uint8 [B, H, W, 3]; no motion is white.
 
     A vector of `longest` pixels or more has the full colour in every picture: torchvision by itself
-    scales each to its own longest vector, and a film would flicker.
+    scales those of a call to their longest vector, and a film would flicker.
     """
     lengths = fields.norm(dim=1, keepdim=True)
     within = fields * (longest / lengths.clamp(min=longest))

@@ -234,7 +234,8 @@ def _trainer(
     environment = TorchElasticEnvironment() if under_torchrun() else LightningEnvironment()
     return L.Trainer(
         max_epochs=job.spec.recipe.epochs,
-        accelerator="auto",
+        # "auto" takes Apple's GPU, which has no float64 and is not waited for where times are taken
+        accelerator="cuda" if torch.cuda.is_available() else "cpu",
         precision="bf16-mixed" if job.spec.recipe.precision == "bf16" else "32-true",
         devices=machine.devices,
         num_nodes=machine.machines,
@@ -317,13 +318,16 @@ def _one_clip(examples: tuple[Tensor, ...], device: torch.device) -> tuple[Tenso
     return tuple(to_float(stream[:1].to(device)) for stream in examples)
 
 
-def _kept_bytes(module: VideoClassifier, examples: tuple[Tensor, ...]) -> int:
+def _kept_bytes(module: VideoClassifier, examples: tuple[Tensor, ...]) -> int | None:
     """Of a network of its own on the CPU: a pass in training mode changes the averages of batch
-    norm, and across ranks waits for the others."""
+    norm, and across ranks waits for the others. None where it cannot be had of a single clip."""
     network = build_model(module.spec.model, module.classes)
     mixed = module.spec.recipe.precision == "bf16"
     with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-        return kept_for_backward(network, _one_clip(examples, torch.device("cpu")))
+        try:
+            return kept_for_backward(network, _one_clip(examples, torch.device("cpu")))
+        except ValueError:  # batch norm, which takes a batch where maps are of one place
+            return None
 
 
 def _latency(

@@ -14,6 +14,8 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.fabric.accelerators.mps import MPSAccelerator
+from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
@@ -22,8 +24,10 @@ from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec
 from repflow_pl.training.costs.measure import kept_for_backward
 from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, left_to_do, run_folder
+from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.predictions import PREDICTIONS, read_predictions
 from repflow_pl.training.recording.result import Latency, RunResult, read_result, write_result
+from repflow_pl.training.run import _kept_bytes, _trainer
 from tests.sweeps import sweep
 
 pytestmark = pytest.mark.long
@@ -116,6 +120,22 @@ def test_the_memory_of_training_is_of_one_clip_and_changes_no_network(
     both = Job("t", "both", late(job.spec, job.spec), job.seed)
     folder, _ = make(both, videos, tmp_path)
     assert read_result(folder / "result.json").kept_bytes is None
+
+
+def test_a_network_that_takes_batches_alone_has_its_result(videos: VideoSet) -> None:
+    """Its last maps are of one place, of which batch norm is trained by several clips: the result
+    of a whole training was lost to it."""
+    module = VideoClassifier(job_of(videos, ModelSpec("s3d")).spec, 0, 2, 0, 1)
+    assert _kept_bytes(module, (torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8),)) is None
+
+
+def test_apples_gpu_is_left_alone(
+    tmp_path: Path, videos: VideoSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MPSAccelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    trainer = _trainer(job_of(videos), Machine(tmp_path), [], None)
+    assert isinstance(trainer.accelerator, CPUAccelerator | CUDAAccelerator)
 
 
 def test_validation_counts_once_in_the_time_of_training(

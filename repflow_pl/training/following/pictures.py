@@ -40,7 +40,7 @@ def flow_fields(model: nn.Module, clips: Tensor) -> Tensor:
 def flow_pictures(model: nn.Module, clips: Tensor) -> list[Tensor]:
     """One picture for each clip: its first frame, and the flow the model's layer sees there.
 
-    The flow is drawn by torchvision's Baker et al. wheel, scaled to the picture's longest vector.
+    The flow is drawn by torchvision's Baker et al. wheel, scaled to the longest vector of all.
     Shapes: clips [B, 3, T, H, W] in -1..1 -> B pictures, uint8 [3, H, 2 * W].
     Errors: ValueError for a model without a flow layer.
     """

@@ -99,7 +99,7 @@ class RunResult:
     """Devices, or processes, that shared each batch."""
     kept_bytes: int | None = None
     """Of one clip, what a training step keeps for its backward pass; None of late fusion, which
-    trains nothing, and in results of older versions."""
+    trains nothing, of networks that cannot be trained on one clip, and in older results."""
 
     def __post_init__(self) -> None:
         for name in ("top1", "top5", "clip_top1", "clip_top5", "val_top1"):
