@@ -67,10 +67,9 @@ def _write(
     converter = av.video.reformatter.VideoReformatter()
     base = Fraction(1, 90_000)
     stream = None
-    first = last = 0.0
+    last = -1.0
     for time, picture in frames:
         if stream is None:
-            first, last = time, time - 1.0
             stream = output.add_stream("libx264", rate=rate)
             height, width = picture.shape[:2]
             stream.height, stream.width = even_size(height, width, short_side)
@@ -87,7 +86,7 @@ def _write(
         frame = converter.reformat(
             frame, stream.width, stream.height, "yuv420p", interpolation="AREA", threads=1
         )
-        frame.pts, frame.time_base = round((time - first) / base), base
+        frame.pts, frame.time_base = round(time / base), base
         output.mux(stream.encode(frame))
     if stream is not None:
         output.mux(stream.encode())
@@ -95,9 +94,12 @@ def _write(
 
 
 def _timed(video: OpenVideo) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds, picture) of every frame. AVI has one rate, and its frames' own times are odd."""
+    """(seconds after the first one, picture) of every frame. AVI has one rate, and its frames' own
+    times are odd."""
     rate = float(video.stream.average_rate or 25)
     counted = video.container.format.name == "avi"
+    first = None
     for count, frame in enumerate(video.frames()):
         time = count / rate if counted or frame.time is None else float(frame.time)
-        yield time, video.pixels(frame)
+        first = time if first is None else first
+        yield time - first, video.pixels(frame)

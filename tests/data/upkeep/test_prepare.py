@@ -191,6 +191,19 @@ def test_reencoding_to_another_rate_and_size(tmp_path: Path) -> None:
     found = probe(tmp_path / "b.mp4")
     assert (found.height, found.width) == (24, 32)
     assert found.fps == pytest.approx(15.0) and found.frames == pytest.approx(30, abs=1)
+    write_video(tmp_path / "c.ts", frames=20)  # whose first frame comes at 1.4 seconds or so
+    segment = av.open(str(tmp_path / "c.ts"))
+    with segment, av.open(str(tmp_path / "d.ts"), "w") as late:
+        stream = late.add_stream_from_template(segment.streams.video[0])
+        for packet in segment.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                packet.pts += 60 * 90_000
+                packet.dts += 60 * 90_000
+                late.mux(packet)
+    for name in ("c.ts", "d.ts"):
+        reencode(tmp_path / name, tmp_path / "e.mp4", 24, 10.0)
+        assert probe(tmp_path / "e.mp4").frames == 20
     assert even_size(240, 427, 128) == (128, 228)
     assert even_size(100, 90, 128) == (100, 90)
     times = [(0.0, "a"), (0.1, "b"), (0.5, "c"), (0.6, "d")]
