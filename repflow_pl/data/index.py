@@ -155,11 +155,13 @@ def list_set(
     root: Path | None = None,
     workers: int | None = None,
     listing: CandidateFunction | None = None,
+    again: bool = False,
 ) -> Listed:
     """Decode what was not decoded yet of all splits, and say what is in every file.
 
     Args:
         listing: in the place of the set's own function.
+        again: decode what a decoder was lost at before, too.
 
     Errors: UserError for an unknown name, a missing root, a root without videos, and a video that
     is trained on and evaluated as well.
@@ -168,7 +170,8 @@ def list_set(
     root = _root(entry, root)
     _tell_unread(name, root)
     candidates = _candidates(entry, root, listing)
-    findings = examine(name, root, _files(candidates), manifest_path(name, root), workers)
+    files, manifest = _files(candidates), manifest_path(name, root)
+    findings = examine(name, root, files, manifest, workers, again=again)
     return _listed(entry, root, candidates, findings)
 
 

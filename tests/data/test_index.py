@@ -65,6 +65,17 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return paths
 
 
+def test_a_link_to_itself_is_named_like_any_file_that_cannot_be_read(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "set", clips=3)
+    for name, target in (("loop.mp4", "loop.mp4"), ("nothing.mp4", "nowhere.mp4")):
+        (root / "train" / "run" / name).symlink_to(target)
+    opened = open_set("folder", root, workers=0)
+    assert [(file.path, file.reason) for file in opened.broken] == [
+        ("train/run/loop.mp4", "Too many levels of symbolic links")
+    ]
+    assert opened.missing == ("train/run/nothing.mp4",)
+
+
 def test_only_changed_files_are_decoded_again(tmp_path: Path, decoded: list[str]) -> None:
     root = make_folder(tmp_path / "set")
     open_set("folder", root, workers=0)

@@ -30,6 +30,8 @@ PIECE = 2**20
 ACCESSES = frozenset(get_args(Access))
 MISSING = "missing"
 """The error of a file that a list names and the disk does not have."""
+LOST = "the decoder was lost"
+"""How the error of a file begins at which it died or hung, as on a machine that was overloaded."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,24 @@ def examine(
     manifest: Path,
     workers: int | None,
     timeout: float = TIMEOUT,
+    again: bool = False,
 ) -> dict[str, Finding]:
     """What is in every one of `files` (path, class), by path.
 
     A file that has not changed since the manifest was written is not decoded again, unless the
     other decoder found it broken, or decord is chosen now and was not then. A file at which the
     decoder dies, or that it is not through with in `timeout` seconds, is named like any other
-    that cannot be decoded.
+    that cannot be decoded, and tried anew where `again` says so.
     """
     known = read_manifest(manifest)
-    findings, todo = _compare(root, files, known)
+    findings, todo = _compare(root, files, known, again)
     if not todo and findings == known:
         return findings
     saved = time.monotonic()
     try:
         for (path, now), found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
             if isinstance(found, Lost):
-                found = replace(now, error=f"the decoder was lost: {found}")
+                found = replace(now, error=f"{LOST}: {found}")
             elif isinstance(found, DecodeError):
                 found = replace(now, error=reason_of(found, path))
             findings[now.path] = found
@@ -159,29 +162,31 @@ def write_manifest(manifest: Path, findings: dict[str, Finding]) -> None:
 
 
 def _compare(
-    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding]
+    root: Path, files: Sequence[tuple[str, str]], known: dict[str, Finding], again: bool = False
 ) -> tuple[dict[str, Finding], list[tuple[Path, Finding]]]:
     """What is known of the files, and those that have to be decoded, as of `decode`."""
     decoder = chosen_decoder()
     findings: dict[str, Finding] = {}
     todo = []
     for path, label in files:
-        before, status = known.get(path), _status(root, path)
-        if status is None:
-            findings[path] = Finding(path, label, 0, 0, error=MISSING)
-        elif before is not None and _is_still(before, label, status, decoder):
+        before = known.get(path)
+        try:
+            status = os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
+        except OSError as error:  # of a link to itself, or a disk that fails, it says more
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+            told = MISSING if gone else str(error.strerror)
+            findings[path] = Finding(path, label, 0, 0, error=told)
+            continue
+        if (
+            before is not None
+            and _is_still(before, label, status, decoder)
+            and not (again and before.error.startswith(LOST))
+        ):
             findings[path] = before
         else:
             now = Finding(path, label, status.st_size, status.st_mtime_ns, decoder=decoder)
             todo.append((root / path, now))
     return findings, todo
-
-
-def _status(root: Path, path: str) -> os.stat_result | None:
-    try:
-        return os.stat(f"{root}/{path}")  # noqa: PTH116 (once for each of 100,000 files)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _is_still(before: Finding, label: str, now: os.stat_result, decoder: Decoder) -> bool:

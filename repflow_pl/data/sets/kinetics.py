@@ -151,12 +151,12 @@ def _annotated(
                 "fetch the annotation again."
             )
         for line, row in enumerate(read, 2):
-            label, name = row["label"].strip('"'), row["youtube_id"]
             try:
+                label, name = row["label"].strip('"'), row["youtube_id"]
                 start, end = int(row["time_start"]), int(row["time_end"])
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, AttributeError) as error:  # None, of what is cut off
                 raise UserError(
-                    f"kinetics400: line {line} of {path} has no times; fetch the annotation again."
+                    f"kinetics400: line {line} of {path} is not whole; fetch the annotation again."
                 ) from error
             yield _candidate(files, part, label, name, start, end)
 

@@ -46,11 +46,12 @@ class Report:
 
 
 def verify(name: str, root: Path | None, workers: int | None = None) -> Report:
-    """Decode every file that was not decoded yet and compare with the lists.
+    """Decode every file that was not decoded yet, or at which a decoder was lost, and compare with
+    the lists.
 
     Errors: UserError as `list_set` says.
     """
-    listed = list_set(name, root, workers)
+    listed = list_set(name, root, workers, again=True)
     folds = [listed.fold(k) for k in range(1, listed.folds + 1)]
     parts = [part for fold in folds for part in _parts(listed, fold)]
     missing = sorted({path for fold in folds for path in fold.missing})

@@ -215,6 +215,10 @@ def test_kinetics400_by_its_annotation(tmp_path: Path, flat: bool) -> None:
     assert len(opened.part("train")) == len(opened.part("test")) == 4
     assert opened.part("val") == ()
     assert {path.split("/")[-1] for path in opened.missing} == {"gone________000007_000017.mp4"}
+    cut_off = "youtube_id,time_start,time_end,label\n0123456789a,5,15,abseiling\n0123456789b,5"
+    (root / "annotations" / "validate.csv").write_text(cut_off)
+    with refused(r"line 3 of .*validate\.csv is not whole"):
+        open_set("kinetics400", root, workers=0)
     (root / "annotations" / "validate.csv").unlink()
     with refused(r"has only train\.csv"):
         open_set("kinetics400", root, workers=0)
