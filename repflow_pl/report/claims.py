@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from repflow_pl.errors import UserError
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.page import csv_of, write
 from repflow_pl.report.paper import NOT_KNOWN, PaperTable, column_title, in_papers_order
 from repflow_pl.report.rows import Table
 from repflow_pl.report.stats import Estimate, Verdict, holm, seeds_needed, verdict
 from repflow_pl.report.summary import PAPER_COLUMN, figured_columns, top1_difference
+from repflow_pl.strict import parse
 
 SUFFIX = "_claims.csv"
 DECIDES_NOTHING = ("ut_interaction",)
@@ -121,10 +123,15 @@ def find_claims(tables: Path) -> dict[str, list[Claim]]:
 
 
 def read_claims(path: Path) -> list[Claim]:
-    """A file's claims."""
-    frame = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in _NUMBERS})
-    lines = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return [Claim(**{str(name): value for name, value in line.items()}) for line in lines]
+    """A file's claims. Errors: UserError where it is damaged, or has other columns than these."""
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in _NUMBERS})
+        lines = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        return [parse(Claim, line) for line in lines]
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not of this version ({error}): remove it and make its table again."
+        ) from error
 
 
 _NUMBERS = ("mean", "low", "high", "p")

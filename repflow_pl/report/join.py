@@ -74,7 +74,8 @@ def join(
         write(tables / CLAIMS, claims_page(claims, why))
         write(tables / PICTURE, plot_claims(claims))
     if readme is not None and readme.is_file():
-        before = after = readme.read_text(encoding="utf-8")
+        # Whatever the rest of it is written in stays as it is.
+        before = after = readme.read_text("utf-8", "surrogateescape")
         place = Path(os.path.relpath(tables.resolve(), readme.resolve().parent)).as_posix()
         if claims:
             after = with_block(after, claims_excerpt(claims, place), readme, CLAIMS_MARKS)
@@ -82,7 +83,7 @@ def join(
             if (page.data, page.name) == README_TABLE:
                 after = with_block(after, excerpt(page, place), readme, MARKS)
         if after != before:
-            write(readme, after)
+            write(readme, after.encode("utf-8", "surrogateescape"))
             written.append(readme)
     return tuple(written)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from repflow_pl.errors import UserError
 from repflow_pl.report.claims import SUFFIX, Claim, find_claims, read_claims, write_claims
 from repflow_pl.report.claims_page import CLAIMS_MARKS, PAGE, PICTURE, claims_page, counted
 from repflow_pl.report.join import join
@@ -59,6 +60,17 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
     )
     write_claims(tmp_path / "placement", [CLAIM, bare])
     assert read_claims(tmp_path / f"placement{SUFFIX}") == [CLAIM, bare]
+
+
+@pytest.mark.parametrize("text", ["", "table,title\na,b\n", "holds\n"])
+def test_a_file_of_another_version_is_one_sentence(tmp_path: Path, text: str) -> None:
+    path = tmp_path / f"placement{SUFFIX}"
+    path.write_text(text)
+    if text == "holds\n":
+        write_claims(tmp_path / "placement", [CLAIM])
+        path.write_text(path.read_text().replace(",holds,", ",proven,"))
+    with pytest.raises(UserError, match="is not of this version"):
+        read_claims(path)
 
 
 def test_the_page_has_every_claim_on_every_set_and_counts_them(tmp_path: Path) -> None:

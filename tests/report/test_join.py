@@ -116,6 +116,17 @@ def test_readme_without_markers_is_left_alone(tables: Path) -> None:
     assert join(tables, tables.parent / "absent.md") == (tables / "README.md", tables / PAGE)
 
 
+def test_a_readme_in_another_encoding_keeps_its_bytes(shown: Path) -> None:
+    readme = shown.parent / "README.md"
+    readme.write_bytes(b"Gr\xfc\xdfe\n")
+    join(shown, readme)
+    assert readme.read_bytes() == b"Gr\xfc\xdfe\n"
+    readme.write_bytes(b"Gr\xfc\xdfe\n%s\n%s\n" % (BEGIN.encode(), END.encode()))
+    join(shown, readme)
+    text = readme.read_bytes()
+    assert text.startswith(b"Gr\xfc\xdfe\n") and b"(tables/ucf101/placement.png)" in text
+
+
 @pytest.mark.parametrize("text", [BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
 def test_markers_that_are_no_pair(shown: Path, text: str) -> None:
     readme = shown.parent / "README.md"
