@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from repflow_pl.ops import flow_cpu, flow_cuda
-from repflow_pl.ops.flow_inputs import FlowKernels, check, full_kernels
+from repflow_pl.ops.flow_inputs import FlowKernels, arithmetic, check, full_kernels
 
 #: Added to |grad F2|^2, to rho and under the square root (released code).
 EPS = 1e-12
@@ -85,17 +85,9 @@ def joined_flow(
     """
     check(frame1, frame2, kernels, theta, lam, tau, n_iter)
     chosen = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)]
-    dtype = torch.float64 if frame1.dtype == torch.float64 else torch.float32
+    dtype = arithmetic(frame1.dtype)
     frames = (frame1, frame2) if chosen.reads_half else (frame1.to(dtype), frame2.to(dtype))
-    flow = chosen.run(
-        *frames,
-        full_kernels(FlowKernels(*[kernel.to(dtype) for kernel in kernels])),
-        theta.to(dtype).reshape(()),
-        lam.to(dtype).reshape(()),
-        tau.to(dtype).reshape(()),
-        n_iter,
-    )
-    return flow.to(frame1.dtype)
+    return chosen.run(*frames, kernels, theta, lam, tau, n_iter).to(frame1.dtype)
 
 
 def available_backends(frame: Tensor) -> tuple[str, ...]:
@@ -150,6 +142,8 @@ def _eager(
     tau: Tensor,
     n_iter: int,
 ) -> Tensor:
+    kernels = full_kernels(FlowKernels(*[kernel.to(frame1.dtype) for kernel in kernels]))
+    theta, lam, tau = (scalar.to(frame1.dtype).reshape(()) for scalar in (theta, lam, tau))
     inner_x, inner_y = (_correlate(frame2, k) for k in (kernels.image_x, kernels.image_y))  # Eq. 8
     flow = iterate(
         *with_released_borders(inner_x, inner_y, frame1),

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from repflow_pl.extras import command
 from repflow_pl.ops.cpu_threads import on_threads
-from repflow_pl.ops.flow_op import Gradients, empty_flow, register, segment_length, split_sums
+from repflow_pl.ops.flow_op import Gradients, empty_flow, register, segment_length
 
 #: Bytes of a thread's scratch up to which the backward keeps all states of a plane; above, it keeps
 #: about 2 sqrt(n_iter) of them and pays one more forward. A thread's share of the last-level cache.
@@ -76,12 +76,9 @@ def _kernels() -> ModuleType:
 # --- the operator and its gradient ---------------------------------------------------------------
 
 
-def _forward(
-    frame1: Tensor, frame2: Tensor, image: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> Tensor:
+def _forward(frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int) -> Tensor:
     flow = empty_flow(frame1)
-    kernels = torch.cat([image, taps], dim=1).numpy()
-    inputs = (_planes(frame1), _planes(frame2), kernels, scalars.numpy(), n_iter)
+    inputs = (_planes(frame1), _planes(frame2), taps.numpy(), scalars.numpy(), n_iter)
     outputs = tuple(map(_planes, flow.chunk(2, dim=-3)))
     _over_planes(
         frame1,
@@ -92,13 +89,12 @@ def _forward(
 
 
 def _backward(
-    cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
-    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    cotangent: Tensor,
     with_frames: bool,
     with_sums: bool,  # they are formed in any case: next to nothing, in loops that run anyway
 ) -> Gradients:
@@ -110,7 +106,7 @@ def _backward(
     inputs = (
         _planes(frame1),
         _planes(frame2),
-        torch.cat([image, taps], dim=1).numpy(),
+        taps.numpy(),
         scalars.numpy(),
         n_iter,
         segment_length(n_iter, state_bytes, SCRATCH_BYTES),
@@ -127,7 +123,7 @@ def _backward(
         n_iter,
         lambda first, last: kernels.backward(*inputs, first, last, *outputs),
     )
-    return grad1, grad2, *split_sums(shares.sum(0), image, taps, scalars)
+    return grad1, grad2, shares.sum(0)
 
 
 op = register("cpu", _forward, _backward)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops.flow_cuda_tiling import Gpu
-from repflow_pl.ops.flow_op import Gradients, empty_flow, register, split_sums
+from repflow_pl.ops.flow_op import Gradients, empty_flow, empty_sums, register
 
 #: The largest plane taken. A plane is one program's, so few but larger ones would leave most of a
 #: GPU idle, which eager's whole-tensor operations fill.
@@ -90,56 +90,52 @@ def launch_forward(
     machine: Machine,
     frame1: Tensor,
     frame2: Tensor,
-    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
 ) -> Tensor:
-    """Flow of frames [..., C, H, W] in any layout; image [C, 18], taps [C, 8], scalars [3]."""
+    """Flow of frames [..., C, H, W] in any layout; taps [C, 26], scalars [3]."""
     flow = empty_flow(frame1)
     if n_iter == 0 or frame1.numel() == 0:
         return flow.zero_()
     if machine.launch is not None and _chip().forward(
-        machine.gpu, machine.launch, frame1, frame2, image, taps, scalars, n_iter, flow
+        machine.gpu, machine.launch, frame1, frame2, taps, scalars, n_iter, flow
     ):
         return flow
     _kernels().forward(
-        frame1.contiguous(), frame2.contiguous(), torch.cat([image, taps], dim=1),
-        scalars.contiguous(), n_iter, machine.gpu.multiprocessors, flow,
+        frame1.contiguous(), frame2.contiguous(), taps, scalars, n_iter,
+        machine.gpu.multiprocessors, flow,
     )  # fmt: skip
     return flow
 
 
 def launch_backward(
     machine: Machine,
-    cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
-    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
+    cotangent: Tensor,
     with_frames: bool,
     with_sums: bool,
 ) -> Gradients:
-    """Gradients of the frames, whoever needs them, and ``with_sums`` of the parameters."""
+    """Gradients of the frames, whoever needs them, and ``with_sums`` the parameters' [C, 29]."""
     grad1, grad2 = frame1.new_empty(frame1.shape), frame1.new_empty(frame1.shape)
     if n_iter == 0 or frame1.numel() == 0:
-        nothing = split_sums(taps.new_zeros(len(taps), 29), image, taps, scalars)
-        return grad1.zero_(), grad2.zero_(), *nothing
+        return grad1.zero_(), grad2.zero_(), empty_sums(frame1).zero_()
     sums: Tensor | None = None
     if machine.launch is not None:
         sums = _chip().backward(
-            machine.gpu, machine.launch, cotangent, frame1, frame2, image, taps, scalars, n_iter,
+            machine.gpu, machine.launch, cotangent, frame1, frame2, taps, scalars, n_iter,
             with_sums, grad1, grad2,
         )  # fmt: skip
     if sums is None:
         sums = _kernels().backward(
-            cotangent.contiguous(), frame1.contiguous(), frame2.contiguous(),
-            torch.cat([image, taps], dim=1), scalars.contiguous(), n_iter, with_sums,
-            machine.gpu.multiprocessors, grad1, grad2,
+            cotangent.contiguous(), frame1.contiguous(), frame2.contiguous(), taps, scalars, n_iter,
+            with_sums, machine.gpu.multiprocessors, grad1, grad2,
         )  # fmt: skip
-    return grad1, grad2, *split_sums(sums, image, taps, scalars)
+    return grad1, grad2, sums
 
 
 def _on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:

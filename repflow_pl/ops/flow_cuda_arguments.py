@@ -26,7 +26,6 @@ class Inputs(ctypes.Structure):
     _fields_ = (
         ("frame1", ctypes.c_void_p),
         ("frame2", ctypes.c_void_p),
-        ("image", ctypes.c_void_p),
         ("taps", ctypes.c_void_p),
         ("scalars", ctypes.c_void_p),
         ("planes1", Planes),
@@ -55,12 +54,10 @@ class Gradients(ctypes.Structure):
     )
 
 
-def inputs_of(
-    frame1: Tensor, frame2: Tensor, image: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
-) -> Inputs:
-    """Of frames that :func:`addressable` has seen, image [C, 18], taps [C, 8], scalars [3]."""
+def inputs_of(frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int) -> Inputs:
+    """Of frames that :func:`addressable` has seen, taps [C, 26], scalars [3]."""
     n_planes = math.prod(frame1.shape[:-2])
-    pointers = [t.data_ptr() for t in (frame1, frame2, image, taps, scalars)]
+    pointers = [t.data_ptr() for t in (frame1, frame2, taps, scalars)]
     return Inputs(*pointers, planes_of(frame1), planes_of(frame2), n_planes, n_iter)
 
 

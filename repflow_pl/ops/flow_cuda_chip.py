@@ -41,7 +41,6 @@ def forward(
     launch: Launch,
     frame1: Tensor,
     frame2: Tensor,
-    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
@@ -49,18 +48,18 @@ def forward(
 ) -> bool:
     """Write the flow [..., 2 C, H, W] of frames [..., C, H, W]; False where no kernel fits.
 
-    Frames and flow are of 16 or 32 bits; image [C, 18], taps [C, 8] and scalars [3] float32.
+    Frames and flow are of 16 or 32 bits; taps [C, 26] and scalars [3], contiguous, float32.
     """
     height, width = frame1.shape[-2:]
     n_planes = frame1.numel() // (height * width)
     tiling = forward_tiling(gpu, n_planes, height, width)
     if tiling is None or frame1.dtype not in FRAMES:
         return False
-    frame1, frame2, image, taps, scalars = _addressable(frame1, frame2, image, taps, scalars)
+    frame1, frame2 = addressable(frame1), addressable(frame2)
     return launch(
         Code(tiling, frame1.dtype),
         tiling.groups(n_planes) * tiling.bands,
-        inputs_of(frame1, frame2, image, taps, scalars, n_iter),
+        inputs_of(frame1, frame2, taps, scalars, n_iter),
         flow_of(flow),
     )
 
@@ -71,7 +70,6 @@ def backward(
     cotangent: Tensor,
     frame1: Tensor,
     frame2: Tensor,
-    image: Tensor,
     taps: Tensor,
     scalars: Tensor,
     n_iter: int,
@@ -89,7 +87,7 @@ def backward(
     tiling = backward_tiling(gpu, n_planes, height, width)
     if tiling is None or frame1.dtype not in FRAMES:
         return None
-    frame1, frame2, image, taps, scalars = _addressable(frame1, frame2, image, taps, scalars)
+    frame1, frame2 = addressable(frame1), addressable(frame2)
     cotangent = addressable(cotangent)
     stored = frame1.new_empty(_stored(gpu, tiling, n_planes, n_iter), dtype=taps.dtype)
     sums = frame1.new_empty(n_planes, tiling.bands, N_SUMS, dtype=torch.float64)
@@ -97,19 +95,12 @@ def backward(
         grad1.data_ptr(), grad2.data_ptr(), planes_of(grad1), sums.data_ptr(), stored.data_ptr(),
         _segments(tiling, n_iter),
     )  # fmt: skip
-    inputs = inputs_of(frame1, frame2, image, taps, scalars, n_iter)
+    inputs = inputs_of(frame1, frame2, taps, scalars, n_iter)
     code = Code(tiling, frame1.dtype, with_sums)
     if not launch(code, len(stored), inputs, flow_of(cotangent), gradients):
         return None
     found: Tensor = sums.view(-1, channels, tiling.bands, N_SUMS).sum((0, 2))
     return found
-
-
-def _addressable(
-    frame1: Tensor, frame2: Tensor, *parameters: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    image, taps, scalars = (parameter.contiguous() for parameter in parameters)
-    return addressable(frame1), addressable(frame2), image, taps, scalars
 
 
 def _segments(tiling: Tiling, n_iter: int) -> int:

@@ -68,6 +68,11 @@ def full_kernels(kernels: FlowKernels) -> FlowKernels:
     return kernels._replace(image_x=image_x, image_y=image_y)
 
 
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """What the iteration runs in for frames of this dtype."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
 def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
     """Errors: ValueError, one sentence, where no flow can be computed between the two."""
     if frame1.ndim < 4 or frame1.shape != frame2.shape:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from repflow_pl.ops import FlowKernels, central_kernels, representation_flow, sobel_kernels
-from repflow_pl.ops.flow_inputs import full_kernels
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "layer_depthwise.npz"
 KERNEL_NAMES = ("img_grad", "img_grad2", "f_grad", "f_grad2", "div", "div2")
@@ -74,11 +73,8 @@ def random_case(shape: tuple[int, int, int, int], n_iter: int, seed: int = 0) ->
 
 
 def operator_inputs(case: Case) -> tuple[Tensor | int, ...]:
-    """What a backend's forward operator takes: frames, image kernels, other taps, scalars."""
-    frame1, frame2, *parameters = case.tensors
-    flat = [kernel.flatten(1) for kernel in full_kernels(FlowKernels(*parameters[:6]))]
-    joined = (torch.cat(flat[:2], 1), torch.cat(flat[2:], 1), torch.cat(parameters[6:]))
-    return *(t.requires_grad_() for t in (frame1, frame2, *joined)), case.n_iter
+    """What a backend's forward operator takes, all with gradients."""
+    return *(tensor.requires_grad_() for tensor in case.tensors), case.n_iter
 
 
 def call(tensors: list[Tensor], n_iter: int, backend: str) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ if os.environ.get("TRITON_INTERPRET") != "1":
 
 from repflow_pl.ops import flow_cuda, flow_triton
 from repflow_pl.ops.flow_cuda_tiling import Gpu
-from repflow_pl.ops.flow_op import segment_length
+from repflow_pl.ops.flow_op import packing, segment_length
 
 from .flow_cases import RESULTS, Case, operator_inputs, relative
 from .flow_reference import (
@@ -31,12 +31,11 @@ from .flow_reference import (
     spatial_golden_case,
 )
 
-for operator, launch in (
-    (flow_cuda.op.forward, flow_cuda.launch_forward),
-    (flow_cuda.op.backward, flow_cuda.launch_backward),
-):
-    machine = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), launch=None)
-    operator.register_kernel("cpu")(functools.partial(launch, machine))
+MACHINE = flow_cuda.Machine(Gpu(1, 0, 0, clusters=False), launch=None)
+flow_cuda.op.forward.register_kernel("cpu")(
+    packing(functools.partial(flow_cuda.launch_forward, MACHINE))
+)
+flow_cuda.op.backward.register_kernel("cpu")(functools.partial(flow_cuda.launch_backward, MACHINE))
 
 
 def agree(case: Case, limit: float) -> None:

@@ -171,6 +171,17 @@ def test_operator_is_registered_soundly() -> None:
     torch.library.opcheck(flow_cpu.op.forward, operator_inputs(random_case((2, 2, 4, 5), 3)))
 
 
+def test_parameters_are_packed_below_autograd() -> None:
+    """Else each step of packing them is recorded, and undone by kernels of its own."""
+    case = random_case((2, 2, 4, 5), 3)
+    flow_x, _ = call([t.requires_grad_() for t in case.tensors], 3, "cpu")
+    assert flow_x.grad_fn is not None
+    ((op, _),) = flow_x.grad_fn.next_functions
+    assert op is not None
+    nodes = [node.name() for node, _ in op.next_functions if node is not None]
+    assert nodes == ["torch::autograd::AccumulateGrad"] * len(case.tensors)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("backend_name", ["cpu", "auto"])
 def test_compiles_in_one_graph(backend_name: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from repflow_pl.ops import flow_cuda
 from repflow_pl.ops.flow_cuda_tiling import Gpu, Tiling, backward_tiling, forward_tiling
+from repflow_pl.ops.flow_op import packing
 
 from . import gpu_checks, sass
 from .flow_cases import RESULTS, Case, operator_inputs, relative
@@ -44,11 +45,10 @@ H100 = Gpu(132, 228 * 1024, 227 * 1024, clusters=True)
 def on_host(launch: HostLaunch) -> None:
     """From here on the CUDA operators take tensors on the CPU."""
     machine = flow_cuda.Machine(H100, launch)
-    for operator, function in (
-        (flow_cuda.op.forward, flow_cuda.launch_forward),
-        (flow_cuda.op.backward, flow_cuda.launch_backward),
-    ):
-        operator.register_kernel("cpu")(functools.partial(function, machine))
+    forward = functools.partial(flow_cuda.launch_forward, machine)
+    flow_cuda.op.forward.register_kernel("cpu")(packing(forward))
+    backward = functools.partial(flow_cuda.launch_backward, machine)
+    flow_cuda.op.backward.register_kernel("cpu")(backward)
 
 
 @pytest.fixture(autouse=True)
@@ -138,8 +138,8 @@ def test_frames_are_read_where_they_lie(small: None) -> None:
     frames = [frame.unflatten(0, (2, 3)) for frame in case.tensors[:2]]
     assert torch.equal(frame1, frames[0]) and torch.equal(frame2, frames[1])
     *inputs, n_iter = operator_inputs(case)
-    wanted = flow_cuda.op.forward(*inputs, n_iter).unflatten(0, (2, 3))
-    assert torch.equal(flow_cuda.op.forward(frame1, frame2, *inputs[2:], n_iter), wanted)
+    wanted = flow_cuda.op.forward(*inputs, n_iter)[0].unflatten(0, (2, 3))
+    assert torch.equal(flow_cuda.op.forward(frame1, frame2, *inputs[2:], n_iter)[0], wanted)
 
 
 def test_frames_with_scattered_pixels(small: None) -> None:

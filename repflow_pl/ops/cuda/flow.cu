@@ -360,7 +360,7 @@ __device__ inline void store_tile(FRAME *plane, const Place &at, const Tile &til
 
 struct Inputs {
     const FRAME *frame1, *frame2;
-    const Real *image, *taps, *scalars;  // [channels, 18], [channels, 8]; theta, lambda, tau
+    const Real *taps, *scalars;  // [channels, 26], the 18 of the image first; theta, lambda, tau
     Planes planes1, planes2;
     int n_planes, n_iter;
 };
@@ -384,9 +384,10 @@ flow_forward(const Inputs in, const Flow out) {
     int wanted = blockIdx.x / BANDS * PLANES + at.plane;
     int plane = wanted < in.n_planes ? wanted : in.n_planes - 1;
     int channel = plane % in.planes1.channels;
+    const Real *image = in.taps + 26 * channel, *taps = image + 18;
     Fixed f = prepare(in.frame1 + start_of(in.planes1, plane),
-                      in.frame2 + start_of(in.planes2, plane), in.image + 18 * channel, at);
-    Taps t = taps_of(in.taps + 8 * channel, in.scalars, at);
+                      in.frame2 + start_of(in.planes2, plane), image, at);
+    Taps t = taps_of(taps, in.scalars, at);
     State s = {};
     clear_edges(edges_of_u, at);
     clear_edges(edges_of_p, at);
@@ -671,7 +672,7 @@ flow_backward(const Inputs in, const Flow cotangent, const Gradients out) {
         int wanted = group * PLANES + at.plane;
         int plane = wanted < in.n_planes ? wanted : in.n_planes - 1;
         int channel = plane % in.planes1.channels;
-        const Real *image = in.image + 18 * channel, *taps = in.taps + 8 * channel;
+        const Real *image = in.taps + 26 * channel, *taps = image + 18;
         const FRAME *frame2 = in.frame2 + start_of(in.planes2, plane);
         Fixed f = prepare(in.frame1 + start_of(in.planes1, plane), frame2, image, at);
         Taps t = taps_of(taps, in.scalars, at);
