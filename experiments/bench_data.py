@@ -78,8 +78,8 @@ def plan_of(options: Options) -> Plan:
     decoders = tuple(_decoder(name) for name in dict.fromkeys(options.decoders.split(",")))
     workers = _counts("--workers", options.workers)
     clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
-    if min(options.size, options.batch, turns) < 1:
-        raise UserError("--size, --batch and --turns are counts of 1 or more.")
+    if min(options.size, clips, options.batch, turns) < 1:
+        raise UserError("--size, --clips, --batch and --turns are counts of 1 or more.")
     clips = max(clips // options.batch, 1) * options.batch
     size = options.size
     clip = dataclasses.replace(

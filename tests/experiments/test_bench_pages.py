@@ -47,6 +47,7 @@ MISTAKES = {
         "--workers 0": "--workers takes counts of 1 or more",
         "--decoders ffmpeg": "ffmpeg",
         "--turns 0": "counts of 1 or more",
+        "--clips 0": "counts of 1 or more",
         "--data hmdb52": "hmdb52",
     },
 }
