@@ -62,7 +62,7 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
     title = f"Class by class: {table.title}: {context.where}"
     shows = "What the videos of each class were taken for"
     page = page_text(title, shows, f"{table.name}_{KIND}", parts)
-    return Beside(KIND, "class by class", page, picture)
+    return Beside(KIND, page, picture)
 
 
 def compared(collected: Sequence[Collected]) -> list[Collected]:

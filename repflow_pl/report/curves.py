@@ -60,7 +60,7 @@ def curve_page(
     title = f"Training curves: {table.title}: {context.where}"
     shows = f"{what} over the epochs, a panel a row"
     page = page_text(title, shows, f"{table.name}_{KIND}", parts)
-    return Beside(KIND, "training curves", page, picture)
+    return Beside(KIND, page, picture)
 
 
 def curves_of(entry: Collected, runs: Path) -> pd.DataFrame | None:

@@ -8,7 +8,7 @@ from repflow_pl.report.claims import Claim
 from repflow_pl.report.claims_page import effect_cells
 from repflow_pl.report.collect import Collected
 from repflow_pl.report.costs import Cost
-from repflow_pl.report.page import Beside, bullets, how_measured, page_text
+from repflow_pl.report.page import BESIDE, Beside, bullets, how_measured, page_text
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperTable, column_title
 from repflow_pl.report.provenance import measured
 from repflow_pl.report.rows import Context, Row, Table
@@ -212,7 +212,7 @@ def _legend(
                 "the paper's table."
             )
     sentences.append(f"All figures: [{table.name}.csv]({table.name}.csv).")
-    links = [f"[{page.link}]({table.name}_{page.kind}.md)" for page in beside]
+    links = [f"[{BESIDE[page.kind]}]({table.name}_{page.kind}.md)" for page in beside]
     sentences += [f"More of the same runs: {', '.join(links)}."] if links else []
     return " ".join(sentences)
 

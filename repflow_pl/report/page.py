@@ -18,8 +18,8 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "tables"
 """What the maintainers publish; only `experiments/publish.py` writes there."""
 YOURS = Path("tables") / "yours"
 """Below OUT: the tables of a user's own runs, which git ignores."""
-BESIDE = ("classes", "curves")
-"""Kinds of pages beside a table's."""
+BESIDE = {"classes": "class by class", "curves": "training curves"}
+"""Kinds of pages beside a table's, and what it calls them."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,6 @@ class Beside:
     """A page beside a table's, which shows more of the same results: `<table>_<kind>.{md,png}`."""
 
     kind: str
-    link: str
-    """What the table's page calls it."""
     markdown: str
     png: bytes
 
