@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,11 +17,10 @@ from repflow_pl.data.upkeep.prepare import Options, prepare
 from repflow_pl.data.upkeep.unpack import import_archive
 from repflow_pl.data.upkeep.verify import lines, verify
 from repflow_pl.errors import UserError, unknown
-from repflow_pl.options import add_config, new_parser, read
+from repflow_pl.options import add_options, new_parser, read, take
 from repflow_pl.program import GO_ON, status_of
 
 PROGRAM = "python -m repflow_pl.data"
-IMPORTERS = {NAME: import_archive}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +36,68 @@ def add_to(whole: ArgumentParser) -> None:
         parts.add_subcommand(name, parser, help=parser.description)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Of `import`."""
+
+    data_root: Path | None = None
+    """Where to unpack it, by default the user's cache."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Of what decodes."""
+
+    workers: int | None = None
+    """Processes, by default as many as there are cores."""
+    decoder: Decoder | None = None
+    """pyav or decord, which read the same frames; by default $REPFLOW_DECODER or, without it,
+    pyav."""
+
+
 def _commands() -> dict[str, tuple[ArgumentParser, Callable[[Namespace], int]]]:
+    sets = f"one of: {', '.join(set_names())}"
+    unpacked = _parser(
+        "import",
+        "Unpack a data set's archive and check its videos.",
+        {"name": f"one of: {NAME}", "archive": "the archive, as it was fetched"},
+        Place,
+    )
+    verified = _parser(
+        "verify",
+        "Decode every file, keep what was found for training, and say what is missing or "
+        "corrupted; exit status 1 where anything is. Interrupted, it goes on where it was.",
+        {"name": sets, "root": "the data set's folder"},
+        Processes,
+    )
+    prepared = _parser(
+        "prepare",
+        "Unpack a data set's archives, re-encode its videos to be small, compute their TV-L1 flow. "
+        "What is there already is kept: interrupted, run the same command again.",
+        {
+            "name": sets,
+            "root": "the folder of the archives or the videos",
+            "out": "the folder to make",
+        },
+        Options,
+        Processes,
+    )
     return {
-        "import": (_import_parser(), _import),
-        "verify": (_verify_parser(), _verify),
-        "prepare": (_prepare_parser(), _prepare),
+        "import": (unpacked, _import),
+        "verify": (verified, _verify),
+        "prepare": (prepared, _prepare),
     }
+
+
+def _parser(
+    command: str, description: str, places: dict[str, str], *options: type[Any]
+) -> ArgumentParser:
+    parser = new_parser(description, prog=f"{PROGRAM} {command}")
+    for name, text in places.items():
+        parser.add_argument(name, type=str if name == "name" else Path, help=text)
+    for each in options:
+        add_options(parser, each)
+    return parser
 
 
 def _run(given: list[str]) -> int:
@@ -59,43 +116,15 @@ def _run(given: list[str]) -> int:
     return run(options)
 
 
-def _parser(command: str, description: str) -> ArgumentParser:
-    parser = new_parser(description, prog=f"{PROGRAM} {command}")
-    add_config(parser)
-    return parser
-
-
-def _import_parser() -> ArgumentParser:
-    parser = _parser("import", "Unpack a data set's archive and check its videos.")
-    parser.add_argument("name", help=f"one of: {', '.join(IMPORTERS)}")
-    parser.add_argument("archive", type=Path, help="the archive, as it was fetched")
-    parser.add_argument(
-        "--data-root", type=Path | None, help="where to unpack it, by default the user's cache"
-    )
-    return parser
-
-
 def _import(given: Namespace) -> int:
-    if given.name not in IMPORTERS:
-        raise unknown("importer", given.name, IMPORTERS)
-    root = IMPORTERS[given.name](given.archive, given.data_root)
+    if given.name != NAME:
+        raise unknown("importer", given.name, [NAME])
+    root = import_archive(given.archive, given.data_root)
     opened = open_set(given.name, root)
     counts = ", ".join(f"{len(opened.part(split))} {split}" for split in SPLITS)
     print(f"{given.name} in {root}")
     print(f"{len(opened.classes)} classes; videos: {counts}; {len(opened.broken)} broken")
     return 0
-
-
-def _verify_parser() -> ArgumentParser:
-    parser = _parser(
-        "verify",
-        "Decode every file, keep what was found for training, and say what is missing "
-        "or corrupted; exit status 1 where anything is. Interrupted, it goes on where it was.",
-    )
-    parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
-    parser.add_argument("root", type=Path, help="the data set's folder")
-    _add_workers(parser)
-    return parser
 
 
 def _verify(given: Namespace) -> int:
@@ -105,50 +134,13 @@ def _verify(given: Namespace) -> int:
     return 0 if report.complete else 1
 
 
-def _prepare_parser() -> ArgumentParser:
-    parser = _parser(
-        "prepare",
-        "Unpack a data set's archives, re-encode its videos to be small, compute their "
-        "TV-L1 flow. What is there already is kept: interrupted, run the same command again.",
-    )
-    parser.add_argument("name", help=f"one of: {', '.join(set_names())}")
-    parser.add_argument("root", type=Path, help="the folder of the archives or the videos")
-    parser.add_argument("out", type=Path, help="the folder to make")
-    parser.add_argument(
-        "--short-side",
-        type=int | None,
-        help="re-encode to H.264 with this short side, in pixels; by default sizes stay",
-    )
-    parser.add_argument(
-        "--fps", type=float | None, help="re-encode at this frame rate; by default rates stay"
-    )
-    parser.add_argument("--flow", action="store_true", help="compute TV-L1 flow, kept as 8 bit")
-    parser.add_argument(
-        "--flow-stride", type=int, default=1, help="frames from one of a flow's pair to the other"
-    )
-    _add_workers(parser)
-    return parser
-
-
 def _prepare(given: Namespace) -> int:
-    options = Options(given.short_side, given.fps, given.flow, given.flow_stride)
+    options = take(Options, given.as_dict())
     videos, failed = prepare(given.name, given.root, given.out, options, given.workers)
     print(f"{given.name} in {given.out}: {videos} videos, {len(failed)} left out")
     for file in failed:
         print(f"  {file.path}: {file.reason}")
     return 1 if failed else 0
-
-
-def _add_workers(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers", type=int | None, help="processes, by default as many as there are cores"
-    )
-    parser.add_argument(
-        "--decoder",
-        type=Decoder | None,
-        help="pyav or decord, which read the same frames; by default $REPFLOW_DECODER or, without "
-        "it, pyav",
-    )
 
 
 if __name__ == "__main__":

@@ -37,20 +37,20 @@ class Options:
     """What `prepare` does."""
 
     short_side: int | None = None
-    """Re-encode to this short side, in pixels; None keeps the files."""
+    """Re-encode to H.264 with this short side, in pixels; by default sizes stay."""
     fps: float | None = None
-    """Re-encode to this frame rate; None keeps the videos' own."""
+    """Re-encode at this frame rate; by default rates stay."""
     flow: bool = False
-    """Compute TV-L1 fields."""
-    stride: int = 1
-    """Frames from the first to the second of a field's pair: the clips' stride."""
+    """Compute TV-L1 flow, kept as 8 bit."""
+    flow_stride: int = 1
+    """Frames from one of a flow's pair to the other: the clips' stride."""
 
     def __post_init__(self) -> None:
         """Errors: UserError for a size, rate or stride that is none, and a rate without a size."""
         for option, value, least in (
             ("--short-side", self.short_side, 2),
             ("--fps", self.fps, 1e-3),
-            ("--flow-stride", self.stride, 1),
+            ("--flow-stride", self.flow_stride, 1),
         ):
             if value is not None and not value >= least:
                 raise UserError(f"{option} {value} is too small: it must be {least} or more.")
@@ -109,10 +109,10 @@ def prepare(
         failed += _left_out(_reencode, videos, f"Encoding {name}", source, workers)
         paths = [place for place in places if (out / place).is_file()]
     if options.flow:
-        settings = settings_here(options.stride)
-        files = [(out / path, flow_file(out, path, options.stride)) for path in paths]
+        settings = settings_here(options.flow_stride)
+        files = [(out / path, flow_file(out, path, options.flow_stride)) for path in paths]
         fields = [
-            (video, file, options.stride)
+            (video, file, options.flow_stride)
             for video, file in files
             if not is_current(file, video, settings)
         ]

@@ -280,7 +280,7 @@ def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) ->
     opened = folder_of(root, 2, frames=7)
     clip = ClipSpec(size=48, crop=(48, 48), stride=stride)
     assert fields_beside(opened) == {}
-    prepare("folder", root, root, Options(flow=True, stride=stride), workers=0)
+    prepare("folder", root, root, Options(flow=True, flow_stride=stride), workers=0)
     made = fields_beside(opened)
     assert made == {f"stride{stride}": settings_here(stride)}
     # What lies there is taken by those who name it alone.
@@ -391,7 +391,7 @@ def test_mistakes(tmp_path: Path) -> None:
         ({"fps": 10.0}, "--fps needs --short-side"),
         ({"short_side": 0}, "--short-side 0 is too small"),
         ({"short_side": 48, "fps": -1.0}, "--fps -1.0 is too small"),
-        ({"flow": True, "stride": 0}, "--flow-stride 0 is too small"),
+        ({"flow": True, "flow_stride": 0}, "--flow-stride 0 is too small"),
     ],
 )
 def test_options_that_mean_nothing(option: dict[str, float], says: str) -> None:
