@@ -72,19 +72,14 @@ def write_fields(path: Path, fields: Iterable[Fields], made_by: str, content: st
             container.mux(stream.encode())
 
 
-def settings_of(path: Path) -> str:
-    """How the fields of a file were made. Errors: DecodeError where it does not say so."""
-    with open_video(path) as video:
-        return _made(path, video)[0]
-
-
-def content_of_video(path: Path) -> str:
-    """The content of the video that a file's fields are of; empty where it does not say so."""
+def made(path: Path) -> tuple[str, str]:
+    """How the fields of a file were made, and the content of their video; empty where it does not
+    say so."""
     try:
         with open_video(path) as video:
-            return _made(path, video)[1]
+            return _made(path, video)
     except DecodeError:
-        return ""
+        return "", ""
 
 
 def read_fields(path: Path, indices: Sequence[int], settings: str, content: str) -> Fields:
@@ -133,10 +128,7 @@ def make_fields(job: tuple[Path, Path, int]) -> None:
 
 def is_current(path: Path, video: Path, settings: str) -> bool:
     """Whether there is nothing to be done for a video's fields, by their first bytes."""
-    try:
-        return is_made_of(path, video) and settings_of(path) == settings
-    except DecodeError:
-        return False
+    return is_made_of(path, video) and made(path)[0] == settings
 
 
 def is_made_of(path: Path, video: Path, content: str = "") -> bool:
@@ -147,7 +139,7 @@ def is_made_of(path: Path, video: Path, content: str = "") -> bool:
         content: of the video, where it is known.
     """
     return is_fresh(path, video) or (
-        path.is_file() and content_of_video(path) == (content or content_of(video))
+        path.is_file() and made(path)[1] == (content or content_of(video))
     )
 
 
@@ -155,14 +147,10 @@ def fields_beside(video_set: VideoSet) -> dict[str, str]:
     """How the fields beside a set's videos were made, by the folder of their stride."""
     found = {}
     for folder in sorted((video_set.root / FOLDER).glob("stride*")):
-        for video in video_set.videos:
-            path = folder / f"{video.path}.mkv"
-            try:
-                if path.is_file():
-                    found[folder.name] = settings_of(path)
-                    break
-            except DecodeError:  # the next one may tell
-                continue
+        files = (folder / f"{video.path}.mkv" for video in video_set.videos)
+        told = (made(path)[0] for path in files if path.is_file())
+        if by := next(filter(None, told), ""):  # a damaged one tells nothing, and the next one may
+            found[folder.name] = by
     return found
 
 
