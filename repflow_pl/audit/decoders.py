@@ -12,7 +12,7 @@ import numpy as np
 
 from repflow_pl.audit.thumbs import Job, jobs_of
 from repflow_pl.data.decoding.decode import read_frames
-from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame
+from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, Frame, reason_of
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import Video
 from repflow_pl.extras import is_installed, load
@@ -88,7 +88,7 @@ def compare(job: Job) -> tuple[Disagreement, ...]:
                 for k, frame in zip(asked, shown, strict=True)
             ]
         except (DecodeError, OSError) as error:
-            said = [f"cannot read it: {str(error).removeprefix(f'{path}: ')}"]
+            said = [f"cannot read it: {reason_of(error, path)}"]
         found += [Disagreement(job.video.path, decoder, each) for each in said if each][:1]
     content = {"tried": list(others()), "found": [[each.decoder, each.said] for each in found]}
     with atomic_write(job.kept) as stream:

@@ -55,11 +55,6 @@ class ClassCount:
     val: int
     test: int
 
-    @property
-    def all(self) -> int:
-        """In all parts."""
-        return self.train + self.val + self.test
-
 
 @dataclass(frozen=True)
 class Leak:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.audit.resample import resample
-from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video
+from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video, reason_of
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import Video, cache_dir
 from repflow_pl.files import atomic_write
@@ -74,11 +74,12 @@ def thumbs_of(
     What an earlier audit took of the same bytes is read again, also where it was killed.
     """
     jobs = jobs_of(root, videos, ".npz")
-    found: dict[str, Thumbs | str] = {job.video.path: read(job) or "" for job in jobs}
-    todo = [job for job in jobs if not found[job.video.path]]
+    found: dict[str, Thumbs | str] = {
+        job.video.path: kept for job in jobs if (kept := read(job)) is not None
+    }
+    todo = [job for job in jobs if job.video.path not in found]
     for job, failed in isolated_map(take, todo, "Looking at the videos", workers):
-        reason = str(failed) if failed else ""
-        found[job.video.path] = (None if reason else read(job)) or reason or "not kept"
+        found[job.video.path] = reason_of(failed, job.path) if failed else read(job) or "not kept"
     return found
 
 
@@ -91,15 +92,12 @@ def read(job: Job) -> Thumbs | None:
         return None  # not there, or damaged: taken again
 
 
-def take(job: Job) -> str:
-    """Take and keep the pictures of a video; why it failed, or nothing."""
+def take(job: Job) -> None:
+    """Take and keep the pictures of a video. Errors: DecodeError where it cannot be read."""
     last, fps = job.video.frames - 1, job.video.fps
     indices = places(job.video.frames, fps)
-    try:
-        with open_video(job.path) as video:
-            frames = _grey(video, sorted({*indices, *(min(k + 1, last) for k in indices)}))
-    except (DecodeError, OSError) as error:
-        return " ".join(str(error).split()).removeprefix(f"{job.path}: ")
+    with open_video(job.path) as video:
+        frames = _grey(video, sorted({*indices, *(min(k + 1, last) for k in indices)}))
     small = dict(zip(frames, shrunk(np.stack(list(frames.values()))), strict=True))
     shown = [k for k in indices if k in small]
     pictures = np.stack([small[k] for k in shown])
@@ -107,7 +105,6 @@ def take(job: Job) -> str:
     seconds = np.array(shown, np.float32) / (fps or 1.0)
     with atomic_write(job.kept, "wb") as stream:
         np.savez(stream, seconds=seconds, pictures=pictures, after=after)
-    return ""
 
 
 def places(frames: int, fps: float) -> list[int]:

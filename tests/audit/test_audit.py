@@ -176,9 +176,9 @@ def test_a_killed_audit_goes_on(
     assert done.returncode == -signal.SIGKILL, done.stderr
     take, taken = thumbs.take, []
 
-    def counted(job: thumbs.Job) -> str:
+    def counted(job: thumbs.Job) -> None:
         taken.append(job.path)
-        return take(job)
+        take(job)
 
     monkeypatch.setattr(thumbs, "take", counted)
     assert audited(clean, tmp_path / "out")[0] == 0
