@@ -86,6 +86,8 @@ class LookOptions:
             self.seconds is not None and self.seconds <= 0
         ):
             raise UserError("--scale and --seconds are above 0.")
+        if self.iterations is not None and self.weights is None:
+            raise UserError("--iterations is of --weights, which are not named: name both.")
 
 
 @dataclass(frozen=True)

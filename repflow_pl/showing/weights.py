@@ -154,7 +154,9 @@ def load_weights(path: Path, iterations: int | None = None, classes: Sequence[st
     elif (path.parent / "spec.json").is_file():
         found = _of_run(path.parent, path)
     else:
-        found = _of_released(path, iterations)
+        found, iterations = _of_released(path, iterations), None
+    if iterations is not None:
+        raise UserError(f"{path} tells its iterations by itself: leave out --iterations.")
     found.network.eval()
     if not classes:
         return found

@@ -90,6 +90,10 @@ def test_the_authors_files_are_read(tmp_path: Path) -> None:
         load_weights(path, iterations=1, classes=["a", "b"])
     with pytest.raises(UserError, match="--iterations"):
         load_weights(path)
+    ours = tmp_path / "ours.safetensors"
+    save_weights(ours, weights)
+    with pytest.raises(UserError, match="leave out --iterations"):
+        load_weights(ours, iterations=2)
 
 
 def test_pixels_are_turned_round_for_the_authors_network() -> None:
