@@ -46,8 +46,8 @@ with needs("train", program=True, signals=True):
         under_torchrun,
     )
 
-OWN_RUNS = Path("OUT/runs")
-"""Stands for the folder of results that --from-results means without a name."""
+OWN_RUNS = Path("<OUT>/runs")
+"""Stands for the folder of results that --from-results means without a name; is nobody's own."""
 
 
 @dataclass(frozen=True)

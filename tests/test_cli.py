@@ -324,6 +324,8 @@ def test_options_are_typed() -> None:
     options = parse(["--seeds", "3", "--rows", "a,b", "--data-root", "x", "--pretrained"])
     assert options == Options(Setting(pretrained=True), "a,b", 3, data_root=Path("x"))
     assert parse(["--rows", "a", "--rows", "b,2"]).rows == "a,b,2"
+    for named, runs in (([], "runs"), (["OUT/runs"], "OUT/runs")):
+        assert parse(["--from-results", *named]).from_results == Path(runs)
     with pytest.raises(UserError, match="see --help"):
         parse(["--seeds", "three"])
 
