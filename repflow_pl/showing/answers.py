@@ -41,7 +41,8 @@ class Answer:
     @property
     def scores(self) -> Scores:
         """[classes]: the average over the clips."""
-        return mean_of(self.views)
+        scores: Scores = self.views.mean(0)
+        return scores
 
     def top(self, count: int, scores: Scores | None = None) -> list[tuple[str, float]]:
         """The classes that score highest, the first one first; of a member where one is given."""
@@ -86,19 +87,13 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
         tuple(view_starts(video.frames, clip, video.fps)),
         clip.offsets(video.fps)[-1] + 1,
         _of_views(found.joint, clip.crops),
-        tuple((name, mean_of(_of_views(each, clip.crops))) for name, each in found.members),
+        tuple((name, _of_views(each, clip.crops).mean(0)) for name, each in found.members),
     )
 
 
 def best_of(scores: Scores, count: int) -> npt.NDArray[np.intp]:
     """The numbers of the classes that score highest, the first one first."""
     return np.argsort(-scores, kind="stable")[:count]
-
-
-def mean_of(views: Scores) -> Scores:
-    """[views, classes] -> [classes]."""
-    mean: Scores = views.mean(0)
-    return mean
 
 
 def _of_views(scores: Tensor, crops: int) -> Scores:

@@ -44,12 +44,7 @@ class EpochLines(L.Callback):
             self.bar.start()
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *step: Any
     ) -> None:
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=trainer.global_step)
