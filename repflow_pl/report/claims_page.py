@@ -48,8 +48,8 @@ def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
         f"A verdict needs {SEED_FREEDOM + 1} seeds, or 2 on each of several splits; "
         "what an undecided claim needs is an estimate from the spread so far. "
         "p counts one look at the runs: where seeds are added because a claim is undecided, a "
-        "false verdict is likelier, in simulation in one table of eleven instead of one of twenty "
-        "for looks at 3, 4 and 5 seeds. "
+        "false verdict is likelier, in simulation in one table of nine instead of one of twenty "
+        "for looks at 3, 4, 5 and 6 seeds. "
         f"{UNVERIFIED_MARK} unverified: the paper's figure was written down from memory, and no "
         "verdict rests on it. Made from result files by `python -m repflow_pl.report`.",
     ]

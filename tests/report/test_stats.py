@@ -96,20 +96,20 @@ def test_at_most_one_table_in_twenty_has_a_false_verdict(sizes: Sizes) -> None:
 
 @pytest.mark.long
 def test_seeds_that_are_added_until_a_claim_is_decided_make_false_verdicts_likelier() -> None:
-    """As often as the page of claims says: in one table of eleven."""
+    """As often as the page of claims says: in one table of nine."""
     rng = np.random.default_rng(11)
-    tables, wrong = 800, 0
+    sizes, tables, wrong = (1, 6, 320, 1), 800, 0
     for _ in range(tables):
-        hard = videos(rng, SHAPES)
-        first, *others = (net(rng, SHAPES, 0.2, hard)[0] for _ in range(7))
-        for seeds in (3, 4, 5):
+        hard = videos(rng, sizes)
+        first, *others = (net(rng, sizes, 0.2, hard)[0] for _ in range(7))
+        for seeds in (3, 4, 5, 6):
             a, *rest = ([Answers(n.values[:seeds], n.groups)] for n in (first, *others))
             found = [difference(a, other) for other in rest]
             corrected = holm([each.p for each in found])
             if any(verdict(e, p) != "undecided" for e, p in zip(found, corrected, strict=True)):
                 wrong += 1
                 break
-    assert 0.07 <= wrong / tables <= 0.11
+    assert 0.09 <= wrong / tables <= 0.13
 
 
 @pytest.mark.parametrize(
