@@ -117,8 +117,8 @@ def seen_by(
     """What the network's flow layer sees of clips uint8 [B, 3, T, H, W]; `tvl1s` [B, 2, H, W]."""
     height, width = views.shape[-2:]
     found = torch.cat([flow_fields(model, to_float(part)) for part in views.split(8)])
-    stride = height / found.shape[-2]
-    large = F.interpolate(found, size=(height, width), mode="bilinear") * stride
+    strides = torch.tensor([width / found.shape[-1], height / found.shape[-2]])
+    large = F.interpolate(found, size=(height, width), mode="bilinear") * strides[:, None, None]
     fields = large.double().numpy()
     return Seen(
         job.row,

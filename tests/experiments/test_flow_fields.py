@@ -7,14 +7,18 @@ import shutil
 from pathlib import Path
 
 import flow_fields
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from repflow_pl import tables
 from repflow_pl.data.upkeep import metadata
 from repflow_pl.profiles import Profile, build_profile
-from repflow_pl.specs import ClipSpec
+from repflow_pl.specs import ClipSpec, DataSpec
 from repflow_pl.training import run
+from repflow_pl.training.planning.jobs import Job
 from repflow_pl.training.recording.result import Latency
 
 PLACES = ["Flow layer on RGB inputs", *(f"After block {k}" for k in range(1, 6))]
@@ -34,6 +38,19 @@ def two_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(profile, recipe=recipe, baseline_recipe=recipe, clip=clip)
 
     monkeypatch.setattr(tables, "build_profile", quick)
+
+
+def test_each_component_is_of_its_own_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps of 2 x 2 of clips that are wider than high: a pixel of them is 28 x 32 of the input."""
+    monkeypatch.setattr(
+        flow_fields, "flow_fields", lambda _, clips: torch.ones(len(clips), 2, 2, 2)
+    )
+    job = Job("fields", "After block 5", build_profile("demo", "folder").rgb(DataSpec("folder")), 0)
+    views = torch.zeros(1, 3, 2, 56, 64, dtype=torch.uint8)
+    tvl1s = np.stack([np.full((1, 56, 64), 32.0), np.full((1, 56, 64), 28.0)], 1)
+    seen = flow_fields.seen_by(nn.Identity(), job, False, views, tvl1s.astype(np.float32))
+    assert seen.lengths == pytest.approx([np.hypot(32, 28)])
+    assert seen.likeness == pytest.approx([1.0])
 
 
 @pytest.mark.long
