@@ -191,8 +191,10 @@ def _reencode(job: tuple[Path, Path, int, float | None]) -> None:
 
 def _copy_lists(source: Path, out: Path) -> None:
     """What lies beside the videos and says how they are used: `out` is a data set by itself."""
+    unpacked = out in source.parents
     for path in (path for pattern in LISTS for path in source.rglob(pattern)):
-        if path.name == STAMP or not path.is_file() or out in path.parents:
+        made = out in path.parents and not unpacked
+        if path.name == STAMP or not path.is_file() or made:
             continue
         target, content = out / path.relative_to(source), path.read_bytes()
         if not target.is_file() or target.read_bytes() != content:

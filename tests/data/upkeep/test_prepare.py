@@ -443,6 +443,7 @@ def test_a_prepared_folder_is_split_as_the_first_one_was(tmp_path: Path, grouped
 def test_lists_that_change_or_lie_beside_archives_come_along(tmp_path: Path) -> None:
     (tmp_path / "plain" / "run").mkdir(parents=True)
     (tmp_path / "plain" / "run" / "1.mp4").touch()
+    (tmp_path / "plain" / "testlist01.txt").write_text("1")
     root, out = tmp_path / "root", tmp_path / "out"
     root.mkdir()
     pack(root / "videos.tar", tmp_path / "plain")
@@ -450,6 +451,8 @@ def test_lists_that_change_or_lie_beside_archives_come_along(tmp_path: Path) -> 
         (root / "groups.csv").write_text(groups)
         assert prepare("folder", root, out, SMALL, workers=0) == (1, [])
         assert (out / "groups.csv").read_text() == groups
+    shutil.rmtree(out / module.UNPACKED)  # the room that large videos take
+    assert (out / "videos" / "testlist01.txt").read_text() == "1"
 
 
 def test_a_changed_video_is_made_again(tmp_path: Path, copied: list[Path]) -> None:
