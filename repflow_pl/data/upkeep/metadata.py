@@ -23,13 +23,15 @@ TREES = 200
 class MetadataBaseline:
     """Test accuracy from metadata alone, in shares of 1."""
 
-    accuracy: tuple[float, ...]
-    """One per seed of the forest."""
     chance: float
     """Of always naming the most frequent class of the test part."""
-    n_test: int
     right: npt.NDArray[np.bool_]
     """[seeds, videos of the test part]: which it named right."""
+
+    @property
+    def accuracy(self) -> tuple[float, ...]:
+        """One per seed of the forest."""
+        return tuple(float(each.mean()) for each in self.right)
 
     @property
     def accuracy_mean(self) -> float:
@@ -62,8 +64,7 @@ def metadata_baseline(
         forest.set_params(n_jobs=1)  # votes are added up in one order, for ties
         right.append(forest.predict(_features(test, seen)) == labels)
     chance = float(np.bincount(labels).max() / len(labels))
-    accuracy = tuple(float(each.mean()) for each in right)
-    return MetadataBaseline(accuracy, chance, len(test), np.stack(right))
+    return MetadataBaseline(chance, np.stack(right))
 
 
 def _features(videos: Sequence[Video], seen: Sequence[str]) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ def test_metadata_that_tells_the_class_is_found_out(shapes: VideoSet) -> None:
     baseline = metadata_baseline(dataclasses.replace(shapes, videos=tuple(told)), seeds=3)
     assert baseline.accuracy == (1.0, 1.0, 1.0)
     assert (baseline.accuracy_mean, baseline.half_width) == (1.0, 0.0)
-    assert (baseline.chance, baseline.n_test) == (1 / 16, 16)
+    assert (baseline.chance, baseline.right.shape) == (1 / 16, (3, 16))
 
 
 def test_the_embedded_set_gives_nothing_away(shapes: VideoSet) -> None:
