@@ -275,8 +275,8 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         )
     if facts.name == "hmdb51":
         notes += (
-            "Clips cut from one film count as independent videos, as do those that several splits "
-            "test: intervals are narrower than they should be.",
+            "Clips of one class that are cut from one source are a group, which intervals take as "
+            "one unit. Some clips are tested by several splits and count as several.",
         )
     return Context(
         data=setting.shown_data,

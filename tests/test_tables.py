@@ -210,7 +210,7 @@ def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [("ucf101", "take a group as one unit"), ("hmdb51", "narrower than they should be")],
+    [("ucf101", "take a group as one unit"), ("hmdb51", "cut from one source are a group")],
 )
 @pytest.mark.parametrize("profile", ["demo", "paper"])
 def test_a_page_says_what_its_intervals_take_as_one(

@@ -185,8 +185,8 @@ def mean_interval(values: Sequence[float], least: float = 0.0) -> Estimate:
     The runs are taken as independent draws from one normal distribution: over seeds alone.
     Errors: ValueError without any value.
 
-    >>> mean_interval([0.1, 0.2, 0.3]).high
-    0.4484137711732149
+    >>> round(mean_interval([0.1, 0.2, 0.3]).high, 4)
+    0.4484
     """
     n = len(values)
     if n == 0:
@@ -206,18 +206,19 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Estimat
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm, Scand. J. Statist. 1979); None stays None.
+    """p-values corrected for their number (Holm, Scand. J. Statist. 1979).
 
     With no true difference anywhere the chance of any corrected value below 0.05 is 0.05 at most.
+    None, which is not known yet, stays None and counts, so that no verdict goes when it comes.
 
     >>> holm([0.01, 0.04, None, 0.03])
-    [0.03, 0.06, None, 0.06]
+    [0.04, 0.09, None, 0.09]
     """
     known = sorted((p, k) for k, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
     for rank, (p, k) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        highest = max(highest, min(1.0, p * (len(p_values) - rank)))
         corrected[k] = highest
     return corrected
 

@@ -95,7 +95,8 @@ def rank_of(scores: Tensor, labels: Tensor) -> Tensor:
     Shapes: [..., classes], [...] -> [...]. A NaN among the scores makes the answer wrong.
     """
     true = scores.gather(-1, labels[..., None])
-    return (~(scores < true)).sum(-1) - 1 + scores.isnan().any(-1) * scores.shape[-1]
+    beyond = max(scores.shape[-1], 5)  # of the five best too, where there are fewer classes
+    return (~(scores < true)).sum(-1) - 1 + scores.isnan().any(-1) * beyond
 
 
 def saved_sums(metric: Metric) -> dict[str, Tensor]:

@@ -90,3 +90,7 @@ def test_equal_scores_are_no_answer() -> None:
 def test_nan_is_no_answer() -> None:
     scores = torch.tensor([[float("nan"), 1.0, 2.0], [3.0, float("nan"), 1.0]])
     assert (rank_of(scores, torch.tensor([2, 0])) > 0).all()
+
+
+def test_of_two_classes_nan_is_not_among_the_five_best() -> None:
+    assert int(rank_of(torch.full((2,), torch.nan), torch.tensor(0))) >= 5

@@ -9,7 +9,8 @@ other clips are unused in it. The usual figure is the average of the three.
     ROOT/.../hmdb51_split<k>_{train,test}.txt        or lists of `file class`, where they are
 
 Without lists under ROOT those of the package count, which say the same. Left and right carry no
-class.
+class. What stands before the class in a clip's name is the film or web video that it was cut from:
+clips of one class and source are a group.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def hmdb51(root: Path) -> Iterator[Candidate]:
             f"python -m repflow_pl.data prepare {NAME} {root} OUT and give OUT."
         )
     for label, clip, part, fold in read_lists(root):
-        yield Candidate(files.get(clip, f"{label}/{clip}.avi"), label, part, fold)
+        source = clip.partition(f"_{label}_")[0]
+        path = files.get(clip, f"{label}/{clip}.avi")
+        yield Candidate(path, label, part, fold, group=f"{label}/{source}")
 
 
 def read_lists(root: Path) -> list[Listed]:

@@ -8,7 +8,7 @@ import pytest
 
 from repflow_pl.data.index import default_clip, fold_count, list_set, open_set
 from repflow_pl.data.sets import ucf101
-from repflow_pl.data.sets.hmdb51 import read_lists
+from repflow_pl.data.sets.hmdb51 import hmdb51, read_lists
 from repflow_pl.data.sets.kinetics import TINY_COUNTS, file_stem, known_label
 from repflow_pl.data.sets.lists import read_lines, read_rows
 from repflow_pl.errors import UserError
@@ -54,6 +54,16 @@ def test_lists_that_lie_twice_under_a_root_name_each_clip_once(tmp_path: Path) -
     shutil.copytree(folder, root / "test_train_splits" / folder.name)
     videos = list_set("hmdb51", root, workers=0).fold(1).videos
     assert len(videos) == len({video.path for video in videos}) == 2 * 51
+
+
+def test_hmdb51s_clips_of_one_source_are_a_group(tmp_path: Path) -> None:
+    """Intervals would be too narrow: 1,530 test clips are of some 600 sources."""
+    (tmp_path / "any.avi").touch()
+    tested = [c for c in hmdb51(tmp_path) if c.split == "test" and c.fold == 1]
+    assert len(tested) == 1530
+    groups = {c.path: c.group for c in tested}
+    assert groups["wave/BATMAN_BEGINS_wave_u_cm_np1_fr_med_19.avi"] == "wave/BATMAN_BEGINS"
+    assert 500 < len(set(groups.values())) < 700
 
 
 def test_hmdb51s_lists_must_have_the_official_counts(tmp_path: Path) -> None:
