@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -262,3 +263,15 @@ print("imported")
 def test_ctrl_c_while_a_program_is_imported_ends_it_without_a_word() -> None:
     done = subprocess.run([sys.executable, "-c", PRESSED], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_a_thread_may_import_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python lets the main thread alone say what a signal does."""
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+
+    def imports() -> str:
+        with needs("train", program=True):
+            return "imported"
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(imports).result() == "imported"

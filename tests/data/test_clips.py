@@ -266,6 +266,7 @@ def test_what_fills_the_crop() -> None:
     # Made smaller, the whole height fills the crop, and no more.
     assert window_size(120, 160, (112, 112), 0.5) == (120, 120)
     assert window_size(128, 64, (96, 56), 0.8) == (110, 64)
+    assert window_size(60, 200, (96, 56), 1.0) == (60, 35)
 
 
 def test_a_stride_in_seconds(tmp_path: Path) -> None:
