@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,6 +12,7 @@ import pytest
 
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
+from repflow_pl.training.costs.extraction import extraction_ms
 from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.recording.result import read_result
 from tests.sweeps import sweep
@@ -46,6 +49,17 @@ def test_fields_of_vectors_are_part_of_the_time(videos: VideoSet, tmp_path: Path
     assert rgb.tvl1_ms == 0
     for latency in (vectors, both):
         assert 0 < latency.tvl1_ms < latency.median_ms
+
+
+def test_a_video_that_was_lost_since_the_run_began_costs_no_result(
+    videos: VideoSet, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(videos.root, tmp_path / "copied")
+    (copied / videos.part("test")[0].path).write_bytes(b"")
+    lost = replace(videos, root=copied)
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    (taken,) = extraction_ms(("vectors",), frames, lost, CLIP, repeats=1)
+    assert taken > 0
 
 
 @pytest.mark.long
