@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from repflow_pl.layers.conv import Pointwise
 
@@ -43,3 +44,11 @@ def test_writes_the_layout_that_comes_next() -> None:
 def test_state_is_that_of_a_convolution() -> None:
     layer = Pointwise(4, 2)
     torch.nn.Conv2d(4, 2, 1, bias=False).load_state_dict(layer.state_dict())
+
+
+def test_a_batch_norm_may_be_folded_into_it() -> None:
+    """Which gives it a bias."""
+    layer, norm = Pointwise(6, 8).eval(), torch.nn.BatchNorm2d(8).eval()
+    torch.nn.init.normal_(norm.bias)
+    x = torch.randn(2, 6, 4, 5)
+    torch.testing.assert_close(fuse_conv_bn_eval(layer, norm)(x), norm(layer(x)))
