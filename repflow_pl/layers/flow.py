@@ -186,8 +186,8 @@ class RepFlow(nn.Module):
     ) -> None:
         super().__init__()
         known = (*get_args(Normalise), "running")
-        if isinstance(normalise, str) and normalise not in known:
-            raise unknown("normalisation", normalise, known)
+        if not isinstance(normalise, tuple | list) and normalise not in known:
+            raise unknown("normalisation", str(normalise), known)
         if fuse not in get_args(Fuse):
             raise unknown("fusion", fuse, get_args(Fuse))
         check_counts(1, channels=channels, bottleneck=bottleneck)

@@ -18,8 +18,8 @@ class LiveFlow:
         layer: in eval mode, and with one range for all clips: of `normalise="running"` or a range.
 
     Shapes: [B, C, H, W] -> [B, C, H, W], or None for a first frame, which has nothing before it.
-    Errors: UserError for a layer that scales clip by clip or is in training mode, and for a frame
-    of another shape than the one before.
+    Errors: UserError for a layer that scales clip by clip, is in training mode or has kept no range
+    yet, for frames of bytes, and for one of another shape than the one before.
     """
 
     def __init__(self, layer: RepFlow) -> None:
@@ -40,10 +40,11 @@ class LiveFlow:
     def __call__(self, frame: Tensor) -> Tensor | None:
         if self.layer.training:
             raise UserError("the layer is in training mode: call layer.eval() before live frames.")
-        if frame.ndim != 4 or frame.shape[1] != self.layer.channels:
+        fits = frame.ndim == 4 and frame.shape[1] == self.layer.channels
+        if not fits or not frame.is_floating_point():
             raise UserError(
-                f"LiveFlow takes a frame [B, {self.layer.channels}, H, W]; this is "
-                f"{list(frame.shape)}."
+                f"LiveFlow takes a frame [B, {self.layer.channels}, H, W] of floating point; this "
+                f"is {list(frame.shape)}, {frame.dtype}."
             )
         before, planes_before = self._frame, self._planes
         if before is not None and before.shape != frame.shape:
@@ -51,8 +52,14 @@ class LiveFlow:
                 f"a frame of shape {list(frame.shape)} came after one of {list(before.shape)}: "
                 "call reset() where another video begins."
             )
+        kept = self.layer.range
+        if before is None and kept is not None and kept.fixed is None and kept.batches == 0:
+            raise UserError(
+                'the layer has no range yet: train it with normalise="running", or load weights '
+                "that were trained so."
+            )
         planes = self.layer.planes(frame[:, :, None])[:, :, 0]
-        self._frame, self._planes = frame, planes
+        self._frame, self._planes = frame.clone(), planes  # a camera may write into its own again
         if before is None or planes_before is None:
             return None
         flow = self.layer.iteration(planes_before, planes)

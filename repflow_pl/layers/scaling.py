@@ -24,9 +24,9 @@ class Range(nn.Module):
     stays outside of 0..255. A range of still clips alone, whose span is rounding, gives 0.
 
     Args:
-        fixed: the range. Without it, training scales each clip by its own extremes and keeps their
-            running mean, as batch norm keeps its own; evaluation scales by what was kept, of
-            several ranks by the first one's.
+        fixed: the range, whatever a loaded state says. Without it, training scales each clip by its
+            own extremes and keeps their running mean, as batch norm keeps its own; evaluation
+            scales by what was kept, of several ranks by the first one's.
         momentum: how far one batch moves the running mean.
 
     Shapes: [B, ...] -> [B, ...], in float32 at least.
@@ -39,7 +39,7 @@ class Range(nn.Module):
 
     def __init__(self, fixed: tuple[float, float] | None = None, momentum: float = 0.1) -> None:
         super().__init__()
-        if fixed is not None and not fixed[0] < fixed[1]:
+        if fixed is not None and not (len(fixed) == 2 and fixed[0] < fixed[1]):
             raise UserError(f"a range goes from a number to a larger one; this is {fixed}.")
         self.fixed, self.momentum = fixed, momentum
         self.register_buffer("low", torch.empty(()))
@@ -49,7 +49,7 @@ class Range(nn.Module):
 
     def reset_parameters(self) -> None:
         """The range at first, for instance after `to_empty` from the meta device."""
-        low, high = self.fixed or (0.0, 1.0)
+        low, high = self.fixed or (0.0, 1.0)  # kept in the state in either case
         self.low.fill_(low)
         self.high.fill_(high)
         self.batches.zero_()
@@ -58,10 +58,14 @@ class Range(nn.Module):
         return f"fixed={self.fixed}, momentum={self.momentum}"
 
     def forward(self, clips: Tensor) -> Tensor:
-        if self.training and self.fixed is None:
-            self._move(clips.detach())
-            return to_255(clips)
         exact = clips if clips.dtype == torch.float64 else clips.float()
+        if self.fixed is not None:
+            start, end = self.fixed
+            return (exact - start) * (255 / (end - start))
+        if self.training:
+            if clips.numel() > 0:
+                self._move(clips.detach())
+            return to_255(clips)
         low, high = self.low.to(exact.dtype), self.high.to(exact.dtype)
         factor = 255 / _spread(low, high, 0)
         return (exact - low) * factor.where(_spans(low, high, 0), 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -39,6 +41,14 @@ def test_a_stream_gives_what_the_clip_gives(normalise: object, fuse: Fuse) -> No
     assert not any(frame.requires_grad for frame in streamed)
     live.reset()
     assert live(clip[:, :, 0]) is None
+
+
+def test_a_camera_may_write_every_frame_into_the_same_memory() -> None:
+    layer = trained((-3.0, 3.0), "add")
+    clip, memory = torch.randn(1, 6, 4, 10, 12), torch.empty(1, 6, 10, 12)
+    live = LiveFlow(layer)
+    _, *streamed = (live(memory.copy_(frame)) for frame in clip.unbind(2))
+    torch.testing.assert_close(torch.stack(streamed, dim=2), layer(clip), rtol=1e-5, atol=1e-5)
 
 
 def test_a_clip_by_itself_is_scaled_by_what_came_later() -> None:
@@ -89,6 +99,23 @@ def test_a_fixed_range_does_not_move() -> None:
     assert (scale.low, scale.high) == (-1, 1)
 
 
+def test_a_fixed_range_is_not_that_of_loaded_weights() -> None:
+    layer, clip = RepFlow(6, bottleneck=4, normalise=(-1.0, 1.0)).eval(), torch.randn(1, 6, 3, 8, 8)
+    loaded = RepFlow(6, bottleneck=4, normalise=(-1.0, 1.0)).eval()
+    state = layer.state_dict() | {"range.low": torch.tensor(0.0), "range.high": torch.tensor(9.0)}
+    loaded.load_state_dict(state)
+    assert torch.equal(loaded(clip), layer(clip))
+
+
+def test_an_empty_batch_leaves_the_range_as_it_is() -> None:
+    layer = trained("running").train()
+    before = copy.deepcopy(layer.range)
+    assert layer(torch.randn(0, 6, 4, 10, 12)).shape == (0, 6, 3, 10, 12)
+    assert before is not None and layer.range is not None
+    for name, value in before.state_dict().items():
+        assert torch.equal(layer.range.state_dict()[name], value), name
+
+
 def test_a_layer_on_the_meta_device_gets_its_range() -> None:
     with torch.device("meta"):
         layer = RepFlow(6, bottleneck=4, normalise=(-2.0, 2.0))
@@ -104,10 +131,21 @@ def test_mistakes_are_one_sentence() -> None:
         live(torch.randn(1, 6, 12, 12))
     with pytest.raises(UserError, match=r"takes a frame \[B, 6, H, W\]"):
         live(torch.randn(1, 6, 1, 10, 12))
+    with pytest.raises(
+        UserError, match=r"of floating point; this is \[1, 6, 10, 12\], torch.uint8"
+    ):
+        live(torch.zeros(1, 6, 10, 12, dtype=torch.uint8))
+    with pytest.raises(UserError, match="has no range yet"):
+        LiveFlow(RepFlow(6, normalise="running").eval())(torch.randn(1, 6, 10, 12))
     layer.train()
     with pytest.raises(UserError, match="training mode"):
         live(torch.randn(1, 6, 10, 12))
     with pytest.raises(UserError, match="from a number to a larger one"):
         RepFlow(6, normalise=(1.0, 1.0))
+    with pytest.raises(UserError, match="from a number to a larger one"):
+        RepFlow(6, normalise=(0.0, 1.0, 2.0))  # type: ignore[arg-type]
+    for wrong in (None, 255.0):
+        with pytest.raises(UserError, match=f"unknown normalisation '{wrong}'"):
+            RepFlow(6, normalise=wrong)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="running"):
         RepFlow(6, normalise="runing")  # type: ignore[arg-type]
