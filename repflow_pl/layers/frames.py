@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
@@ -58,17 +56,12 @@ def check_pairs(clips: Tensor, channels: int | None, taker: str, frames: int = 2
         )
 
 
-def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Autocast off, for what its rounding would spoil; devices without autocast have nothing on."""
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, enabled=False)
-
-
 def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
     """The function of `inputs`; where no gradient is asked for its forward alone: `apply` reads its
-    signature each time, which counts in a layer on a single small clip."""
-    run = function.apply if torch.is_grad_enabled() else function.forward
+    signature each time, which counts in a layer on a single small clip. So it is under torch.jit,
+    which cannot save a Function: what its forward does has the same gradient."""
+    alone = torch.jit.is_tracing() or not torch.is_grad_enabled()
+    run = function.forward if alone else function.apply
     out: Tensor = run(*inputs)
     return out
 

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.frames import check_counts, check_pairs, in_full_precision
+from repflow_pl.layers.frames import check_counts, check_pairs
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
+from repflow_pl.ops.flow_inputs import in_full_precision
 
 THETA, LAMBDA, TAU = 0.3, 0.15, 0.25
 """Tightness of the coupling, weight of the data term, step of the dual variable: not trained."""

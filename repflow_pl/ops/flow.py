@@ -98,10 +98,12 @@ def available_backends(frame: Tensor) -> tuple[str, ...]:
 def chosen_backend(frame: Tensor, *others: Tensor) -> str:
     """The backend that ``backend="auto"`` takes for tensors like ``frame`` and with these others.
 
-    Under torch.export this is "eager", so that the exported graph runs where this package is not,
-    and for what :func:`is_transformed` tells, which only PyTorch's own operators can do.
+    Under torch.export and torch.jit.trace this is "eager", so that the graph runs where this
+    package is not, and for what :func:`is_transformed` tells, which only PyTorch's own operators
+    can do.
     """
-    if _is_exporting() or is_transformed(frame, *others):
+    taken_along = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    if taken_along or is_transformed(frame, *others):
         return "eager"
     return available_backends(frame)[0]
 
@@ -279,10 +281,6 @@ _BACKENDS = {  # fastest first; eager, which runs everywhere, last
 
 BACKENDS = ("auto", *_BACKENDS)
 """What may be asked for."""
-
-
-def _is_exporting() -> bool:
-    return torch.compiler.is_exporting()
 
 
 def _resolve(backend: str, frame: Tensor, *others: Tensor) -> str:

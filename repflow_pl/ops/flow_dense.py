@@ -19,7 +19,12 @@ from repflow_pl.ops.flow import (
     with_all_gradients,
     with_released_borders,
 )
-from repflow_pl.ops.flow_inputs import check_frames, check_scalars_and_devices
+from repflow_pl.ops.flow_inputs import (
+    arithmetic,
+    check_frames,
+    check_scalars_and_devices,
+    in_full_precision,
+)
 
 
 class DenseKernels(NamedTuple):
@@ -72,9 +77,9 @@ def dense_flow(
             )
     check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)
     wanted = frame1.dtype
-    dtype = torch.float64 if wanted == torch.float64 else torch.float32
+    dtype = arithmetic(wanted)
     inputs = (frame1, frame2, *kernels, theta, lam, tau)
-    with torch.autocast(frame1.device.type, enabled=False):
+    with in_full_precision(frame1.device):
         frame1, frame2 = (frame.to(dtype).flatten(0, -4) for frame in (frame1, frame2))
         exact = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
         inner_x = F.conv2d(frame2, exact.image_x[:, :, None, :], padding=(0, 1))

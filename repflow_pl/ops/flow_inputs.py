@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -71,6 +72,13 @@ def full_kernels(kernels: FlowKernels) -> FlowKernels:
 def arithmetic(dtype: torch.dtype) -> torch.dtype:
     """What the iteration runs in for frames of this dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast off, for what its rounding would spoil; devices without autocast have nothing on."""
+    if not torch.amp.is_autocast_available(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +173,14 @@ def test_a_printed_layer_tells_its_settings() -> None:
     assert "6, normalise='batch', fuse='add'" in said
     assert "4, n_iter=7, learn=('tau',), kernels='central', backend='auto'" in said
     assert "6, residual=True, normalise='clip'" in repr(FlowStack(6, residual=True))
+
+
+@pytest.mark.filterwarnings("ignore:Converting a tensor", "ignore:`torch.jit")
+def test_a_traced_layer_runs_where_this_package_is_not(tmp_path: Path) -> None:
+    """torch.jit.trace, as the older ONNX exporter does: with gradients on, as one calls it."""
+    torch.manual_seed(0)
+    layer, clip = RepFlow(6, 4, n_iter=3).eval(), torch.randn(2, 6, 3, 8, 8)
+    torch.jit.save(torch.jit.trace(layer, clip), tmp_path / "layer.pt")
+    loaded = torch.jit.load(tmp_path / "layer.pt")
+    assert "repflow_pl::" not in str(loaded.inlined_graph)
+    torch.testing.assert_close(loaded(clip), layer(clip), rtol=1e-4, atol=1e-5)

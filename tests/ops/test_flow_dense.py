@@ -131,3 +131,10 @@ def test_without_an_iteration_the_components_are_tensors_of_their_own() -> None:
     flow_x, flow_y = dense_flow(frame1, frame2, kernels, *scalars, 0)
     flow_x += 1
     assert not flow_y.any()
+
+
+def test_runs_where_there_is_no_autocast() -> None:
+    with torch.device("meta"):
+        frames, scalar = torch.empty(2, 3, 5, 6), torch.empty(1)
+        flow_x, flow_y = dense_flow(frames, frames, dense_kernels(3), scalar, scalar, scalar, 2)
+    assert flow_x.is_meta and flow_x.shape == flow_y.shape == frames.shape
