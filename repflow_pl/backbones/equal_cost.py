@@ -19,7 +19,7 @@ from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Bottleneck
 
 from repflow_pl.backbones.registry import Backbone, Block, backbone, initialise
-from repflow_pl.backbones.video_resnet import conv_2plus1d, conv_3d
+from repflow_pl.backbones.video_resnet import conv_2plus1d, conv_3d, residual
 
 TIMES = (1, 1, 2, 2)
 """Strides in time of layer1 to layer4."""
@@ -80,8 +80,8 @@ def _build(
     for k, (width, depth, (time, space)) in enumerate(layers):
         before = blocks[-1]
         after = width * plan.block.expansion
-        layer = [_block(plan.block, before.channels, width, conv, (time, space))]
-        layer += [_block(plan.block, after, width, conv, (1, 1)) for _ in range(depth - 1)]
+        layer = [residual(plan.block, before.channels, width, conv, (time, space))]
+        layer += [residual(plan.block, after, width, conv, (1, 1)) for _ in range(depth - 1)]
         stages.append(nn.Sequential(*layer))
         blocks.append(
             Block(f"layer{k + 1}", after, before.stride * space, before.stride_time * time)
@@ -109,22 +109,3 @@ def _stem(channels_in: int, channels: int, side: int, factored: bool) -> nn.Sequ
     if side > 3:
         stem.append(nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))
     return stem
-
-
-def _block(
-    kind: type[BasicBlock] | type[Bottleneck],
-    channels_in: int,
-    width: int,
-    conv: Callable[..., nn.Module],
-    stride: tuple[int, int],
-) -> nn.Module:
-    channels = width * kind.expansion
-    shortcut = None
-    if stride != (1, 1) or channels_in != channels:
-        time, space = stride
-        shortcut = nn.Sequential(
-            nn.Conv3d(channels_in, channels, 1, (time, space, space), bias=False),
-            nn.BatchNorm3d(channels),
-        )
-    block: nn.Module = kind(channels_in, width, conv, stride, shortcut)
-    return block

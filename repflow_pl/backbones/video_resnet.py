@@ -7,7 +7,13 @@ from collections.abc import Callable
 import torchvision.models.video
 from torch import nn
 from torchvision.models.video import R2Plus1D_18_Weights, R3D_18_Weights
-from torchvision.models.video.resnet import BasicBlock, Conv2Plus1D, R2Plus1dStem, VideoResNet
+from torchvision.models.video.resnet import (
+    BasicBlock,
+    Bottleneck,
+    Conv2Plus1D,
+    R2Plus1dStem,
+    VideoResNet,
+)
 
 from repflow_pl.backbones.nonlocal_block import with_nonlocal
 from repflow_pl.backbones.registry import Backbone, Block, backbone, initialise
@@ -103,7 +109,7 @@ def _narrow(name: str, in_channels: int, conv: Callable[..., nn.Module]) -> Back
     blocks = [Block("input", in_channels, 1), Block("stem", widths[0], 2)]
     for k, (time, space) in enumerate(strides):
         before = blocks[-1]
-        stages.append(_basic_block(widths[k], widths[k + 1], conv, (time, space)))
+        stages.append(residual(BasicBlock, widths[k], widths[k + 1], conv, (time, space)))
         blocks.append(
             Block(f"layer{k + 1}", widths[k + 1], before.stride * space, before.stride_time * time)
         )
@@ -112,9 +118,15 @@ def _narrow(name: str, in_channels: int, conv: Callable[..., nn.Module]) -> Back
     return net
 
 
-def _basic_block(
-    channels_in: int, channels: int, conv: Callable[..., nn.Module], stride: tuple[int, int]
+def residual(
+    kind: type[BasicBlock] | type[Bottleneck],
+    channels_in: int,
+    width: int,
+    conv: Callable[..., nn.Module],
+    stride: tuple[int, int],
 ) -> nn.Module:
+    """A residual block, its shortcut a convolution where sizes differ; stride is (time, space)."""
+    channels = width * kind.expansion
     shortcut = None
     if stride != (1, 1) or channels_in != channels:
         time, space = stride
@@ -122,7 +134,7 @@ def _basic_block(
             nn.Conv3d(channels_in, channels, 1, (time, space, space), bias=False),
             nn.BatchNorm3d(channels),
         )
-    block: nn.Module = BasicBlock(channels_in, channels, conv, stride, shortcut)
+    block: nn.Module = kind(channels_in, width, conv, stride, shortcut)
     return block
 
 

@@ -66,11 +66,16 @@ def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
     return out
 
 
+def frames_of(clips: Tensor) -> Tensor:
+    """[B, C, T, H, W] -> [B * T, C, H, W]."""
+    return clips.transpose(1, 2).flatten(0, 1)
+
+
 def per_frame(module: nn.Module, clips: Tensor) -> Tensor:
     """A 2D module applied to every frame: [B, C, T, H, W] -> [B, C', T, H', W'].
 
     Frames become batch items; where the clips came from here this is a view.
     """
-    frames: Tensor = module(clips.transpose(1, 2).flatten(0, 1))
+    frames: Tensor = module(frames_of(clips))
     out: Tensor = frames.unflatten(0, (clips.shape[0], clips.shape[2]))
     return out.transpose(1, 2)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repflow_pl.backbones import Backbone
-from repflow_pl.layers.frames import check_pairs
+from repflow_pl.layers.frames import check_pairs, frames_of
 from repflow_pl.specs import ActionFlowNetSpec
 
 FINEST = 2
@@ -58,7 +58,7 @@ class ActionFlowNet(nn.Module):
         clip, fields = inputs
         features = self._features(clip)
         scores = self._scores(features)
-        error = end_point_error(self._flow(features), _frames(fields))
+        error = end_point_error(self._flow(features), frames_of(fields))
         return scores, F.cross_entropy(scores, labels) + self.flow_weight * error
 
     def predict_flow(self, clip: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class ActionFlowNet(nn.Module):
     def _flow(self, features: Sequence[Tensor]) -> Tensor:
         """[B * (T - 1), 2, h, w]."""
         same_width = [
-            lateral(_frames(x)) for lateral, x in zip(self.laterals, features, strict=True)
+            lateral(frames_of(x)) for lateral, x in zip(self.laterals, features, strict=True)
         ]
         merged = same_width.pop()
         while same_width:
@@ -105,8 +105,3 @@ def end_point_error(predicted: Tensor, fields: Tensor) -> Tensor:
     teacher = F.adaptive_avg_pool2d(fields, (height, width))
     # 1e-6 of a squared pixel: a finite gradient where the two agree.
     return ((predicted - teacher).square().sum(1) + 1e-6).sqrt().mean()
-
-
-def _frames(clip: Tensor) -> Tensor:
-    """[B, C, T, H, W] -> [B * T, C, H, W]."""
-    return clip.transpose(1, 2).flatten(0, 1)

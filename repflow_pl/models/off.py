@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
 from repflow_pl.backbones import Backbone
-from repflow_pl.layers.frames import check_pairs
+from repflow_pl.layers.frames import check_pairs, frames_of
 from repflow_pl.layers.off import OFFLayer
 from repflow_pl.specs import OFFSpec
 
@@ -79,7 +79,7 @@ class OFFNet(nn.Module):
         for features, layer, unit, head in zip(
             levels, self.layers, self.units, self.heads, strict=True
         ):
-            found = _frames(layer(features))
+            found = frames_of(layer(features))
             found = found if carried is None else torch.cat([found, carried], 1)
             carried = unit(found)
             pooled = carried.mean((2, 3)).unflatten(0, (len(clip), -1)).mean(1)
@@ -95,8 +95,3 @@ def _unit(channels: int, width: int, stride: int) -> nn.Sequential:
         BasicBlock(width, width),
         BasicBlock(width, width),
     ).to(memory_format=torch.channels_last)
-
-
-def _frames(clip: Tensor) -> Tensor:
-    """[B, C, T, H, W] -> [B * T, C, H, W]."""
-    return clip.transpose(1, 2).flatten(0, 1)

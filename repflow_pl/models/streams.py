@@ -15,7 +15,26 @@ from repflow_pl.layers.tvnet import TVNet, grey
 from repflow_pl.models.loss import training_loss
 
 
-class FieldStack(nn.Module):
+class OfImages(nn.Module):
+    """A classifier of what `images` makes of its input, trained by the classifier's own loss."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def images(self, inputs: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.images(inputs))
+        return scores
+
+    def training_loss(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(scores, loss): those of the classifier."""
+        return training_loss(self.classifier, [self.images(*inputs)], labels)
+
+
+class FieldStack(OfImages):
     """A CNN on stacked optical flow (Simonyan and Zisserman, NIPS 2014, Section 3.1).
 
     Every `stack` consecutive fields become one image of C * stack channels; the scores of all such
@@ -25,27 +44,18 @@ class FieldStack(nn.Module):
     """
 
     def __init__(self, classifier: nn.Module, stack: int) -> None:
-        super().__init__()
-        self.classifier = classifier
+        super().__init__(classifier)
         self.stack = stack
 
-    def forward(self, fields: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.images(fields))
-        return scores
-
-    def training_loss(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(scores, loss): those of the classifier."""
-        return training_loss(self.classifier, [self.images(*inputs)], labels)
-
-    def images(self, fields: Tensor) -> Tensor:
+    def images(self, inputs: Tensor) -> Tensor:
         """[B, 2, F, H, W] -> [B, 2 * stack, F - stack + 1, H, W]."""
-        check_clips(fields, None, "a stack of fields")
-        if fields.shape[2] < self.stack:
+        check_clips(inputs, None, "a stack of fields")
+        if inputs.shape[2] < self.stack:
             raise UserError(
                 f"a stack of {self.stack} optical-flow fields needs longer clips; these have "
-                f"{fields.shape[2]} fields."
+                f"{inputs.shape[2]} fields."
             )
-        windows = fields.unfold(2, self.stack, 1)  # [B, C, windows, H, W, stack]
+        windows = inputs.unfold(2, self.stack, 1)  # [B, C, windows, H, W, stack]
         return windows.permute(0, 5, 1, 2, 3, 4).flatten(1, 2)
 
 
@@ -68,7 +78,7 @@ class TVNetStack(nn.Module):
         return scores
 
 
-class FrameDifferences(nn.Module):
+class FrameDifferences(OfImages):
     """A classifier of the differences between consecutive frames.
 
     The "RGB difference" of Wang et al., "Temporal Segment Networks" (ECCV 2016), Section 3.2.
@@ -77,25 +87,13 @@ class FrameDifferences(nn.Module):
     Errors: UserError for a clip of one frame.
     """
 
-    def __init__(self, classifier: nn.Module) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, clip: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.differences(clip))
-        return scores
-
-    def training_loss(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(scores, loss): those of the classifier."""
-        return training_loss(self.classifier, [self.differences(*inputs)], labels)
-
-    def differences(self, clip: Tensor) -> Tensor:
+    def images(self, inputs: Tensor) -> Tensor:
         """Each frame less the one before: [B, 3, T, H, W] -> [B, 3, T - 1, H, W]."""
-        check_pairs(clip, 3, "a network of frame differences")
-        return clip[:, :, 1:] - clip[:, :, :-1]
+        check_pairs(inputs, 3, "a network of frame differences")
+        return inputs[:, :, 1:] - inputs[:, :, :-1]
 
 
-class GreyFrames(nn.Module):
+class GreyFrames(OfImages):
     """A classifier of frames whose colour is taken away: three channels, each the brightness.
 
     Everything else is as on RGB, so that a comparison is of the colour alone.
@@ -103,22 +101,10 @@ class GreyFrames(nn.Module):
     Shapes: RGB [B, 3, T, H, W] -> [B, classes].
     """
 
-    def __init__(self, classifier: nn.Module) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, clip: Tensor) -> Tensor:
-        scores: Tensor = self.classifier(self.without_colour(clip))
-        return scores
-
-    def training_loss(self, inputs: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(scores, loss): those of the classifier."""
-        return training_loss(self.classifier, [self.without_colour(*inputs)], labels)
-
-    def without_colour(self, clip: Tensor) -> Tensor:
+    def images(self, inputs: Tensor) -> Tensor:
         """[B, 3, T, H, W] -> the same, with equal channels."""
-        check_clips(clip, 3, "a network of grey frames")
-        return grey(clip)[:, None].repeat(1, 3, 1, 1, 1)
+        check_clips(inputs, 3, "a network of grey frames")
+        return grey(inputs)[:, None].repeat(1, 3, 1, 1, 1)
 
 
 class LateFusion(nn.Module):
