@@ -148,10 +148,10 @@ def _spread(low: Tensor, high: Tensor, unit: float) -> Tensor:
 
 
 def _spans(low: Tensor, high: Tensor, unit: float) -> Tensor:
-    """Where the span is more than rounding; true where it is NaN, which is to be seen."""
+    """Where the span is more than rounding; true where it is no number, which is to be seen."""
     numbers = torch.finfo(low.dtype)
     rounding = _ROUNDING * numbers.eps * torch.maximum(low.abs(), high.abs()).clamp_min(unit)
-    return ~(high - low <= rounding.clamp_min(numbers.tiny))
+    return ~(high - low < rounding.clamp_min(numbers.tiny))  # infinity is not less than itself
 
 
 def _total(x: Tensor) -> Tensor:

@@ -75,6 +75,14 @@ def test_a_span_of_rounding_is_0_and_has_no_gradient(over: Normalise, value: flo
     assert not scaled.any() and not gradient.any()
 
 
+@pytest.mark.parametrize("over", ["clip", "batch"])
+def test_a_number_that_overflowed_is_seen(over: Normalise) -> None:
+    """In half precision a feature becomes infinite, which training has to notice."""
+    clips = torch.randn(2, 2, 4, 5)
+    clips[1, 0, 0, 0] = torch.inf
+    assert to_255(clips, over)[1].isnan().any()
+
+
 @pytest.mark.parametrize("kind", ["RepFlow", "Flow-of-Flow", "Flow-Conv-Flow"])
 @pytest.mark.parametrize("still", ["held", "black"])
 def test_a_still_clip_adds_nothing_to_the_gradient_of_ordinary_ones(kind: str, still: str) -> None:
