@@ -36,6 +36,8 @@ OTHER_FIELDS = (
     "of any row's time.",
     "RAFT: torchvision's small network, freshly initialised, on the GPU where there is one.",
 )
+SKIP = NOT_TIMED
+"""What is no option here."""
 SAY_EVERY = 10.0
 """Seconds between two lines of progress."""
 
@@ -65,7 +67,7 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and write; returns the exit status: 0, or 2 for a mistake."""
-    return status_of(lambda: show(measure(parse(Options, arguments, skip=NOT_TIMED))))
+    return status_of(lambda: show(measure(parse(Options, arguments, skip=SKIP))))
 
 
 def show(files: Rendered) -> None:

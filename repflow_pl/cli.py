@@ -132,8 +132,9 @@ def _as_rank(work: Callable[[], int]) -> int:
     return together(work)
 
 
-def add_to(parser: ArgumentParser) -> None:
-    """Give a parser the options, for `parse`."""
+def new_table_parser() -> ArgumentParser:
+    """The parser of `parse`."""
+    parser = new_parser(Options.__doc__)
     parser.add_argument(
         "--rows",
         action="append",
@@ -152,13 +153,12 @@ def add_to(parser: ArgumentParser) -> None:
         "needed. FOLDER is OUT/runs if not named; the published results are in tables/runs. By "
         "default what is missing is run.",
     )
+    return parser
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
     """The command line as Options. Errors: UserError, one sentence; --help exits by itself."""
-    parser = new_parser(Options.__doc__)
-    add_to(parser)
-    given = read(parser, arguments).as_dict()
+    given = read(new_table_parser(), arguments).as_dict()
     given["setting"] = take(Setting, given)
     rows = given["rows"] or "all"  # in a file they may be a list, a name or a number
     given["rows"] = ",".join(map(str, rows)) if isinstance(rows, list) else str(rows)

@@ -91,22 +91,32 @@ def parse(
     skip: Collection[str] = (),
     about: str | None = None,
 ) -> T:
-    """The command line as a dataclass of options; see PLAIN for those that its fields hold.
+    """The command line as a dataclass of options, as `parser_for` says.
+
+    Errors: UserError, one sentence; --help exits by itself.
+    """
+    plain = get_type_hints(options).get(PLAIN)
+    given = read(parser_for(options, skip, about), arguments).as_dict()
+    if plain is not None:
+        given[PLAIN] = take(plain, given)
+    made: T = take(options, given)
+    return made
+
+
+def parser_for(
+    options: type[Any], skip: Collection[str] = (), about: str | None = None
+) -> ArgumentParser:
+    """A parser of a dataclass of options; see PLAIN for those that its fields hold.
 
     What is in `skip`, on either level, is no option and keeps its default. `about`: what --help
     begins with, by default the dataclass's docstring.
-    Errors: UserError, one sentence; --help exits by itself.
     """
     parser = new_parser(about or options.__doc__)
     plain = get_type_hints(options).get(PLAIN)
     if plain is not None:
         add_options(parser, plain, skip)
     add_options(parser, options, {*skip, PLAIN})
-    given = read(parser, arguments).as_dict()
-    if plain is not None:
-        given[PLAIN] = take(plain, given)
-    made: T = take(options, given)
-    return made
+    return parser
 
 
 def take(options: Any, given: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ import ast
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,21 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def add_to(parser: ArgumentParser) -> None:
-    """The scripts and the options that those of the tables share, for a shell's completion."""
-    from repflow_pl.cli import add_to
+    """The scripts with their options, for a shell's completion."""
+    from repflow_pl import cli
+    from repflow_pl.options import parser_for
 
-    parser.add_argument("script", choices=[each.removeprefix("table_") for each in script_names()])
-    add_to(parser)
+    sys.path.insert(0, str(FOLDER))
+    parts = parser.add_subcommands(dest="script")
+    for name in script_names():
+        module = import_module(name)
+        options = getattr(module, "Options", cli.Options)
+        if options is cli.Options:  # of tables, and of what trains one's rows
+            part = cli.new_table_parser()
+        else:
+            part = parser_for(options, getattr(module, "SKIP", ()))
+        about = (module.__doc__ or "").partition("\n")[0]
+        parts.add_subcommand(name.removeprefix("table_"), part, help=about)
 
 
 def _about(path: Path) -> str:
