@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from repflow_pl.specs import DataSpec, Precision, low_res, with_fields
 NOT_TIMED = frozenset({"backbone", "pretrained", "compile", "recipe"})
 """Of a setting, for the table of run times: its rows have backbones of their own, weights change no
 time, evaluation takes the network that is not compiled, and nothing is trained."""
+LONGEST = 100
+"""Characters of a setting's folder: a file system takes 255 of a name, W&B 128 with the table's."""
 TableBuilder = Callable[[Profile, DataSpec], Table]
 
 
@@ -84,7 +87,8 @@ class Setting:
     def folder(self, fingerprint: str) -> str:
         """Folder of the tables, another for each setting: `<data>` for the demo profile, then
         `<data>-paper`, `<data>-resnet18`, `<data>-paper-resnet50-pretrained`, `<data>-bf16`.
-        `<data>` has the list's fingerprint where any folder of videos has the name."""
+        `<data>` has the list's fingerprint where any folder of videos has the name. A name of many
+        changes is cut, and ends in the hash of all."""
         parts = [
             identity(self.data, fingerprint) + self.shown_data.removeprefix(self.data),
             None if self.profile == "demo" else self.profile,
@@ -94,7 +98,11 @@ class Setting:
             "compile" if self.compile else None,
             *(word.replace(" ", "") for word in words(*self.changes)),
         ]
-        return "-".join(part for part in parts if part)
+        name = "-".join(part for part in parts if part)
+        if len(name) <= LONGEST:
+            return name
+        hashed = hashlib.sha256(name.encode()).hexdigest()[:12]
+        return f"{name[: LONGEST - 13]}-{hashed}"
 
     @property
     def changes(self) -> tuple[RecipeChanges, ClipChanges, ModelChanges]:

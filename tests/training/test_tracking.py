@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import platform
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from repflow_pl.changes import ModelChanges
+from repflow_pl.changes import ClipChanges, ModelChanges, RecipeChanges
 from repflow_pl.cli import Options, run_tables
 from repflow_pl.profiles import Profile
 from repflow_pl.report.page import YOURS
@@ -80,15 +81,31 @@ def test_a_run_and_a_table_are_logged_with_their_files_alone(made: Path) -> None
     assert sorted(staged) == sorted(path.read_bytes() for path in wanted)
 
 
+MANY = Setting(
+    recipe=RecipeChanges(epochs=33, batch=12, lr=0.00123, momentum=0.91, weight_decay=0.000123),
+    clip=ClipChanges(frames=12, stride=3, crop=(96, 96), views=5, jitter=(0.9, 1.1)),
+    model=ModelChanges(learn=("theta", "tau"), bottleneck=24, n_iter=15),
+)
+
+
+@pytest.mark.parametrize("setting", [Setting(model=ModelChanges(learn=("theta", "tau"))), MANY])
 def test_a_table_of_any_setting_can_be_called_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    setting: Setting,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(wandb_client, "_left_out", False)
-    setting = Setting(model=ModelChanges(learn=("theta", "tau"))).folder("")
-    assert "+" in setting
-    log_table("short", setting, [], [], tmp_path, "offline")
+    log_table("architecture", setting.folder(""), [], [], tmp_path, "offline")
     assert wandb_client.LEFT_OUT not in capfd.readouterr().err
     assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_settings_of_many_changes_have_folders_of_their_own() -> None:
+    other = dataclasses.replace(MANY, model=dataclasses.replace(MANY.model, n_iter=16))
+    assert len({MANY.folder(""), other.folder("")}) == 2
+    assert MANY.folder("").startswith("motion_shapes-epochs33-batch12-lr0.00123")
+    assert len(MANY.folder("")) == len(other.folder("")) == 100
 
 
 def test_nothing_of_the_user_or_the_machine_is_logged(made: Path) -> None:
