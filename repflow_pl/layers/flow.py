@@ -15,7 +15,6 @@ from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset
 from repflow_pl.layers.scaling import Normalise, Range, to_255
 from repflow_pl.ops import (
     BACKENDS,
-    DenseKernels,
     FlowKernels,
     central_kernels,
     dense_flow,
@@ -115,12 +114,13 @@ class FlowIteration(nn.Module):
                 "flow needs frames of 2 pixels or more, high and wide; these are "
                 f"{height} x {width}."
             )
-        k = self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
+        kernels = FlowKernels(
+            self.image_x, self.image_y, self.flow_x, self.flow_y, self.div_x, self.div_y
+        )
         theta, lam, tau = positive(torch.cat([self.theta, self.lam, self.tau])).unbind()
         if self.kernels == "dense":
-            flow = dense_flow(frame1, frame2, DenseKernels(*k), theta, lam, tau, self.n_iter)
+            flow = dense_flow(frame1, frame2, kernels, theta, lam, tau, self.n_iter)
             return torch.cat(flow, dim=-3)
-        kernels = FlowKernels(*k)
         return joined_flow(frame1, frame2, kernels, theta, lam, tau, self.n_iter, self.backend)
 
     def of_clips(self, clips: Tensor) -> Tensor:
@@ -282,9 +282,7 @@ def chosen(learn: Iterable[str]) -> tuple[str, ...]:
     return in_order(names)
 
 
-def _initial_kernels(
-    kernels: str, planes: int, device: torch.device | None = None
-) -> FlowKernels | DenseKernels:
+def _initial_kernels(kernels: str, planes: int, device: torch.device | None = None) -> FlowKernels:
     if kernels == "dense":
         return dense_kernels(planes, device=device)
     if kernels == "sobel":

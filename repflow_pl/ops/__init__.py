@@ -9,12 +9,11 @@ from repflow_pl.ops.flow import (
     joined_flow,
     representation_flow,
 )
-from repflow_pl.ops.flow_dense import DenseKernels, dense_flow, dense_kernels
+from repflow_pl.ops.flow_dense import dense_flow, dense_kernels
 from repflow_pl.ops.flow_inputs import FlowKernels, central_kernels, sobel_kernels
 
 __all__ = [
     "BACKENDS",
-    "DenseKernels",
     "FlowKernels",
     "available_backends",
     "central_kernels",

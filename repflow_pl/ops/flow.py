@@ -9,7 +9,7 @@ layer (github.com/piergiaj/representation-flow-cvpr19, commit 787564a), and a co
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from repflow_pl.ops import flow_cpu, flow_cuda
-from repflow_pl.ops.flow_inputs import FlowKernels, arithmetic, check, full_kernels
+from repflow_pl.ops.flow_inputs import FlowKernels, arithmetic, check, check_kernels, full_kernels
 
 #: Added to |grad F2|^2, to rho and under the square root (released code).
 EPS = 1e-12
@@ -83,11 +83,13 @@ def joined_flow(
 
     This is what a backend writes: nothing is copied for a convolution that takes both.
     """
-    check(frame1, frame2, kernels, theta, lam, tau, n_iter)
-    chosen = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, theta, lam, tau)]
+    scalars = theta, lam, tau
+    check(frame1, frame2, kernels, scalars, n_iter)
+    check_kernels(kernels, frame1.shape[-3])
+    chosen = _BACKENDS[_resolve(backend, frame1, frame2, *kernels, *scalars)]
     dtype = arithmetic(frame1.dtype)
     frames = (frame1, frame2) if chosen.reads_half else (frame1.to(dtype), frame2.to(dtype))
-    return chosen.run(*frames, kernels, theta, lam, tau, n_iter).to(frame1.dtype)
+    return chosen.run(*frames, kernels, scalars, n_iter).to(frame1.dtype)
 
 
 def available_backends(frame: Tensor) -> tuple[str, ...]:
@@ -136,30 +138,20 @@ def flow_flops(n_planes: int, height: int, width: int, n_iter: int) -> int:
 
 
 def _eager(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: FlowKernels,
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
+    frame1: Tensor, frame2: Tensor, kernels: FlowKernels, scalars: Sequence[Tensor], n_iter: int
 ) -> Tensor:
     kernels = full_kernels(FlowKernels(*[kernel.to(frame1.dtype) for kernel in kernels]))
-    theta, lam, tau = (scalar.to(frame1.dtype).reshape(()) for scalar in (theta, lam, tau))
+    scalars = [scalar.to(frame1.dtype).reshape(()) for scalar in scalars]
     inner_x, inner_y = (_correlate(frame2, k) for k in (kernels.image_x, kernels.image_y))  # Eq. 8
     flow = iterate(
         *with_released_borders(inner_x, inner_y, frame1),
         frame2 - frame1,
-        lambda u: _flow_gradient(u, kernels),
+        lambda u: flow_gradient(u, kernels.flow_x, kernels.flow_y),
         lambda p_x, p_y: _divergence(p_x, p_y, kernels),
-        theta,
-        lam,
-        tau,
+        scalars,
         n_iter,
     )
-    return with_all_gradients(
-        torch.cat(flow, dim=-3), n_iter, frame1, frame2, *kernels, theta, lam, tau
-    )
+    return with_all_gradients(torch.cat(flow, dim=-3), n_iter, frame1, frame2, *kernels, *scalars)
 
 
 def with_all_gradients(flow: Tensor, n_iter: int, *inputs: Tensor) -> Tensor:
@@ -180,12 +172,11 @@ def iterate(
     rho_c: Tensor,
     flow_gradient: Callable[[Tensor], tuple[Tensor, Tensor]],
     divergence: Callable[[Tensor, Tensor], Tensor],
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
+    scalars: Sequence[Tensor],
     n_iter: int,
 ) -> tuple[Tensor, Tensor]:
     """The loop of Alg. 1, from the gradient of frame 2 and rho_c = frame 2 - frame 1."""
+    theta, lam, tau = scalars
     grad_sq = grad_x * grad_x + grad_y * grad_y + EPS
     limit, rate = lam * theta, tau / theta
 
@@ -238,27 +229,27 @@ def _correlate(frame: Tensor, kernel: Tensor) -> Tensor:
     return total
 
 
-def _flow_gradient(u: Tensor, kernels: FlowKernels) -> tuple[Tensor, Tensor]:
-    """Forward differences; zero in the last column (x) and the last row (y)."""
-    a, b = _taps(kernels.flow_x)
+def flow_gradient(u: Tensor, kernel_x: Tensor, kernel_y: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward differences by kernels [C, 2]; zero in the last column (x) and the last row (y)."""
+    a, b = taps(kernel_x)
     d_x = F.pad(a * u[..., :-1] + b * u[..., 1:], (0, 1))
-    a, b = _taps(kernels.flow_y)
+    a, b = taps(kernel_y)
     d_y = F.pad(a * u[..., :-1, :] + b * u[..., 1:, :], (0, 0, 0, 1))
     return d_x, d_y
 
 
 def _divergence(p_x: Tensor, p_y: Tensor, kernels: FlowKernels) -> Tensor:
     """Backward differences, with zeros outside; the last column (row) of p never enters."""
-    a, b = _taps(kernels.div_x)
+    a, b = taps(kernels.div_x)
     inner = p_x[..., :-1]
     d_x = a * F.pad(inner, (1, 0)) + b * F.pad(inner, (0, 1))
-    a, b = _taps(kernels.div_y)
+    a, b = taps(kernels.div_y)
     inner = p_y[..., :-1, :]
     d_y = a * F.pad(inner, (0, 0, 1, 0)) + b * F.pad(inner, (0, 0, 0, 1))
     return d_x + d_y
 
 
-def _taps(kernel: Tensor) -> tuple[Tensor, ...]:
+def taps(kernel: Tensor) -> tuple[Tensor, ...]:
     """[C, k] -> k tensors [C, 1, 1], one tap each, to be multiplied with planes."""
     return kernel[:, :, None, None].unbind(1)
 

@@ -8,8 +8,6 @@ It is here so that the released weights give the released results; new work want
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -20,46 +18,36 @@ from repflow_pl.ops.flow import (
     with_released_borders,
 )
 from repflow_pl.ops.flow_inputs import (
+    FlowKernels,
     arithmetic,
-    check_frames,
-    check_scalars_and_devices,
+    central_kernels,
+    check,
     in_full_precision,
 )
 
 
-class DenseKernels(NamedTuple):
-    """The six kernels, [output channel, input channel, taps], as cross-correlations."""
-
-    image_x: Tensor  # [C, C, 3], horizontal
-    image_y: Tensor  # [C, C, 3], vertical, as all that follow
-    flow_x: Tensor  # [C, C, 2]
-    flow_y: Tensor  # [C, C, 2]
-    div_x: Tensor  # [C, C, 2]
-    div_y: Tensor  # [C, C, 2]
-
-
 def dense_kernels(
     channels: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-) -> DenseKernels:
-    """The released initial values: the same taps between any two channels."""
-    central = torch.tensor([-0.5, 0.0, 0.5], dtype=dtype, device=device)
-    forward = torch.tensor([-1.0, 1.0], dtype=dtype, device=device)
-    return DenseKernels(
-        *[central.repeat(channels, channels, 1) for _ in range(2)],
-        *[forward.repeat(channels, channels, 1) for _ in range(4)],
-    )
+) -> FlowKernels:
+    """The released initial values: the same taps between any two channels.
+
+    Shapes: [output channel, input channel, taps]; all but image_x are vertical.
+    """
+    kernels = central_kernels(channels, dtype, device)
+    return FlowKernels(*[kernel.repeat(channels, 1, 1) for kernel in kernels])
 
 
 def dense_flow(
     frame1: Tensor,
     frame2: Tensor,
-    kernels: DenseKernels,
+    kernels: FlowKernels,
     theta: Tensor,
     lam: Tensor,
     tau: Tensor,
     n_iter: int = 20,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`repflow_pl.ops.representation_flow`, with kernels between all channels.
+    """As :func:`repflow_pl.ops.representation_flow`, with kernels between all channels, see
+    :func:`dense_kernels`.
 
     Its numbers are no displacements in pixels: they add up over channels. It runs in plain PyTorch
     on any device, in float64 for float64 frames and in float32 for all others.
@@ -67,21 +55,21 @@ def dense_flow(
     Shapes: frames [..., C, H, W] with H, W >= 2 -> (flow_x, flow_y), each of that shape.
     Errors: ValueError where shapes, dtypes or devices do not fit.
     """
-    check_frames(frame1, frame2, n_iter)
+    scalars = theta, lam, tau
+    check(frame1, frame2, kernels, scalars, n_iter)
     *batch, channels = frame1.shape[:-2]
-    for name, kernel, taps in zip(DenseKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
+    for name, kernel, taps in zip(FlowKernels._fields, kernels, (3, 3, 2, 2, 2, 2), strict=True):
         if kernel.shape != (channels, channels, taps):
             raise ValueError(
                 f"The kernel {name} must be [{channels}, {channels}, {taps}]; "
                 f"it is {list(kernel.shape)}."
             )
-    check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)
     wanted = frame1.dtype
     dtype = arithmetic(wanted)
-    inputs = (frame1, frame2, *kernels, theta, lam, tau)
+    inputs = (frame1, frame2, *kernels, *scalars)
     with in_full_precision(frame1.device):
         frame1, frame2 = (frame.to(dtype).flatten(0, -4) for frame in (frame1, frame2))
-        exact = DenseKernels(*[kernel.to(dtype) for kernel in kernels])
+        exact = FlowKernels(*[kernel.to(dtype) for kernel in kernels])
         inner_x = F.conv2d(frame2, exact.image_x[:, :, None, :], padding=(0, 1))
         inner_y = F.conv2d(frame2, exact.image_y[:, :, :, None], padding=(1, 0))
         flow = iterate(
@@ -89,9 +77,7 @@ def dense_flow(
             frame2 - frame1,
             lambda u: (_difference(u, exact.flow_x), _difference(u, exact.flow_y)),
             lambda p_x, p_y: _divergence(p_x, exact.div_x) + _divergence(p_y, exact.div_y),
-            theta.to(dtype).reshape(()),
-            lam.to(dtype).reshape(()),
-            tau.to(dtype).reshape(()),
+            [scalar.to(dtype).reshape(()) for scalar in scalars],
             n_iter,
         )
     flow_x, flow_y = (

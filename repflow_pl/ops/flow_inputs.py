@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -81,8 +81,11 @@ def in_full_precision(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, enabled=False)
 
 
-def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
-    """Errors: ValueError, one sentence, where no flow can be computed between the two."""
+def check(
+    frame1: Tensor, frame2: Tensor, kernels: FlowKernels, scalars: Sequence[Tensor], n_iter: int
+) -> None:
+    """Errors: ValueError, one sentence, for what no flow can be computed of; the kernels' shapes
+    are for :func:`check_kernels`."""
     if frame1.ndim < 4 or frame1.shape != frame2.shape:
         raise ValueError(
             "Both frames must be [N, C, H, W] of one shape; they are "
@@ -101,35 +104,19 @@ def check_frames(frame1: Tensor, frame2: Tensor, n_iter: int) -> None:
         )
     if n_iter < 0:
         raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
-
-
-def check_scalars_and_devices(
-    frame: Tensor, others: Iterable[Tensor], theta: Tensor, lam: Tensor, tau: Tensor
-) -> None:
-    """Errors: ValueError, one sentence, where scalars have no single element or devices differ."""
-    for name, scalar in (("theta", theta), ("lam", lam), ("tau", tau)):
+    for name, scalar in zip(("theta", "lam", "tau"), scalars, strict=True):
         if scalar.numel() != 1:
             raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
-    for tensor in (*others, theta, lam, tau):
-        if tensor.device != frame.device:
+    for tensor in (frame2, *kernels, *scalars):
+        if tensor.device != frame1.device:
             raise ValueError(
                 "Frames, kernels and scalars must be on one device; they are on "
-                f"{frame.device} and {tensor.device}."
+                f"{frame1.device} and {tensor.device}."
             )
 
 
-def check(
-    frame1: Tensor,
-    frame2: Tensor,
-    kernels: FlowKernels,
-    theta: Tensor,
-    lam: Tensor,
-    tau: Tensor,
-    n_iter: int,
-) -> None:
-    """Errors: ValueError, one sentence, for what Alg. 1 cannot be computed of."""
-    check_frames(frame1, frame2, n_iter)
-    channels = frame1.shape[-3]
+def check_kernels(kernels: FlowKernels, channels: int) -> None:
+    """Errors: ValueError, one sentence, where there is not one kernel for each channel."""
     for name, kernel in zip(FlowKernels._fields, kernels, strict=True):
         shapes = [(channels, 3), (channels, 3, 3)] if "image" in name else [(channels, 2)]
         if tuple(kernel.shape) not in shapes:
@@ -137,4 +124,3 @@ def check(
                 f"The kernel {name} must be {' or '.join(str([*shape]) for shape in shapes)}, one "
                 f"for each channel of the frames; it is {list(kernel.shape)}."
             )
-    check_scalars_and_devices(frame1, (frame2, *kernels), theta, lam, tau)

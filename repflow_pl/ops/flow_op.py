@@ -46,14 +46,12 @@ class FlowOp:
         self,
         frame1: Tensor,
         frame2: Tensor,
-        kernels: Sequence[Tensor],
-        theta: Tensor,
-        lam: Tensor,
-        tau: Tensor,
+        kernels: FlowKernels,
+        scalars: Sequence[Tensor],
         n_iter: int,
     ) -> Tensor:
         """As ``joined_flow`` of flow.py; frames of 16 bits for a backend that reads them."""
-        flow: Tensor = self.forward(frame1, frame2, *kernels, theta, lam, tau, n_iter)[0]
+        flow: Tensor = self.forward(frame1, frame2, *kernels, *scalars, n_iter)[0]
         return flow
 
 

@@ -60,7 +60,7 @@ def fused(tensors: list[Tensor], n_iter: int) -> tuple[Tensor, Tensor]:
     """As :func:`reference`, by the CUDA backend."""
     frame1, frame2, *parameters = tensors
     scalars = [scalar.reshape(()) for scalar in parameters[6:]]
-    flow = flow_cuda.op(frame1, frame2, FlowKernels(*parameters[:6]), *scalars, n_iter)
+    flow = flow_cuda.op(frame1, frame2, FlowKernels(*parameters[:6]), scalars, n_iter)
     flow_x, flow_y = flow.chunk(2, dim=1)
     return flow_x, flow_y
 

@@ -204,9 +204,9 @@ def test_layout_does_not_matter() -> None:
 def test_any_leading_dimensions() -> None:
     frame1, frame2, *parameters = spatial_case((4, 2, 3, 4), 2).tensors
     kernels, scalars = parameters[:6], [scalar.reshape(()) for scalar in parameters[6:]]
-    flat = flow_cuda.op(frame1, frame2, kernels, *scalars, 2)
+    flat = flow_cuda.op(frame1, frame2, kernels, scalars, 2)
     pairs = [frame.unflatten(0, (2, 2)) for frame in (frame1, frame2)]
-    assert torch.equal(flow_cuda.op(*pairs, kernels, *scalars, 2).flatten(0, 1), flat)
+    assert torch.equal(flow_cuda.op(*pairs, kernels, scalars, 2).flatten(0, 1), flat)
 
 
 def test_second_derivative_is_refused() -> None:

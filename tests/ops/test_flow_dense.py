@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from repflow_pl.ops import (
-    DenseKernels,
     FlowKernels,
     dense_flow,
     dense_kernels,
@@ -20,7 +19,7 @@ from repflow_pl.ops import (
 )
 
 
-def _case(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, DenseKernels, list[Tensor]]:
+def _case(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, FlowKernels, list[Tensor]]:
     make = torch.Generator().manual_seed(0)
     frames = [255 * torch.rand(shape, generator=make, dtype=torch.float64) for _ in range(2)]
     kernels = [
@@ -28,7 +27,7 @@ def _case(shape: tuple[int, int, int, int]) -> tuple[Tensor, Tensor, DenseKernel
         for k in dense_kernels(shape[1], dtype=torch.float64)
     ]
     scalars = [torch.tensor([v], dtype=torch.float64) for v in (0.3, 0.15, 0.25)]
-    return frames[0], frames[1], DenseKernels(*kernels), scalars
+    return frames[0], frames[1], FlowKernels(*kernels), scalars
 
 
 Array = NDArray[np.float64]
