@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 from torchvision.models.video.resnet import BasicBlock, Bottleneck
@@ -51,27 +52,8 @@ _PLANS = (
 )
 
 
-def _register(plan: _Plan) -> None:
-    @backbone(f"{plan.name}_equal3d")
-    def equal_3d(in_channels: int) -> Backbone:
-        return _build(f"{plan.name}_equal3d", plan, plan.factor_3d, conv_3d, in_channels)
-
-    @backbone(f"{plan.name}_equal2plus1d")
-    def equal_2plus1d(in_channels: int) -> Backbone:
-        name = f"{plan.name}_equal2plus1d"
-        return _build(name, plan, plan.factor_2plus1d, conv_2plus1d, in_channels)
-
-
-for _plan in _PLANS:
-    _register(_plan)
-
-
 def _build(
-    name: str,
-    plan: _Plan,
-    factor: float,
-    conv: Callable[..., nn.Module],
-    in_channels: int,
+    name: str, plan: _Plan, factor: float, conv: Callable[..., nn.Module], in_channels: int
 ) -> Backbone:
     first, *inner = (4 * round(factor * width / 4) for width in plan.widths)
     blocks = [Block("input", in_channels, 1), Block("stem", first, 2 if plan.side == 3 else 4)]
@@ -109,3 +91,11 @@ def _stem(channels_in: int, channels: int, side: int, factored: bool) -> nn.Sequ
     if side > 3:
         stem.append(nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))
     return stem
+
+
+for _plan in _PLANS:
+    _name = f"{_plan.name}_equal"
+    backbone(f"{_name}3d")(partial(_build, f"{_name}3d", _plan, _plan.factor_3d, conv_3d))
+    backbone(f"{_name}2plus1d")(
+        partial(_build, f"{_name}2plus1d", _plan, _plan.factor_2plus1d, conv_2plus1d)
+    )

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import torchvision.models
 from torch import nn
-from torchvision.models import (
-    ResNet18_Weights,
-    ResNet34_Weights,
-    ResNet50_Weights,
-    WeightsEnum,
-)
+from torchvision.models import ResNet18_Weights, ResNet34_Weights, ResNet50_Weights, WeightsEnum
 from torchvision.models.resnet import BasicBlock, ResNet
 
 from repflow_pl.backbones.registry import Backbone, Block, backbone, initialise
 
-
-@backbone("resnet18", weights=ResNet18_Weights.IMAGENET1K_V1)
-def resnet18(in_channels: int) -> Backbone:
-    """He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), Table 1."""
-    return _from_torchvision("resnet18", torchvision.models.resnet18(), in_channels)
-
-
-@backbone("resnet34", weights=ResNet34_Weights.IMAGENET1K_V1)
-def resnet34(in_channels: int) -> Backbone:
-    """He et al. (CVPR 2016), Table 1; the backbone of the paper's 2D baselines."""
-    return _from_torchvision("resnet34", torchvision.models.resnet34(), in_channels)
+IMAGENET: dict[str, WeightsEnum] = {
+    "resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "resnet34": ResNet34_Weights.IMAGENET1K_V1,
+    "resnet50": ResNet50_Weights.IMAGENET1K_V1,
+}
+"""torchvision's ResNets, He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016),
+Table 1, the stride of the last in its 3x3 convolutions; the second is that of the paper's 2D
+baselines."""
 
 
-@backbone("resnet50", weights=ResNet50_Weights.IMAGENET1K_V1)
-def resnet50(in_channels: int) -> Backbone:
-    """He et al. (CVPR 2016), Table 1, with the stride in the 3x3 convolution as in torchvision."""
-    return _from_torchvision("resnet50", torchvision.models.resnet50(), in_channels)
+def _register(name: str, weights: WeightsEnum) -> None:
+    """One of IMAGENET and, as `<name>_fine`, that with maps of half the stride: no pooling in its
+    stem."""
 
-
-def _without_pooling(name: str, weights: WeightsEnum) -> None:
-    """Register torchvision's ResNet `name` with maps of half the stride: no pooling in its stem."""
+    @backbone(name, weights=weights)
+    def plain(in_channels: int) -> Backbone:
+        return _from_torchvision(name, torchvision.models.get_model(name), in_channels)
 
     @backbone(f"{name}_fine", weights=weights)
     def fine(in_channels: int) -> Backbone:
@@ -43,9 +34,8 @@ def _without_pooling(name: str, weights: WeightsEnum) -> None:
         return _from_torchvision(f"{name}_fine", net, in_channels, stem_stride=2)
 
 
-_without_pooling("resnet18", ResNet18_Weights.IMAGENET1K_V1)
-_without_pooling("resnet34", ResNet34_Weights.IMAGENET1K_V1)
-_without_pooling("resnet50", ResNet50_Weights.IMAGENET1K_V1)
+for _name, _weights in IMAGENET.items():
+    _register(_name, _weights)
 
 
 @backbone("narrow")

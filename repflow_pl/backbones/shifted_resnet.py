@@ -9,15 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import (
-    ResNet18_Weights,
-    ResNet34_Weights,
-    ResNet50_Weights,
-    WeightsEnum,
-)
+from torchvision.models import WeightsEnum
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from repflow_pl.backbones.registry import Backbone, backbone, build_backbone
+from repflow_pl.backbones.resnet import IMAGENET
 from repflow_pl.layers.frames import per_frame
 from repflow_pl.layers.shift import temporal_shift
 
@@ -70,16 +66,11 @@ def _shifted(name: str, weights: WeightsEnum | None = None) -> None:
 
 
 _shifted("narrow")
-_shifted("resnet18", ResNet18_Weights.IMAGENET1K_V1)
-_shifted("resnet34", ResNet34_Weights.IMAGENET1K_V1)
-_shifted("resnet50", ResNet50_Weights.IMAGENET1K_V1)
+for _name, _weights in IMAGENET.items():
+    _shifted(_name, _weights)
 
 
 def _blocks(layer: nn.Module) -> list[ShiftedBlock]:
     """A stage's residual blocks, each with the shift; a stage of `narrow` is one block."""
-    single = isinstance(layer, BasicBlock | Bottleneck)
-    shifted = []
-    for block in [layer] if single else layer.children():
-        assert isinstance(block, BasicBlock | Bottleneck)
-        shifted.append(ShiftedBlock(block))
-    return shifted
+    blocks = (each for each in layer.modules() if isinstance(each, BasicBlock | Bottleneck))
+    return [ShiftedBlock(block) for block in blocks]
