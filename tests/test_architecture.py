@@ -125,14 +125,15 @@ def test_data_does_not_know_models() -> None:
 
 
 def test_models_have_one_way_through_a_backbone() -> None:
-    """`features`, whose block 0 scales pixels as pretrained weights expect them."""
+    """`features`, whose block 0 scales pixels as pretrained weights expect them; `levels` too goes
+    by it."""
     used = {
         node.attr
         for path in (PACKAGE / "models").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("backbone")
     }
-    assert used == {"features", "block", "blocks", "name"}
+    assert used == {"features", "levels", "block", "blocks", "name"}
 
 
 @pytest.mark.long

@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         """Every block from 0 on: [B, C, T, H, W] -> the features of the last.
 
         `behind(k, features)` sees what block k gives and returns what the next block gets, or after
-        the last what comes back: layers are placed, and features gathered, by it.
+        the last what comes back: layers are placed by it.
         Errors: UserError for clips of another shape.
         """
         check_clips(clip, self.block(0).channels, f"the backbone {self.name!r}")
@@ -74,6 +74,18 @@ class Backbone(nn.Module):
             if behind is not None:
                 clip = behind(index, clip)
         return clip
+
+    def levels(self, first: int, clip: Tensor) -> list[Tensor]:
+        """The features of block `first` and of every later one; clip and errors as `features`."""
+        found: list[Tensor] = []
+
+        def gather(index: int, features: Tensor) -> Tensor:
+            if index >= first:
+                found.append(features)
+            return features
+
+        self.features(clip, gather)
+        return found
 
     def forward_block(self, index: int, clip: Tensor) -> Tensor:
         """Block `index`: [B, C, T, H, W] -> [B, C', T', H', W'], sizes over strides rounded up.

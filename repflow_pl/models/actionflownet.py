@@ -69,15 +69,7 @@ class ActionFlowNet(nn.Module):
     def _features(self, clip: Tensor) -> list[Tensor]:
         """[B, C, T - 1, h, w] behind block 2 and every later one."""
         check_pairs(clip, self.backbone.block(0).channels // 2, "ActionFlowNet")
-        found: list[Tensor] = []
-
-        def gather(index: int, features: Tensor) -> Tensor:
-            if index >= FINEST:
-                found.append(features)
-            return features
-
-        self.backbone.features(torch.cat([clip[:, :, :-1], clip[:, :, 1:]], 1), gather)
-        return found
+        return self.backbone.levels(FINEST, torch.cat([clip[:, :, :-1], clip[:, :, 1:]], 1))
 
     def _scores(self, features: Sequence[Tensor]) -> Tensor:
         scores: Tensor = self.head(self.dropout(features[-1].mean((2, 3, 4))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from torch import nn
 
 from repflow_pl.backbones import Input, build_backbone, is_volumetric
@@ -11,13 +13,7 @@ from repflow_pl.models.actionflownet import ActionFlowNet
 from repflow_pl.models.motion_filter import MotionFilterNet
 from repflow_pl.models.off import OFFNet
 from repflow_pl.models.placement import ClipClassifier
-from repflow_pl.models.streams import (
-    FieldStack,
-    FrameDifferences,
-    GreyFrames,
-    LateFusion,
-    TVNetStack,
-)
+from repflow_pl.models.streams import FieldStack, FrameDifferences, GreyFrames, LateFusion
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     LateSpec,
@@ -56,10 +52,11 @@ def build_model(spec: ModelSpec | LateSpec, classes: int) -> nn.Module:
         return GreyFrames(_classifier(spec, 3, classes))
     if isinstance(spec.motion, TVNetSpec):
         tvnet = TVNet(spec.motion.scales, spec.motion.warps, spec.motion.n_iter)
-        return TVNetStack(tvnet, _stack_of_fields(spec, 2, classes))
-    if isinstance(spec.motion, ActionFlowNetSpec):
-        return _classifier(spec, 6, classes)
-    return _classifier(spec, 3, classes)
+        # Fan et al. (CVPR 2018): TVNet in the place of the flow that a two-stream network's second
+        # CNN is given, trained as one network.
+        stack = _stack_of_fields(spec, 2, classes)
+        return nn.Sequential(OrderedDict(tvnet=tvnet, stack=stack))
+    return _classifier(spec, 6 if isinstance(spec.motion, ActionFlowNetSpec) else 3, classes)
 
 
 def _of_fields(spec: ModelSpec, channels: int, classes: int) -> nn.Module:

@@ -67,14 +67,7 @@ class OFFNet(nn.Module):
     def all_scores(self, clip: Tensor) -> list[Tensor]:
         """[B, classes] of the backbone's classifier and of every level's, fine to coarse."""
         check_pairs(clip, self.backbone.block(0).channels, "OFF")
-        levels: list[Tensor] = []
-
-        def gather(index: int, features: Tensor) -> Tensor:
-            if index >= self.first:
-                levels.append(features)
-            return features
-
-        last = self.backbone.features(clip, gather)
+        levels = self.backbone.levels(self.first, clip)
         scores, carried = [], None
         for features, layer, unit, head in zip(
             levels, self.layers, self.units, self.heads, strict=True
@@ -84,7 +77,7 @@ class OFFNet(nn.Module):
             carried = unit(found)
             pooled = carried.mean((2, 3)).unflatten(0, (len(clip), -1)).mean(1)
             scores.append(head(self.dropout(pooled)))
-        return [self.head(self.dropout(last.mean((2, 3, 4)))), *scores]
+        return [self.head(self.dropout(levels[-1].mean((2, 3, 4)))), *scores]
 
 
 def _unit(channels: int, width: int, stride: int) -> nn.Sequential:

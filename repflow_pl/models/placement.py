@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from repflow_pl.backbones import Backbone
@@ -62,26 +64,14 @@ def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow | FlowStack:
     On the RGB input the flow is that of the colour channels themselves, and signed.
     """
     on_input = spec.after_block == 0
-    channels = backbone.block(spec.after_block).channels
-    bottleneck = None if on_input else spec.bottleneck
+    of_both: dict[str, Any] = {
+        "channels": backbone.block(spec.after_block).channels,
+        "bottleneck": None if on_input else spec.bottleneck,
+        "n_iter": spec.n_iter,
+        "learn": spec.learn,
+        "kernels": spec.kernels,
+        "rectify": not on_input,
+    }
     if spec.layers == 1:
-        return RepFlow(
-            channels,
-            bottleneck=bottleneck,
-            n_iter=spec.n_iter,
-            learn=spec.learn,
-            kernels=spec.kernels,
-            fuse=spec.fuse,
-            rectify=not on_input,
-        )
-    return FlowStack(
-        channels,
-        layers=spec.layers,
-        convolve=spec.convolve,
-        residual=spec.residual,
-        bottleneck=bottleneck,
-        n_iter=spec.n_iter,
-        learn=spec.learn,
-        kernels=spec.kernels,
-        rectify=not on_input,
-    )
+        return RepFlow(fuse=spec.fuse, **of_both)
+    return FlowStack(layers=spec.layers, convolve=spec.convolve, residual=spec.residual, **of_both)

@@ -1,5 +1,4 @@
-"""Networks on other inputs: stacks of fields, TVNet's or TV-L1's, differences, grey frames; late
-fusion."""
+"""Networks on other inputs: stacks of fields, differences, grey frames; late fusion."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.frames import check_clips, check_pairs
-from repflow_pl.layers.tvnet import TVNet, grey
+from repflow_pl.layers.tvnet import grey
 from repflow_pl.models.loss import training_loss
 
 
@@ -57,25 +56,6 @@ class FieldStack(OfImages):
             )
         windows = inputs.unfold(2, self.stack, 1)  # [B, C, windows, H, W, stack]
         return windows.permute(0, 5, 1, 2, 3, 4).flatten(1, 2)
-
-
-class TVNetStack(nn.Module):
-    """A CNN on stacked optical flow that TVNet finds between the frames, trained as one network.
-
-    Fan et al. (CVPR 2018): TVNet in the place of the flow that a two-stream network's second CNN
-    is given.
-
-    Shapes: RGB [B, 3, T, H, W] with T > stack -> [B, classes].
-    """
-
-    def __init__(self, tvnet: TVNet, stack: FieldStack) -> None:
-        super().__init__()
-        self.tvnet = tvnet
-        self.stack = stack
-
-    def forward(self, clip: Tensor) -> Tensor:
-        scores: Tensor = self.stack(self.tvnet(clip))
-        return scores
 
 
 class FrameDifferences(OfImages):

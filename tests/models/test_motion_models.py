@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from repflow_pl.errors import UserError
@@ -13,7 +14,7 @@ from repflow_pl.models.actionflownet import ActionFlowNet, end_point_error
 from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.models.off import OFFNet
-from repflow_pl.models.streams import FieldStack, FrameDifferences, GreyFrames, TVNetStack
+from repflow_pl.models.streams import FieldStack, FrameDifferences, GreyFrames
 from repflow_pl.specs import (
     ActionFlowNetSpec,
     FlowSpec,
@@ -129,7 +130,7 @@ def test_grey_frames_tell_brightness_alone() -> None:
 
 def test_tvnet_feeds_its_fields_to_the_flow_network() -> None:
     model = build_model(spec(TVNET), classes=5).eval()
-    assert isinstance(model, TVNetStack) and isinstance(model.stack, FieldStack)
+    assert isinstance(model, nn.Sequential) and isinstance(model.stack, FieldStack)
     clip = torch.rand(1, 3, 4, 32, 32)
     torch.testing.assert_close(model(clip), model.stack(model.tvnet(clip)))
     assert (model.tvnet.scales, model.tvnet.warps, model.tvnet.n_iter) == (2, 1, 2)
