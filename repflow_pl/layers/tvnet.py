@@ -10,6 +10,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.layers.frames import check_counts, check_pairs
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
+from repflow_pl.ops.flow import flow_gradient, taps
 from repflow_pl.ops.flow_inputs import in_full_precision
 
 THETA, LAMBDA, TAU = 0.3, 0.15, 0.25
@@ -114,10 +115,10 @@ class TVNet(nn.Module):
                 continue
             # The dual variable follows the flow of the iteration before.
             flow_x, flow_y, div_x, div_y = (kernel[i - 1] for kernel in kernels)
-            d_x, d_y = forward_x(u, flow_x), forward_y(u, flow_y)
+            d_x, d_y = flow_gradient(u, flow_x, flow_y)
             shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + EPS)
             p_x, p_y = (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
-            u = v + THETA * (backward_x(p_x, div_x) + backward_y(p_y, div_y))
+            u = v + THETA * divergence(p_x, p_y, div_x, div_y)
         return u
 
     def flops(self, clip: Tensor) -> int:
@@ -172,25 +173,8 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def forward_x(u: Tensor, kernel: Tensor) -> Tensor:
-    """kernel [2, 2] (component, tap) on a pixel and the next; zero in the last column."""
-    here, after = kernel[:, :, None, None].unbind(1)
-    return F.pad(here * u[..., :-1] + after * u[..., 1:], (0, 1))
-
-
-def forward_y(u: Tensor, kernel: Tensor) -> Tensor:
-    """As `forward_x`, downwards; zero in the last row."""
-    here, after = kernel[:, :, None, None].unbind(1)
-    return F.pad(here * u[..., :-1, :] + after * u[..., 1:, :], (0, 0, 0, 1))
-
-
-def backward_x(p: Tensor, kernel: Tensor) -> Tensor:
-    """kernel [2, 2] on a pixel's left neighbour and itself; zeros outside."""
-    before, here = kernel[:, :, None, None].unbind(1)
-    return here * p + before * F.pad(p[..., :-1], (1, 0))
-
-
-def backward_y(p: Tensor, kernel: Tensor) -> Tensor:
-    """As `backward_x`, on the neighbour above."""
-    before, here = kernel[:, :, None, None].unbind(1)
-    return here * p + before * F.pad(p[..., :-1, :], (0, 0, 1, 0))
+def divergence(p_x: Tensor, p_y: Tensor, kernel_x: Tensor, kernel_y: Tensor) -> Tensor:
+    """Backward differences by kernels [2, 2] (component, tap), with zeros outside."""
+    (left, here_x), (above, here_y) = taps(kernel_x), taps(kernel_y)
+    d_x = here_x * p_x + left * F.pad(p_x[..., :-1], (1, 0))
+    return d_x + (here_y * p_y + above * F.pad(p_y[..., :-1, :], (0, 0, 1, 0)))
