@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,22 +21,41 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     A crash, a full disk or an exception leaves whatever stood at `path` before untouched.
     Errors: UserError where the place cannot be written or the disk is full.
     """
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+        with part.open(mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        part.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):  # mostly that it has become `path`
+            part.unlink()
+
+
+def write_json(path: Path, value: Any, allow_nan: bool = True) -> None:
+    """Write a value as JSON that a person can read, whole or not at all.
+
+    Errors: as `atomic_write`, and ValueError for a number that is not finite without `allow_nan`.
+    """
+    with atomic_write(path) as stream:
+        json.dump(value, stream, indent=1, allow_nan=allow_nan)
+        stream.write("\n")
+
+
+def cache_dir() -> Path:
+    """Where everything that can be made again is kept: $REPFLOW_CACHE or the user's cache.
+
+    Errors: ImportError for the latter where platformdirs, of the extra `video`, is not installed.
+    """
+    if chosen := os.environ.get("REPFLOW_CACHE"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("repflow_pl")
 
 
 def check_name(path: str) -> None:
@@ -69,10 +90,3 @@ def unwritable(path: Path, error: OSError) -> UserError:
         f"cannot write {path}: {reason}; free some space or choose another place, "
         "then run the same command again: finished work is kept."
     )
-
-
-def _umask() -> int:
-    """The process's umask: mkstemp ignores it, and a result should be as readable as any file."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -24,7 +23,7 @@ with needs("train"):
     from repflow_pl.data.index import SPLITS, Broken, Listed, list_set
     from repflow_pl.data.sets.folder import candidates_in, has_parts
     from repflow_pl.errors import UserError
-    from repflow_pl.files import atomic_write, check_writable
+    from repflow_pl.files import check_writable, write_json
 
 JSON = "audit.json"
 FOLDER = "folder"
@@ -83,9 +82,7 @@ def audit(root: Path | None, options: AuditOptions) -> int:
     mends = bool(pairs) and options.data == FOLDER and not has_parts(listed.root)
     # Of the unreadable ones too: a list of groups has to name every video.
     groups = write_groups(places_of(listed.candidates), pairs, out) if mends else ""
-    with atomic_write(out / JSON) as stream:
-        json.dump(asdict(findings), stream, indent=1)
-        stream.write("\n")
+    write_json(out / JSON, asdict(findings))
     lines = list(said(findings))
     page = write_page(findings, lines, groups, out)
     if groups:

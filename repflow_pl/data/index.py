@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ from repflow_pl.data.listing.videos import (
 )
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
-from repflow_pl.files import check_name
+from repflow_pl.files import cache_dir, check_name
 
 __all__ = [
     "MIRROR_MARKER",
@@ -67,14 +66,6 @@ SHOWN = 20
 """Broken or missing files that are named one by one."""
 FEW = 3
 """Files that are no videos for us and named then."""
-
-
-def cache_dir() -> Path:
-    """Where everything that can be made again is kept: $REPFLOW_CACHE or the user's cache."""
-    import platformdirs
-
-    chosen = os.environ.get("REPFLOW_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("repflow_pl")
 
 
 def open_set(

@@ -6,7 +6,6 @@ Imported on first use: only torch for CUDA brings the compiler along.
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from cuda.bindings import nvrtc
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import atomic_write, cache_dir
 from repflow_pl.ops.flow_cuda_tiling import Tiling
 
 FOLDER = Path(__file__).parent / "cuda"
@@ -45,28 +44,18 @@ def architectures() -> set[int]:
 
 def machine_code(code: Code, architecture: int) -> bytes:
     """As :func:`compiled`, which takes seconds; kept in the user's cache for later processes."""
-    folder = _cache()
-    if folder is None:
+    try:
+        folder = cache_dir() / "cuda"
+    except ImportError:  # the layers run where only torch is
         return compiled(code, architecture)
     made_of = repr((_source(), _options(code, architecture), _ok(nvrtc.nvrtcVersion())))
-    path = folder / "cuda" / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.cubin"
+    path = folder / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.cubin"
     with suppress(OSError):
         return path.read_bytes()
     made = compiled(code, architecture)
     with suppress(UserError), atomic_write(path, "wb") as file:
         file.write(made)
     return made
-
-
-def _cache() -> Path | None:
-    """$REPFLOW_CACHE or the user's own; None where that is not known."""
-    if chosen := os.environ.get("REPFLOW_CACHE"):
-        return Path(chosen)
-    try:
-        import platformdirs
-    except ImportError:  # the layers run where only torch is
-        return None
-    return platformdirs.user_cache_path("repflow_pl")
 
 
 def _source() -> str:

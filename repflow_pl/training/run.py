@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import time
 import warnings
@@ -28,7 +27,7 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import ClipModule
 from repflow_pl.data.views import nothing
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import write_json
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import LateFusion
 from repflow_pl.specs import (
@@ -86,9 +85,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
     """
     with freed_memory_kept(), tracked(job, machine.out, machine.wandb) as logger:
         folder = run_folder(machine.out, job.spec, job.seed)
-        with atomic_write(folder / "spec.json") as stream:  # the program goes by the hash
-            json.dump(to_dict(job.spec), stream, indent=1)
-            stream.write("\n")
+        write_json(folder / "spec.json", to_dict(job.spec))  # the program goes by the hash
         data = ClipModule(
             video_set,
             job.spec.data.clip,
@@ -111,7 +108,7 @@ def run(job: Job, video_set: VideoSet, machine: Machine, label: str, runs_after:
         )
         checkpoint, damaged = usable_checkpoint(folder)
         if damaged:
-            machine.console.print(f"{label} · {damaged}", markup=False)
+            machine.console.print(f"{label} · {damaged}")
         # A finished run that is made again is one whose weights were gone: its result stays.
         kept = is_finished(machine.out, job)
         timer = Timer(verbose=False)

@@ -360,6 +360,9 @@ def test_code_is_kept_for_later_processes(tmp_path: Path, monkeypatch: pytest.Mo
     for architecture in (90, 90, 80, 90):
         found = flow_cuda_code.machine_code(code, architecture)
         assert found == b"code for %d" % architecture
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REPFLOW_CACHE", "~/cache")
+    flow_cuda_code.machine_code(code, 90)
     assert times == [90, 80]
     other = Code(Tiling(4, 4, 2, 4), torch.float32)
     flow_cuda_code.machine_code(other, 90)

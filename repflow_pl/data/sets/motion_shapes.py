@@ -27,7 +27,7 @@ from repflow_pl.data.decoding.decode_pyav import pyav
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import SPLITS, Candidate, Split, data_set
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import atomic_write, write_json
 
 NAME = "motion_shapes"
 VERSION = 4
@@ -230,8 +230,7 @@ def _stamp(root: Path, sizes: Sizes, seed: int) -> tuple[Sizes, int]:
         raise UserError(
             f"motion_shapes: {root} holds other things; name an empty or a new folder for the set."
         )
-    with atomic_write(file) as stream:
-        json.dump({"version": VERSION, "seed": seed, "sizes": asdict(sizes)}, stream, indent=1)
+    write_json(file, {"version": VERSION, "seed": seed, "sizes": asdict(sizes)})
     return sizes, seed
 
 

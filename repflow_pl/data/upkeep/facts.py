@@ -15,7 +15,7 @@ from repflow_pl.data.fields.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.upkeep.metadata import metadata_baseline
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import write_json
 from repflow_pl.strict import parse
 
 
@@ -61,9 +61,7 @@ def facts_of(video_set: VideoSet, runs: Path) -> DataFacts:
         )
     facts = replace(known, fields=fields_beside(video_set), classes=video_set.classes)
     if facts != known:  # as of a new set, which has classes
-        with atomic_write(path) as stream:
-            json.dump(asdict(facts), stream, indent=1)
-            stream.write("\n")
+        write_json(path, asdict(facts))
     return facts
 
 

@@ -25,7 +25,7 @@ from repflow_pl.data.index import MIRROR_MARKER, Broken, candidates_of
 from repflow_pl.data.upkeep.reencode import reencode
 from repflow_pl.data.upkeep.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write, check_name, check_writable, is_fresh
+from repflow_pl.files import atomic_write, check_name, check_writable, is_fresh, write_json
 
 UNPACKED = ".unpacked"
 STAMP = "prepared.json"
@@ -135,9 +135,7 @@ def _stamp(path: Path, name: str, options: Options) -> None:
         if before != encoding:
             raise UserError(f"{path.parent} was prepared as {before}; choose another folder.")
         return
-    with atomic_write(path) as stream:
-        json.dump(encoding, stream)
-        stream.write("\n")
+    write_json(path, encoding)
 
 
 def _paths(name: str, root: Path) -> list[str]:

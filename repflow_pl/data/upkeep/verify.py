@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repflow_pl.data.index import SPLITS, Broken, Listed, Split, VideoSet, first_of, list_set
 from repflow_pl.data.listing.videos import digest
-from repflow_pl.files import atomic_write
+from repflow_pl.files import write_json
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,7 @@ def _write_summary(path: Path, report: Report) -> None:
         "missing": len(report.missing),
         "corrupted": len(report.corrupted),
     }
-    with atomic_write(path) as stream:
-        json.dump(summary, stream, indent=1)
-        stream.write("\n")
+    write_json(path, summary)
 
 
 def _parts(listed: Listed, fold: VideoSet) -> Iterator[PartReport]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import write_json
 from repflow_pl.strict import parse
 from repflow_pl.training.recording.curve import CURVE
 from repflow_pl.training.recording.predictions import PREDICTIONS
@@ -112,9 +112,7 @@ class RunResult:
 
 def write_result(path: Path, result: RunResult) -> None:
     """Write result.json, whole or not at all. Errors: ValueError where a figure is not finite."""
-    with atomic_write(path) as stream:
-        json.dump(dataclasses.asdict(result), stream, indent=1, allow_nan=False)
-        stream.write("\n")
+    write_json(path, dataclasses.asdict(result), allow_nan=False)
 
 
 def read_result(path: Path) -> RunResult:
