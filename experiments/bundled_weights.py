@@ -54,7 +54,7 @@ LICENCES = {
 
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the file; 0, 1 where a run failed, 2 for a mistake."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     return trained(lambda: make(parse(ABOUT, arguments), console))
 
 
@@ -80,7 +80,7 @@ def make(options: Options, console: Console) -> int:
     path = FOLDER / f"{setting.data}{SUFFIX}"
     described = replace(weights.described, card=card)
     save_weights(path, replace(weights, described=described), half=True)
-    console.print(f"{card}\nwrote {path}, {path.stat().st_size / 1e6:.2f} MB", markup=False)
+    console.print(f"{card}\nwrote {path}, {path.stat().st_size / 1e6:.2f} MB")
     return 0
 
 

@@ -55,7 +55,7 @@ CLIPS, PICTURED = 64, 4
 
 def main(arguments: Sequence[str]) -> int:
     """Train what is missing and write the page; 0, 1 where a run failed, 2 for a mistake."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     return trained(lambda: picture_fields(parse(ABOUT, arguments), console))
 
 
@@ -96,8 +96,8 @@ def picture_fields(options: Options, console: Console) -> int:
     stem = options.out / YOURS / setting.folder(facts.fingerprint) / NAME
     png = fields_picture(title, list(pairs[:PICTURED, 0]), drawn(fields[:PICTURED]), seen)
     files = write_page(stem, fields_markdown(title, seen, measured), fields_csv(seen), png)
-    console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
-    console.print(f"{files.said}\nwrote {join_yours(options.out)}", markup=False)
+    console.print(files.markdown.read_text(encoding="utf-8"))
+    console.print(f"{files.said}\nwrote {join_yours(options.out)}")
     return 0
 
 

@@ -111,7 +111,7 @@ class Options:
 
 def main(*builders: TableBuilder, arguments: Sequence[str] | None = None) -> int:
     """Run the script of a table or of several: 0, 1 where a run failed, 2 for a mistake."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     return trained(lambda: run_tables(builders, parse(arguments), console))
 
 
@@ -235,10 +235,10 @@ def _write(
     for table in tables:
         files = write_table(table, facts, setting, runs, options.seeds, out, replace=own)
         if len(tables) == 1:
-            console.print(files.markdown.read_text(encoding="utf-8"), markup=False)
-        console.print(files.said, markup=False)
+            console.print(files.markdown.read_text(encoding="utf-8"))
+        console.print(files.said)
         written.append(files)
-    console.print(f"wrote {join_yours(options.out)}", markup=False)
+    console.print(f"wrote {join_yours(options.out)}")
     return written
 
 
@@ -279,8 +279,7 @@ def train(
     failures = launch(left, video_sets, machine, options.device_count, slurm)
     for failed in failures:
         console.print(
-            f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})",
-            markup=False,
+            f"FAILED {failed.job.row}, seed {failed.job.seed}: {failed.reason} (see {failed.log})"
         )
     return len(failures)
 
@@ -297,8 +296,7 @@ def _list(builders: Sequence[TableBuilder], options: Options, console: Console) 
     tables = split_tables(builders, setting, fingerprint="")
     show_list(console, choose_rows(tables, options.rows), options.seeds, None)
     console.print(
-        "Which runs are done is not known before the videos are checked, as the first run does.",
-        markup=False,
+        "Which runs are done is not known before the videos are checked, as the first run does."
     )
 
 
@@ -311,14 +309,12 @@ def show_list(console: Console, rows: Sequence[Numbered], seeds: int, runs: Path
     for name in tables:
         shown = [each for each in rows if each[1].name == name]
         if len(tables) > 1:
-            console.print(f"{name}: {shown[0][1].title}", markup=False)
+            console.print(f"{name}: {shown[0][1].title}")
         for number, _, row in shown:
             if runs is None:
-                console.print(f"{number:3} {row.name}", markup=False)
+                console.print(f"{number:3} {row.name}")
                 continue
             splits = (row.spec, *row.other_splits)
             done = [all(has_result(runs, spec, seed) for spec in splits) for seed in range(seeds)]
             state = "done" if all(done) else f"{sum(done)} of {len(done)} seeds done"
-            console.print(
-                f"{number:3} {row.name:32} runs/{spec_hash(row.spec)}  {state}", markup=False
-            )
+            console.print(f"{number:3} {row.name:32} runs/{spec_hash(row.spec)}  {state}")

@@ -26,7 +26,7 @@ class Told(Console):
     """A console whose lines are read afterwards."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"file": io.StringIO(), "width": 2000, **options})
+        super().__init__(**{"file": io.StringIO(), "width": 2000, "markup": False, **options})
 
     @property
     def printed(self) -> str:

@@ -63,7 +63,7 @@ class Both:
     def run(self, **options: object) -> tuple[int, str]:
         changed = dataclasses.replace(self.options, **options)  # type: ignore[arg-type]
         output = io.StringIO()
-        console = Console(file=output, soft_wrap=True)
+        console = Console(file=output, soft_wrap=True, markup=False)
         return run_tables([one, two], changed, console), output.getvalue()
 
     def results(self) -> set[str]:

@@ -89,7 +89,7 @@ class Arrays:
         self.submitted: list[Submitted] = []
         self.look = LOOK
         self.looked = time.monotonic()
-        self._say(f"the jobs' logs are in {logs_folder(machine.out)}")
+        self.console.print(f"the jobs' logs are in {logs_folder(machine.out)}")
 
     def room(self) -> int:
         return LARGEST  # how many of them run is the cluster's affair
@@ -106,7 +106,7 @@ class Arrays:
             ) from error
         for order, task in zip(orders, tasks, strict=True):
             self.submitted.append(Submitted(order, task))
-            self._say(f"{order.label} · job {task.job_id}")
+            self.console.print(f"{order.label} · job {task.job_id}")
 
     def watch(self, tell: Callable[[int, str], None]) -> list[Ended]:
         time.sleep(POLL)
@@ -135,10 +135,7 @@ class Arrays:
         sweep at once, cancels none."""
         if self.submitted:
             subprocess.run(["scancel", *(each.task.job_id for each in self.submitted)], check=False)
-            self._say(f"{len(self.submitted)} jobs are cancelled.")
-
-    def _say(self, line: str) -> None:
-        self.console.print(line, markup=False)
+            self.console.print(f"{len(self.submitted)} jobs are cancelled.")
 
 
 def _tell_new_lines(each: Submitted, tell: Callable[[int, str], None]) -> None:

@@ -72,7 +72,7 @@ def _make(
     folder: Path, order: Order, video_set: VideoSet, machine: Machine, begin: Begin | None
 ) -> int:
     def say(line: str) -> None:
-        machine.console.print(f"{order.label} · {line}", markup=False)
+        machine.console.print(f"{order.label} · {line}")
 
     job, old = order.job, folder / "result.json"
     if is_made(machine.out, job):

@@ -24,13 +24,11 @@ class Overview:
 
     def tell(self, number: int, line: str) -> None:
         """The run of this number printed a line."""
-        if self.live is None:
-            self.console.print(line, markup=False)
-        elif " · epoch " in line:
+        if self.live and " · epoch " in line:
             self.last[number] = line
             self._renew()
         else:
-            self.live.console.print(line, markup=False)  # stays, above the table
+            self.console.print(line)  # stays, above a live table
 
     def end(self, number: int, ended: int, failed: int) -> None:
         """The run of this number has ended."""

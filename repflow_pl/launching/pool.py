@@ -86,7 +86,7 @@ class _Pool:
                         self._start_what_can_be()
                         looked = time.monotonic()
                         if not self.running and not waiting:
-                            self._say(WAITING)
+                            self.machine.console.print(WAITING)
                             waiting = True
                     for ended in self.place.watch(overview.tell):
                         self._end(ended)
@@ -128,12 +128,9 @@ class _Pool:
         elif ended.status == DONE or is_made(out, job):
             return
         elif checkpoint_time(out, job) != started_from:
-            self._say(f"{label} · {ended.how}: it goes on from its checkpoint")
+            self.machine.console.print(f"{label} · {ended.how}: it goes on from its checkpoint")
             self.left.insert(0, job)
         else:
             reason = f"{ended.how} before it got any further; the next sweep goes on with it"
             self.failures.append(write_failure(out, job, reason, ended.said))
-            self._say(f"{label} · FAILED: {reason}")
-
-    def _say(self, line: str) -> None:
-        self.machine.console.print(line, markup=False)
+            self.machine.console.print(f"{label} · FAILED: {reason}")

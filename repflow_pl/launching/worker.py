@@ -123,7 +123,8 @@ def _make(order: Order) -> int:
     from repflow_pl.training.planning.machine import Machine
     from repflow_pl.training.planning.ranks import is_main_process
 
-    console = Console(soft_wrap=True, highlight=False, quiet=not is_main_process())
+    quiet = not is_main_process()
+    console = Console(soft_wrap=True, highlight=False, markup=False, quiet=quiet)
     machine = Machine(
         Path(order.out), order.devices, order.wandb, console, tensorboard=order.tensorboard
     )

@@ -139,7 +139,7 @@ def run_every_row(names: Sequence[str], profile: ProfileName, videos: Path, out:
     """Train, test and render tables through the scripts' own code, and look at their CSVs."""
     options = Options(Setting("folder", profile), data_root=videos, out=out, wandb="disabled")
     output = io.StringIO()
-    console = Console(file=output, soft_wrap=True)
+    console = Console(file=output, soft_wrap=True, markup=False)
     status = run_tables([partial(tiny, builder(name)) for name in names], options, console)
     assert status == 0, output.getvalue()
     ending = "" if profile == "demo" else f"-{profile}"

@@ -47,7 +47,7 @@ def made(video_folder: Path, shared_cache: Path, tmp_path_factory: pytest.TempPa
         patch.setenv("WANDB_DATA_DIR", str(folder / "staged"))
         for module, function in ((socket, "gethostname"), (platform, "node")):
             patch.setattr(module, function, lambda: MACHINE)
-        console = Console(file=io.StringIO())
+        console = Console(file=io.StringIO(), markup=False)
         assert run_tables([table], options, console) == 0
         assert run_tables([table], options, console) == 0, "again, with nothing left to make"
     return folder

@@ -71,7 +71,7 @@ class EpochLines(L.Callback):
         if self.runs_after:
             everything = left + self.runs_after * each * trainer.max_epochs
             parts.append(f"about {clock(everything)} for all runs")
-        self.console.print(" · ".join(parts), markup=False)
+        self.console.print(" · ".join(parts))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()

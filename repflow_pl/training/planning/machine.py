@@ -20,7 +20,8 @@ class Machine:
     devices: int = 1
     """GPUs or, without any, CPU processes that make one run together."""
     wandb: WandbMode = "disabled"
-    console: Console = field(default_factory=Console)
+    console: Console = field(default_factory=lambda: Console(markup=False))
+    """Takes lines as they are, without markup."""
     machines: int = 1
     """Machines with as many devices each; more than one under torchrun."""
     tensorboard: bool = False
