@@ -78,6 +78,12 @@ def videos(video_folder: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
+def seeded() -> None:
+    """A test draws the same numbers, whichever ran before it."""
+    pytest.importorskip("torch").manual_seed(0)
+
+
+@pytest.fixture
 def ndimage() -> ModuleType:
     """SciPy's filters, where they are installed."""
     return pytest.importorskip("scipy.ndimage")

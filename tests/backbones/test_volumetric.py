@@ -16,10 +16,7 @@ VOLUMETRIC = tuple(name for name in backbone_names() if is_volumetric(name))
 NARROW = ("narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow", "nonlocal_narrow")
 CLASSES = 400
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def parameters(name: str, in_channels: int = 3) -> int:

@@ -25,10 +25,7 @@ LAYERS = {
 }
 KINDS = pytest.mark.parametrize("kind", LAYERS)
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def _layer(kind: str, **options: Any) -> nn.Module:

@@ -27,10 +27,7 @@ SUBSETS = [
     for subset in itertools.combinations(FLOW_PARAMETERS, size)
 ]
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.mark.parametrize("bottleneck", [None, 4])

@@ -12,10 +12,7 @@ from repflow_pl.layers.flow import FlowIteration, RepFlow
 from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.layers.scaling import Normalise
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def _pairwise_flow(iteration: FlowIteration, x: Tensor) -> Tensor:

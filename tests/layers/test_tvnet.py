@@ -15,10 +15,7 @@ from repflow_pl.layers.tvnet import TVNet, grey, smooth, warp
 
 Plane = npt.NDArray[np.float64]
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def moving_texture(motion: tuple[float, float], frames: int = 2, size: int = 64) -> torch.Tensor:

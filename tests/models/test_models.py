@@ -11,10 +11,7 @@ from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import FieldStack, LateFusion
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late, streams_of
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.mark.parametrize("block", [None, 0, 1, 2, 3, 4, 5])

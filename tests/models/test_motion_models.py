@@ -43,10 +43,7 @@ CASES: list[tuple[Motion | None, Stream]] = [
     (None, "grey"),
 ]
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def spec(motion: Motion | None, stream: Stream = "rgb", backbone: str = "narrow") -> ModelSpec:

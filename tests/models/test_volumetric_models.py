@@ -13,10 +13,7 @@ from repflow_pl.training.costs.measure import count_flops
 
 NARROW = ("narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow", "nonlocal_narrow")
 
-
-@pytest.fixture(autouse=True)
-def _seed() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 @pytest.mark.parametrize("block", [None, 0, 3, 5])
