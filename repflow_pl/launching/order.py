@@ -41,11 +41,7 @@ def set_of(job: Job, video_sets: Sequence[VideoSet]) -> VideoSet:
 
 
 def order_of(
-    job: Job,
-    jobs: Sequence[Job],
-    video_sets: Sequence[VideoSet],
-    machine: Machine,
-    runs_after: int,
+    job: Job, jobs: Sequence[Job], video_sets: Sequence[VideoSet], machine: Machine, runs_after: int
 ) -> Order:
     """The order to make one of the jobs as it would be made here."""
     number, video_set = jobs.index(job) + 1, set_of(job, video_sets)

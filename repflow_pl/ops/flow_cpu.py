@@ -81,9 +81,7 @@ def _forward(frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_it
     inputs = (_planes(frame1), _planes(frame2), taps.numpy(), scalars.numpy(), n_iter)
     outputs = tuple(map(_planes, flow.chunk(2, dim=-3)))
     _over_planes(
-        frame1,
-        n_iter,
-        lambda first, last: _kernels().forward(*inputs, first, last, *outputs),
+        frame1, n_iter, lambda first, last: _kernels().forward(*inputs, first, last, *outputs)
     )
     return flow
 
@@ -119,9 +117,7 @@ def _backward(
         shares.flatten(0, 1).numpy(),
     )
     _over_planes(
-        frame1,
-        n_iter,
-        lambda first, last: kernels.backward(*inputs, first, last, *outputs),
+        frame1, n_iter, lambda first, last: kernels.backward(*inputs, first, last, *outputs)
     )
     return grad1, grad2, shares.sum(0)
 

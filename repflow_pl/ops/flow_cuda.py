@@ -87,12 +87,7 @@ class Machine:
 
 
 def launch_forward(
-    machine: Machine,
-    frame1: Tensor,
-    frame2: Tensor,
-    taps: Tensor,
-    scalars: Tensor,
-    n_iter: int,
+    machine: Machine, frame1: Tensor, frame2: Tensor, taps: Tensor, scalars: Tensor, n_iter: int
 ) -> Tensor:
     """Flow of frames [..., C, H, W] in any layout; taps [C, 26], scalars [3]."""
     flow = empty_flow(frame1)

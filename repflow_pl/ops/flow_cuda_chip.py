@@ -8,21 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from repflow_pl.ops.flow_cuda_arguments import (
-    Gradients,
-    addressable,
-    flow_of,
-    inputs_of,
-    planes_of,
-)
+from repflow_pl.ops.flow_cuda_arguments import Gradients, addressable, flow_of, inputs_of, planes_of
 from repflow_pl.ops.flow_cuda_code import FRAMES, Code
-from repflow_pl.ops.flow_cuda_tiling import (
-    REAL_BYTES,
-    Gpu,
-    Tiling,
-    backward_tiling,
-    forward_tiling,
-)
+from repflow_pl.ops.flow_cuda_tiling import REAL_BYTES, Gpu, Tiling, backward_tiling, forward_tiling
 
 #: Bytes up to which the backward's stored states may grow; fewer blocks then share the planes.
 STORED_BYTES = 2**30

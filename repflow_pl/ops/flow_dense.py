@@ -12,11 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repflow_pl.ops.flow import (
-    iterate,
-    with_all_gradients,
-    with_released_borders,
-)
+from repflow_pl.ops.flow import iterate, with_all_gradients, with_released_borders
 from repflow_pl.ops.flow_inputs import (
     FlowKernels,
     arithmetic,

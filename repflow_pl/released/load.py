@@ -17,13 +17,7 @@ from torch import Tensor
 
 from repflow_pl.errors import UserError
 from repflow_pl.files import atomic_write
-from repflow_pl.released.names import (
-    State,
-    matched,
-    own_names,
-    recognise,
-    released_names,
-)
+from repflow_pl.released.names import State, matched, own_names, recognise, released_names
 from repflow_pl.released.networks import ReleasedNetwork, ReleasedSpec
 
 FORMAT = "repflow_pl.released"

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import FlowIteration
-from repflow_pl.released.networks import (
-    BASIC,
-    DEPTHS,
-    Family,
-    ReleasedNetwork,
-    ReleasedSpec,
-)
+from repflow_pl.released.networks import BASIC, DEPTHS, Family, ReleasedNetwork, ReleasedSpec
 
 State = Mapping[str, Tensor]
 

@@ -22,12 +22,7 @@ from repflow_pl.models.build import build_model
 from repflow_pl.models.loss import training_loss
 from repflow_pl.specs import RecipeSpec, RunSpec
 from repflow_pl.training.batch_norm import share_batch_statistics
-from repflow_pl.training.metrics import (
-    Accuracies,
-    VideoAccuracy,
-    restore_sums,
-    saved_sums,
-)
+from repflow_pl.training.metrics import Accuracies, VideoAccuracy, restore_sums, saved_sums
 from repflow_pl.training.recording.curve import Epoch
 from repflow_pl.training.recording.predictions import Predictions
 
