@@ -23,16 +23,10 @@ from repflow_pl.launching.pool import Place, make_all
 from repflow_pl.launching.processes import Processes, share_out
 from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
+from repflow_pl.layers.flow import FlowIteration
+from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import (
-    ClipSpec,
-    LateSpec,
-    ModelSpec,
-    TVNetSpec,
-    streams_of,
-    training_streams_of,
-    with_networks,
-)
+from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
 from repflow_pl.training.planning.jobs import Job, is_joined_from_answers
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.planning.ranks import under_torchrun, world
@@ -101,21 +95,13 @@ def _check_network(row: str, spec: ModelSpec | LateSpec, clip: ClipSpec, classes
     """Have a network without values take such a clip. Errors: UserError where it does not."""
     try:
         with torch.device("meta"), torch.no_grad():
-            model = build_model(with_networks(spec, _of_few_iterations), classes).eval()
+            model = build_model(spec, classes).eval()
+            for layer in model.modules():
+                if isinstance(layer, FlowIteration | TVNet):
+                    layer.n_iter = min(1, layer.n_iter)  # more change no shape and take their time
             model(*(nothing(stream, clip)[None].float() for stream in streams_of(spec)))
     except UserError as error:
         raise UserError(f"{row}: {error} To leave the row out, name others with --rows.") from error
-
-
-def _of_few_iterations(spec: ModelSpec) -> ModelSpec:
-    """The same network but for its iterations, which change no shape and of which each takes its
-    time."""
-    flow, motion = spec.flow, spec.motion
-    if flow is not None:
-        flow = replace(flow, n_iter=min(1, flow.n_iter))
-    if isinstance(motion, TVNetSpec):
-        motion = replace(motion, n_iter=min(2, motion.n_iter))
-    return replace(spec, flow=flow, motion=motion)
 
 
 def prepare(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> None:
