@@ -20,9 +20,8 @@ from repflow_pl.launching import arrays
 from repflow_pl.launching.arrays import Arrays, logs_folder, slurm_executor, still_there
 from repflow_pl.launching.pool import make_all
 from repflow_pl.launching.slurm import Slurm
-from repflow_pl.profiles import build_profile
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
-from repflow_pl.training.planning.jobs import Job, ordered, run_folder
+from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.recording.result import read_result
 from tests.sweeps import Told, rows, sweep
@@ -31,7 +30,6 @@ pytestmark = pytest.mark.long
 
 submitit = pytest.importorskip("submitit")
 CHECKOUT = Path(__file__).parents[2]
-PROFILE = build_profile("demo", "folder")
 
 
 @pytest.fixture(autouse=True)
@@ -120,15 +118,6 @@ def test_ctrl_c_cancels_the_jobs(stand_in: Path, video_folder: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         make(stand_in, video_folder, rows("slow", "slow"))
     wait_for(lambda: len(list(stand_in.rglob("ended"))) == 2)
-
-
-def test_late_fusion_waits_for_its_parts(stand_in: Path, video_folder: Path) -> None:
-    jobs = ordered([Job("t", "both", PROFILE.two_stream(DataSpec("folder")), 0)])
-    make(stand_in, video_folder, jobs)
-    times = [
-        next(run_folder(stand_in, each.spec, 0).glob("try0")).stat().st_mtime_ns for each in jobs
-    ]
-    assert times[2] == max(times)
 
 
 def test_a_job_that_is_taken_away_goes_on_in_another(stand_in: Path, video_folder: Path) -> None:

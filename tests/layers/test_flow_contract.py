@@ -82,7 +82,6 @@ def test_bottlenecks_that_do_not_fit(make: Any, bottleneck: int) -> None:
     [
         (MotionBlock, (6, 0), "reduction must be 1 or more; it is 0"),
         (OFFLayer, (6, -1, 1), "temporal must be 1 or more; it is -1"),
-        (TVNet, (1, 1, -1), "n_iter must be 0 or more; it is -1"),
         (TVNet, (1, 0.5), r"warps must be a whole number, not 0\.5"),
     ],
 )

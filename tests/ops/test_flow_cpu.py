@@ -146,17 +146,6 @@ def test_saved_tensors_do_not_grow_with_iterations() -> None:
     assert saved_bytes(2) == saved_bytes(50)
 
 
-@pytest.mark.parametrize("needed", [(0,), (1,), (2,), (3, 9), (4, 6), (7,), (8, 9, 10), (0, 8)])
-def test_a_gradient_does_not_depend_on_which_others_are_needed(needed: tuple[int, ...]) -> None:
-    case = random_case((2, 3, 9, 17), 5, seed=1)
-    _, _, *every = results(case, "cpu")
-    leaves = [t.detach().clone().requires_grad_(i in needed) for i, t in enumerate(case.tensors)]
-    flow = call(leaves, case.n_iter, "cpu")
-    found = torch.autograd.grad(flow, [leaves[i] for i in needed], case.cotangents)
-    for i, gradient in zip(needed, found, strict=True):
-        torch.testing.assert_close(gradient, every[i], rtol=1e-12, atol=1e-12)
-
-
 def test_second_derivative_is_refused() -> None:
     case = random_case((1, 1, 4, 4), 2)
     frame1 = case.tensors[0].requires_grad_()
@@ -272,15 +261,6 @@ def test_numba_and_triton_are_imported_late_and_may_be_missing() -> None:
 
 
 @pytest.mark.usefixtures("many_threads")
-def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> None:
-        raise FloatingPointError("in a thread")
-
-    monkeypatch.setattr(flow_cpu._kernels(), "forward", fail)
-    with pytest.raises(FloatingPointError):
-        call(random_case((2, 2, 4, 4), 2).tensors, 2, "cpu")
-
-
 def test_auto_on_this_machine() -> None:
     assert chosen_backend(torch.zeros(1, 1, 2, 2)) == "cpu"
 
