@@ -21,7 +21,7 @@ with needs("train", program=True, signals=True):
     from repflow_pl.ending import die_with_parent
     from repflow_pl.errors import UserError
     from repflow_pl.files import check_writable
-    from repflow_pl.launching.slurm import Slurm
+    from repflow_pl.launching.arrays import Slurm
     from repflow_pl.options import add_options, new_parser, read, take
     from repflow_pl.program import GO_ON, status_of
     from repflow_pl.report.choose import Numbered, choose_rows

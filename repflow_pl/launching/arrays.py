@@ -1,4 +1,4 @@
-"""Many runs as job arrays of a Slurm cluster, through submitit."""
+"""Many runs as job arrays of a Slurm cluster, through submitit. Imports no trainer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from repflow_pl.errors import UserError
 from repflow_pl.extras import load
 from repflow_pl.launching.order import Order
 from repflow_pl.launching.outcome import Ended
-from repflow_pl.launching.slurm import NO_GPU, Slurm
 from repflow_pl.launching.task import Task
 from repflow_pl.training.planning.machine import Machine
 
@@ -29,6 +28,29 @@ LATE = 15.0
 """Seconds until a file that a job wrote is seen here, on shared folders."""
 LOOK = 20.0
 """Seconds between two looks at the queue, and at runs that another sweep is making."""
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """A job of a run; what sbatch knows beyond this is set by its variables, as SBATCH_QOS."""
+
+    partition: str | None = None
+    """Partition; by default the cluster's."""
+    account: str | None = None
+    """Account that is charged; by default yours."""
+    minutes: int = 720
+    """Time limit of a job. A run that takes longer is queued again and goes on from where
+    it was."""
+    cpus: int = 8
+    """CPU cores for each GPU."""
+    mem: str | None = None
+    """Memory of a job, for instance 64GB; by default the partition's."""
+    gpu: str = "gpu"
+    """What the cluster calls its GPUs, for instance gpu:a100; none: runs are made without."""
+
+    def __post_init__(self) -> None:
+        if min(self.minutes, self.cpus) < 1:
+            raise UserError("--slurm.minutes and --slurm.cpus are counts of 1 or more.")
 
 
 def slurm_executor(
@@ -52,7 +74,7 @@ def slurm_executor(
         time=slurm.minutes,
         cpus_per_task=slurm.cpus * per_run,
         mem=slurm.mem,
-        gres=None if slurm.gpu == NO_GPU else f"{slurm.gpu}:{per_run}",
+        gres=None if slurm.gpu == "none" else f"{slurm.gpu}:{per_run}",
         array_parallelism=at_once or LARGEST,
     )
     return executor

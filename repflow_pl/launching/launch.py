@@ -15,13 +15,12 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
 from repflow_pl.data.views import check_clip, nothing
 from repflow_pl.errors import Lacking, UserError
-from repflow_pl.launching.arrays import Arrays, slurm_executor
+from repflow_pl.launching.arrays import Arrays, Slurm, slurm_executor
 from repflow_pl.launching.make import Here
 from repflow_pl.launching.order import set_of
 from repflow_pl.launching.outcome import Failed
 from repflow_pl.launching.pool import Place, make_all
 from repflow_pl.launching.processes import Processes, share_out
-from repflow_pl.launching.slurm import Slurm
 from repflow_pl.launching.torchrun import leader
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet

@@ -17,9 +17,8 @@ import torch
 from repflow_pl.data.index import open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import arrays
-from repflow_pl.launching.arrays import Arrays, logs_folder, slurm_executor, still_there
+from repflow_pl.launching.arrays import Arrays, Slurm, logs_folder, slurm_executor, still_there
 from repflow_pl.launching.pool import make_all
-from repflow_pl.launching.slurm import Slurm
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec
 from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
