@@ -76,7 +76,10 @@ def test_fields_are_checked_too(stream: str) -> None:
             model(fields)
 
 
-@pytest.mark.parametrize("name", ["OFFLayer", "MotionBlock", "TVNet"])
-def test_a_layer_of_pairs_refuses_one_frame(name: str) -> None:
+PAIRS = ("OFFLayer", "MotionBlock", "TVNet", "OFF", "MFNet", "TVNet's fields", "ActionFlowNet")
+
+
+@pytest.mark.parametrize("name", [*PAIRS, "differences"])
+def test_what_sees_pairs_refuses_one_frame(name: str) -> None:
     with pytest.raises(UserError, match="two frames or more; these have 1"):
         TAKERS[name]()(torch.rand(1, 3, 1, 32, 32))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 
@@ -14,12 +16,18 @@ from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec,
 pytestmark = pytest.mark.usefixtures("seeded")
 
 
-@pytest.mark.parametrize("block", [None, 0, 1, 2, 3, 4, 5])
-@pytest.mark.parametrize("name", ["narrow", "resnet18"])
+PLAIN = ("narrow", "resnet18")
+VOLUMETRIC = ("narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow", "nonlocal_narrow")
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [*product(PLAIN, (None, *range(6))), *product(VOLUMETRIC, (None, 0, 3, 5))],
+)
 def test_every_placement_gives_scores_and_learns(name: str, block: int | None) -> None:
     flow = None if block is None else FlowSpec(block, n_iter=2, bottleneck=4)
     model = build_model(ModelSpec(name, flow=flow), classes=7)
-    scores = model(torch.randn(2, 3, 3, 64, 64))
+    scores = model(torch.randn(2, 3, 3 if name in PLAIN else 8, 64, 64))
     assert scores.shape == (2, 7)
     scores.square().sum().backward()
     for key, parameter in model.named_parameters():
@@ -47,11 +55,6 @@ def test_the_plain_network_ignores_the_order_of_frames() -> None:
     model = build_model(ModelSpec("narrow"), classes=5).eval()
     clip = torch.rand(1, 3, 6, 32, 32)
     torch.testing.assert_close(model(clip), model(clip.flip(2)), rtol=1e-4, atol=1e-5)
-
-
-def test_an_unknown_block_is_refused() -> None:
-    with pytest.raises(UserError, match="no block 6"):
-        build_model(ModelSpec("narrow", flow=FlowSpec(6)), classes=2)
 
 
 def test_field_stack_averages_the_scores_of_all_windows() -> None:

@@ -98,12 +98,6 @@ def test_two_still_pictures_are_the_same_clip(motion: Motion | None, stream: Str
     torch.testing.assert_close(scores[0], scores[1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("motion", [TVNET, OFF, FILTER, FLOWNET])
-def test_one_frame_is_refused(motion: Motion) -> None:
-    with pytest.raises(UserError, match="two frames"):
-        build_model(spec(motion), classes=5)(torch.rand(1, 3, 1, 32, 32))
-
-
 def test_differences_are_each_frame_less_the_one_before() -> None:
     model = build_model(spec(None, "rgb_diff"), classes=5).eval()
     assert isinstance(model, FrameDifferences)

@@ -11,21 +11,7 @@ from repflow_pl.models.placement import ClipClassifier
 from repflow_pl.specs import FlowSpec, ModelSpec
 from repflow_pl.training.costs.measure import count_flops
 
-NARROW = ("narrow3d", "narrow2plus1d", "s3d_narrow", "i3d_narrow", "nonlocal_narrow")
-
 pytestmark = pytest.mark.usefixtures("seeded")
-
-
-@pytest.mark.parametrize("block", [None, 0, 3, 5])
-@pytest.mark.parametrize("name", NARROW)
-def test_every_placement_gives_scores_and_learns(name: str, block: int | None) -> None:
-    flow = None if block is None else FlowSpec(block, n_iter=2, bottleneck=4)
-    model = build_model(ModelSpec(name, flow=flow), classes=7)
-    scores = model(torch.randn(2, 3, 8, 64, 64))
-    assert scores.shape == (2, 7)
-    scores.square().sum().backward()
-    for key, parameter in model.named_parameters():
-        assert (parameter.grad is not None) == parameter.requires_grad, key
 
 
 @pytest.mark.parametrize(("name", "frames"), [("narrow3d", 8), ("i3d_narrow", 8), ("i3d", 4)])
