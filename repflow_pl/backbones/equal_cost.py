@@ -57,7 +57,9 @@ def _build(
 ) -> Backbone:
     first, *inner = (4 * round(factor * width / 4) for width in plan.widths)
     blocks = [Block("input", in_channels, 1), Block("stem", first, 2 if plan.side == 3 else 4)]
-    stages: list[nn.Module] = [_stem(in_channels, first, plan.side, conv is conv_2plus1d)]
+    stages: list[nn.Module] = [
+        _stem(conv(in_channels, first, first, (1, 2), plan.side), first, plan.side)
+    ]
     layers = zip(inner, plan.depths, zip(TIMES, plan.strides, strict=True), strict=True)
     for k, (width, depth, (time, space)) in enumerate(layers):
         before = blocks[-1]
@@ -68,25 +70,12 @@ def _build(
         blocks.append(
             Block(f"layer{k + 1}", after, before.stride * space, before.stride_time * time)
         )
-    net = Backbone(name, blocks, stages, volumetric=True)
-    initialise(net)
-    return net
+    return initialise(Backbone(name, blocks, stages, volumetric=True))
 
 
-def _stem(channels_in: int, channels: int, side: int, factored: bool) -> nn.Sequential:
-    """3 x side x side, or 1 x side x side and then 3 x 1 x 1; the larger one is pooled."""
-    space, pad = (1, side, side), side // 2
-    if factored:
-        stem = nn.Sequential(
-            nn.Conv3d(channels_in, channels, space, (1, 2, 2), (0, pad, pad), bias=False),
-            nn.BatchNorm3d(channels),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(channels, channels, (3, 1, 1), 1, (1, 0, 0), bias=False),
-        )
-    else:
-        stem = nn.Sequential(
-            nn.Conv3d(channels_in, channels, (3, side, side), (1, 2, 2), (1, pad, pad), bias=False)
-        )
+def _stem(conv: nn.Module, channels: int, side: int) -> nn.Sequential:
+    """What begins with a convolution, or with the parts of one in two; the larger one is pooled."""
+    stem = conv if isinstance(conv, nn.Sequential) else nn.Sequential(conv)
     stem.extend([nn.BatchNorm3d(channels), nn.ReLU(inplace=True)])
     if side > 3:
         stem.append(nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))

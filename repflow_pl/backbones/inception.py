@@ -150,6 +150,4 @@ def _inception(name: str, in_channels: int, conv: ConvMaker, narrow: bool = Fals
         blocks.append(
             Block(f"mixed{k + 3}", channels, before.stride * 2, before.stride_time * time)
         )
-    net = Backbone(name, blocks, stages, volumetric=True)
-    initialise(net)
-    return net
+    return initialise(Backbone(name, blocks, stages, volumetric=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from repflow_pl.backbones.pretrained import Input, load, standardise
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.frames import check_clips, per_frame
 from repflow_pl.weights import fetch
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,9 @@ def is_volumetric(name: str) -> bool:
         return build_backbone(name).volumetric
 
 
-def initialise(net: nn.Module) -> None:
-    """Convolutions as torchvision's ResNets have them: He et al. (2015), fan-out."""
+def initialise(net: Net) -> Net:
+    """The same, with convolutions as torchvision's ResNets have them: He et al. (2015), fan-out."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return net

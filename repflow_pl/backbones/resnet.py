@@ -65,9 +65,7 @@ def _narrow(name: str, in_channels: int, stem_stride: int) -> Backbone:
     for k, stride in enumerate(strides):
         stages.append(_basic_block(widths[k], widths[k + 1], stride))
         blocks.append(Block(f"layer{k + 1}", widths[k + 1], blocks[-1].stride * stride))
-    net = Backbone(name, blocks, stages)
-    initialise(net)
-    return net
+    return initialise(Backbone(name, blocks, stages))
 
 
 def _basic_block(channels_in: int, channels: int, stride: int) -> BasicBlock:

@@ -77,20 +77,22 @@ def narrow2plus1d_nonlocal(in_channels: int) -> Backbone:
 
 
 def conv_3d(
-    channels_in: int, channels: int, between: int, stride: tuple[int, int] = (1, 1)
+    channels_in: int, channels: int, between: int, stride: tuple[int, int] = (1, 1), side: int = 3
 ) -> nn.Module:
-    """3 x 3 x 3; stride is (time, space), and nothing is in between."""
-    time, space = stride
-    return nn.Conv3d(channels_in, channels, 3, (time, space, space), padding=1, bias=False)
+    """3 x side x side; stride is (time, space), and nothing is in between."""
+    (time, space), pad = stride, side // 2
+    kernel, strides, padding = (3, side, side), (time, space, space), (1, pad, pad)
+    return nn.Conv3d(channels_in, channels, kernel, strides, padding, bias=False)
 
 
 def conv_2plus1d(
-    channels_in: int, channels: int, between: int, stride: tuple[int, int] = (1, 1)
+    channels_in: int, channels: int, between: int, stride: tuple[int, int] = (1, 1), side: int = 3
 ) -> nn.Module:
-    """1 x 3 x 3 to `between` channels, then 3 x 1 x 1; stride is (time, space)."""
-    time, space = stride
+    """1 x side x side to `between` channels, then 3 x 1 x 1; stride is (time, space)."""
+    (time, space), pad = stride, side // 2
+    kernel, strides, padding = (1, side, side), (1, space, space), (0, pad, pad)
     return nn.Sequential(
-        nn.Conv3d(channels_in, between, (1, 3, 3), (1, space, space), (0, 1, 1), bias=False),
+        nn.Conv3d(channels_in, between, kernel, strides, padding, bias=False),
         nn.BatchNorm3d(between),
         nn.ReLU(inplace=True),
         nn.Conv3d(between, channels, (3, 1, 1), (time, 1, 1), (1, 0, 0), bias=False),
@@ -113,9 +115,7 @@ def _narrow(name: str, in_channels: int, conv: Callable[..., nn.Module]) -> Back
         blocks.append(
             Block(f"layer{k + 1}", widths[k + 1], before.stride * space, before.stride_time * time)
         )
-    net = Backbone(name, blocks, stages, volumetric=True)
-    initialise(net)
-    return net
+    return initialise(Backbone(name, blocks, stages, volumetric=True))
 
 
 def residual(
