@@ -14,7 +14,7 @@ from repflow_pl.quartiles import quartiles
 from repflow_pl.report.page import csv_of, how_measured, page_text
 from repflow_pl.report.plot_style import FAINT, WIDTH_INCHES, drawn, write_title
 from repflow_pl.report.stats import Estimate, mean_interval
-from repflow_pl.report.wording import grid
+from repflow_pl.report.wording import bracketed, grid, with_interval
 
 NAME = "fields"
 Picture = npt.NDArray[np.uint8]
@@ -83,7 +83,11 @@ def fields_picture(
 
 def fields_markdown(title: str, seen: Sequence[Seen], measured: Sequence[str]) -> str:
     """The whole page."""
-    lines = [[each.place, each.state, _length(each), _interval(_cosine(each))] for each in seen]
+    two = "{:.2f}".format
+    lines = []
+    for each in seen:
+        length = bracketed(quartiles(each.lengths.tolist()), two, " to ")
+        lines.append([each.place, each.state, length, with_interval(_cosine(each), two, " to ")])
     header = ["place", "weights", "length, pixels of the input", "cosine to TV-L1"]
     legend = (
         f"Over {len(seen[0].lengths)} test videos: median and quartiles of the mean length of the "
@@ -118,16 +122,5 @@ def fields_csv(seen: Sequence[Seen]) -> str:
     return csv_of(pd.DataFrame(lines), float_format="%.4g")
 
 
-def _length(seen: Seen) -> str:
-    found = quartiles(seen.lengths.tolist())
-    return f"{found.median:.2f} ({found.low:.2f} to {found.high:.2f})"
-
-
 def _cosine(seen: Seen) -> Estimate:
     return mean_interval(seen.likeness.tolist(), -1.0)
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.mean:.2f}"
-    return f"{estimate.mean:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"

@@ -107,16 +107,13 @@ def _table(grid: Grid, caption: str, label: str, notes: Sequence[str]) -> str:
 
 
 def _row(grid: Grid, line: Line) -> str:
-    cells = (
-        _interval(_inline(cell)) if numeric else _inline(cell)
-        for cell, numeric in zip(line.cells, grid.numeric, strict=True)
-    )
+    cells = []
+    for cell, numeric in zip(line.cells, grid.numeric, strict=True):
+        text = _inline(cell)
+        if numeric:  # what stands in brackets behind a figure is smaller
+            text = re.sub(r"^(\S+) (\(.*\))$", r"\1 {\\scriptsize \2}", text)
+        cells.append(text)
     return " & ".join(cells) + r" \\"
-
-
-def _interval(text: str) -> str:
-    """A figure with what stands behind it in brackets smaller."""
-    return re.sub(r"^(\S+) (\(.*\))$", r"\1 {\\scriptsize \2}", text)
 
 
 def _inline(cell: Cell) -> str:

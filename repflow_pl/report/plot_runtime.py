@@ -16,7 +16,6 @@ from repflow_pl.report.plot_style import (
     INK,
     KINDS,
     bare,
-    drawn,
     label,
     logarithmic,
     name_groups,
@@ -32,16 +31,12 @@ _COLUMNS = ((0.55, "here"), (1.2, "paper"), (1.95, "ms here"))
 """Right edges in inches beyond the axis, and headings of the figures there."""
 
 
-def plot_runtime(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> bytes:
-    """A PNG: a bar from 1, the RGB row's time, to each row's ratio to it, with quartiles.
+def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> Figure:
+    """A bar from 1, the RGB row's time, to each row's ratio to it, with quartiles; the rows in the
+    order of the table, under the headings of their groups.
 
     `fields`: what is part of the time of some rows.
     """
-    return drawn(lambda: runtime_figure(rows, title, fields))
-
-
-def runtime_figure(rows: Sequence[RuntimeRow], title: str, fields: str = "TV-L1") -> Figure:
-    """The rows in the order of the table, under the headings of their groups."""
     groups = [row.group for row in rows]
     places = row_places(groups)
     height = _HEAD + _FOOT + _LINE_HEIGHT * (max(places, default=0.0) + 1)

@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 from repflow_pl.quartiles import Quartiles, quartiles, quartiles_over
 from repflow_pl.report.page import Rendered, csv_of, how_measured, page_text, write_page
 from repflow_pl.report.paper import NOT_KNOWN, UNVERIFIED_MARK, PaperFigure, PaperTable
-from repflow_pl.report.plot_runtime import plot_runtime
+from repflow_pl.report.plot_runtime import runtime_figure
+from repflow_pl.report.plot_style import drawn
 from repflow_pl.report.rows import Row
 from repflow_pl.report.runtime_rows import RuntimeRow, StepFigures
 from repflow_pl.report.times_beside import NAME
@@ -95,9 +96,10 @@ def runtime_rows(
     base = reference.times
     paper_base = _of_the_paper(paper, PAPERS_RGB, "runtime_ms").value
     found = []
-    trained: list[StepFigures | None] = [None] * len(rows)
-    if steps:
-        trained = [_step(cost, steps[-1]) for cost in steps[:-1]]
+    trained: list[StepFigures | None] = [
+        StepFigures(quartiles(cost.ms), quartiles_over(cost.ms, steps[-1].ms), cost.kept_bytes)
+        for cost in steps[:-1]
+    ] or [None] * len(rows)
     for row, model, step in zip(rows, timed, trained, strict=True):
         times = model.times
         totals = [t.total_ms for t in times]
@@ -121,10 +123,6 @@ def runtime_rows(
     return found
 
 
-def _step(cost: StepCost, plain: StepCost) -> StepFigures:
-    return StepFigures(quartiles(cost.ms), quartiles_over(cost.ms, plain.ms), cost.kept_bytes)
-
-
 def _of_the_paper(paper: PaperTable | None, row: str, column: str) -> PaperFigure:
     return PaperFigure(None, "verified") if paper is None else paper.figure(row, column)
 
@@ -135,7 +133,7 @@ def render_runtime(rows: Sequence[RuntimeRow], context: RuntimeContext, out: Pat
     page = markdown_runtime(rows, context)
     lines = csv_of(tidy_runtime(rows, context))
     title = f"{context.title}: {where(context.data, context.profile, changes=context.changes)}"
-    picture = plot_runtime(rows, title, context.fields)
+    picture = drawn(lambda: runtime_figure(rows, title, context.fields))
     return write_page(out / context.folder / context.name, page, lines, picture)
 
 

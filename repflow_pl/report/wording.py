@@ -20,18 +20,16 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def with_interval(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate, show: Callable[[float], str] = percent, to: str = "–") -> str:
     """A fraction in per cent, with its interval where there is one: 64.2 (61.0–67.1)."""
     if estimate.low is None or estimate.high is None:
-        return percent(estimate.mean)
-    return f"{percent(estimate.mean)} ({percent(estimate.low)}–{percent(estimate.high)})"
+        return show(estimate.mean)
+    return f"{show(estimate.mean)} ({show(estimate.low)}{to}{show(estimate.high)})"
 
 
 def points(difference: Estimate) -> str:
     """A difference of fractions in percentage points, with its interval: +5.2 (−1.0 to +11.4)."""
-    if difference.low is None or difference.high is None:
-        return signed(difference.mean)
-    return f"{signed(difference.mean)} ({signed(difference.low)} to {signed(difference.high)})"
+    return with_interval(difference, signed, " to ")
 
 
 def signed(fraction: float) -> str:
@@ -48,9 +46,9 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{value:.{decimals}f}"
 
 
-def bracketed(spread: Quartiles, show: Callable[[float], str] = significant) -> str:
+def bracketed(spread: Quartiles, show: Callable[[float], str] = significant, to: str = "–") -> str:
     """A median with the quartiles behind it: 77.1 (74.9–81.8)."""
-    return f"{show(spread.median)} ({show(spread.low)}–{show(spread.high)})"
+    return f"{show(spread.median)} ({show(spread.low)}{to}{show(spread.high)})"
 
 
 def p_value(p: float | None) -> str:
