@@ -22,9 +22,7 @@ from all_tables import builder
 from rich.console import Console
 
 from repflow_pl.cli import Options, trained
-from repflow_pl.data.decoding.isolated import IsolatedProcess
 from repflow_pl.data.index import VideoSet, fold_count, open_set
-from repflow_pl.data.parallel import progress_bar
 from repflow_pl.data.upkeep.facts import facts_of
 from repflow_pl.errors import UserError
 from repflow_pl.files import check_writable
@@ -33,9 +31,8 @@ from repflow_pl.models.streams import LateFusion
 from repflow_pl.one_split import first_runs, have, parse
 from repflow_pl.report.stats import Answers, accuracy_of_one
 from repflow_pl.report.wording import with_interval
-from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.answers import Answer, ask_each
 from repflow_pl.showing.bundled import FOLDER
-from repflow_pl.showing.one_video import TIMEOUT
 from repflow_pl.showing.weights import SUFFIX, Described, Weights, load_weights, save_weights
 from repflow_pl.specs import LateSpec, late
 from repflow_pl.training.planning.jobs import Job
@@ -75,7 +72,12 @@ def make(options: Options, console: Console) -> int:
     with tempfile.TemporaryDirectory() as folder:  # what is measured is what was saved
         file = Path(folder) / f"{setting.data}{SUFFIX}"
         save_weights(file, weights, half=True)
-        answers = answers_of(load_weights(file), video_set)
+        videos = [video_set.root / video.path for video in video_set.part("test")]
+        answers = []
+        for answer in ask_each(load_weights(file), videos):
+            if isinstance(answer, UserError):
+                raise answer
+            answers.append(answer)
     card = card_of(options, video_set, answers)
     path = FOLDER / f"{setting.data}{SUFFIX}"
     described = replace(weights.described, card=card)
@@ -94,20 +96,6 @@ def joined(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> Weights:
         load_trained(part, job, out, "the file of weights")
     said = Described(spec.model, spec.data.clip, video_set.classes, spec.recipe.precision)
     return Weights(network.eval(), said)
-
-
-def answers_of(weights: Weights, video_set: VideoSet) -> list[Answer]:
-    """What a file says to each test video."""
-    process, videos = IsolatedProcess(TIMEOUT), video_set.part("test")
-    try:
-        with progress_bar("Asking", len(videos)) as advance:
-            found = []
-            for video in videos:
-                found.append(ask(weights, video_set.root / video.path, process))
-                advance()
-        return found
-    finally:
-        process.stop()
 
 
 def card_of(options: Options, video_set: VideoSet, answers: Sequence[Answer]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.decoding.isolated import IsolatedProcess
+from repflow_pl.data.parallel import progress_bar
 from repflow_pl.data.views import view_starts
 from repflow_pl.errors import UserError
-from repflow_pl.showing.one_video import one_video
+from repflow_pl.showing.one_video import TIMEOUT, one_video
 from repflow_pl.showing.weights import Weights
 
 Scores = npt.NDArray[np.float64]
@@ -89,6 +91,21 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
         _of_views(found.joint, clip.crops),
         tuple((name, _of_views(each, clip.crops).mean(0)) for name, each in found.members),
     )
+
+
+def ask_each(weights: Weights, videos: Sequence[Path]) -> Iterator[Answer | UserError]:
+    """What the network sees in each video in order, with the error of one in its place."""
+    process = IsolatedProcess(TIMEOUT)
+    try:
+        with progress_bar("Asking", len(videos)) as advance:
+            for path in videos:
+                try:
+                    yield ask(weights, path, process)
+                except UserError as error:
+                    yield error
+                advance()
+    finally:
+        process.stop()
 
 
 def best_of(scores: Scores, count: int) -> npt.NDArray[np.intp]:

@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,15 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from repflow_pl.data.decoding.isolated import IsolatedProcess
-from repflow_pl.data.parallel import progress_bar
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import flow_layers
-from repflow_pl.showing.answers import Answer, ask
+from repflow_pl.showing.answers import Answer, ask_each
 from repflow_pl.showing.answers_page import write_page
 from repflow_pl.showing.bundled import DEMO, demo_videos
 from repflow_pl.showing.loading import asked_weights
-from repflow_pl.showing.one_video import TIMEOUT, videos_of
+from repflow_pl.showing.one_video import videos_of
 from repflow_pl.showing.options import PredictOptions
 from repflow_pl.showing.weights import Weights
 
@@ -67,7 +65,7 @@ def _tell(
     """
     found = [
         replace(each, video=called(each.video)) if isinstance(each, Answer) else each
-        for each in _answers(weights, videos)
+        for each in ask_each(weights, videos)
     ]
     read = [path for path, each in zip(videos, found, strict=True) if isinstance(each, Answer)]
     answers = [each for each in found if isinstance(each, Answer)]
@@ -86,21 +84,6 @@ def _tell(
     for each in failed:
         print(f"error: {each}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _answers(weights: Weights, videos: Sequence[Path]) -> Iterator[Answer | UserError]:
-    """Of each video in order, with the error of one in its place."""
-    process = IsolatedProcess(TIMEOUT)
-    try:
-        with progress_bar("Asking", len(videos)) as advance:
-            for path in videos:
-                try:
-                    yield ask(weights, path, process)
-                except UserError as error:
-                    yield error
-                advance()
-    finally:
-        process.stop()
 
 
 def as_table(answers: Sequence[Answer], top: int) -> Table:
