@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.audit.resample import resample
-from repflow_pl.data.decoding.decode_pyav import DecodeError, OpenVideo, open_video, reason_of
+from repflow_pl.data.decoding.decode_pyav import (
+    DecodeError,
+    OpenVideo,
+    open_video,
+    reason_of,
+    upright,
+)
 from repflow_pl.data.decoding.isolated import isolated_map
 from repflow_pl.data.index import Video, cache_dir
 from repflow_pl.files import atomic_write
@@ -145,7 +151,7 @@ def _grey(video: OpenVideo, indices: Sequence[int]) -> dict[int, Pictures]:
             grey = video.converter.reformat(
                 frame, width=width, height=height, format="gray", interpolation="AREA", threads=1
             )
-            kept[index] = np.rot90(grey.to_ndarray(), round(frame.rotation / 90))
+            kept[index] = upright(grey.to_ndarray(), frame)
         if index == indices[-1]:
             break
     if not kept:

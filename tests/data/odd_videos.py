@@ -77,12 +77,37 @@ def drop(path: Path, places: Iterable[int]) -> Path:
     return path
 
 
-def rotate(path: Path) -> Path:
-    """Ask players of an mp4 to turn it by 90 degrees, as telephones do, and touch nothing else."""
+def rotate(path: Path, matrix: tuple[int, int, int, int] = (0, 1, -1, 0)) -> Path:
+    """Ask players of an mp4 to turn it by 90 degrees, as telephones do, and touch nothing else.
+
+    matrix: (a, b, c, d); what is at (x, y) is shown at (a x + c y, b x + d y), y downwards.
+    """
     content = bytearray(path.read_bytes())
     header = content.index(b"tkhd") + 4
-    matrix = header + 40  # version 0: flags, times, track, duration, layer, group, volume
-    quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
-    content[matrix : matrix + 36] = struct.pack(">9i", *quarter)
+    place = header + 40  # version 0: flags, times, track, duration, layer, group, volume
+    a, b, c, d = (each << 16 for each in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     path.write_bytes(content)
     return path
+
+
+def cut(path: Path, target: Path, first: int) -> Path:
+    """A copy from frame `first` on, as by `ffmpeg -ss FIRST -i PATH -c copy TARGET`: what comes
+    before it is needed to decode it, stays in the file, and is not shown."""
+    first_the_header = {"movflags": "faststart"}
+    with (
+        av.open(str(path)) as source,
+        av.open(str(target), "w", options=first_the_header) as container,
+    ):
+        video = source.streams.video[0]
+        stream = container.add_stream_from_template(video)
+        for packet in source.demux(video):
+            if packet.size:
+                shift = round(first / (30 * packet.time_base))
+                packet.pts, packet.dts, packet.stream = (
+                    packet.pts - shift,
+                    packet.dts - shift,
+                    stream,
+                )
+                container.mux(packet)
+    return target

@@ -140,6 +140,8 @@ def _probe_decord(path: Path, counted: Probe | None) -> Probe:
         fps = counted.fps if counted else _rate(reader, shown)
     if frame.shape[2] != 3:  # narrower than its padding: decord mistakes the one for the other
         raise DecodeError(f"{path}: decord cannot read a video {width} pixels wide; choose pyav")
+    if counted and decode_pyav.mirrors(path):
+        raise DecodeError(f"{path}: decord does not mirror it as it asks for; choose pyav")
     return Probe(frames, fps, width, height, "seek" if seeks else "read")
 
 

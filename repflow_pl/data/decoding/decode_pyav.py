@@ -73,7 +73,31 @@ class OpenVideo:
     def pixels(self, frame: Any) -> Frame:
         """RGB, turned as the file asks for."""
         picture: Frame = self.converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
-        return np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
+        return np.ascontiguousarray(upright(picture, frame))
+
+
+def upright(picture: Frame, frame: Any) -> Frame:
+    """A picture made of a frame, turned and mirrored as its file asks for."""
+    if is_mirrored(frame):
+        picture = picture[::-1]
+    turned: Frame = np.rot90(picture, round(frame.rotation / 90))
+    return turned
+
+
+def is_mirrored(frame: Any) -> bool:
+    """Whether a file asks for its frames upside down before `frame.rotation` turns them: so
+    telephones write what they film of who holds them as in a mirror."""
+    told = frame.side_data.get("DISPLAYMATRIX")
+    if told is None:
+        return False
+    a, b, _, c, d, *_ = np.frombuffer(told, "<i4").astype(float)
+    return bool(a * d < b * c)
+
+
+def mirrors(path: Path) -> bool:
+    """Whether a file asks for its pictures as in a mirror."""
+    with open_video(path) as video:
+        return is_mirrored(next(video.frames()))
 
 
 def probe(path: Path) -> Probe:
@@ -86,7 +110,7 @@ def probe(path: Path) -> Probe:
     sizes: set[tuple[int, int]] = set()
     height = width = 0
     with open_video(path) as video:
-        announced = video.stream.frames
+        announced = _listed(video)
         for frame in video.frames():
             if frame.key_frame or not times:
                 picture = video.pixels(frame)
@@ -158,6 +182,15 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
             yield OpenVideo(container, stream, converter, shown_at(path))
     except av.FFmpegError as error:
         raise DecodeError(f"{path}: {error.strerror or error}") from error
+
+
+def _listed(video: OpenVideo) -> int:
+    """Frames that the header lists; 0 where it does not say. What an mp4 or mov was cut to without
+    encoding it anew, as by `ffmpeg -c copy` or on a telephone, is fewer than lie in it."""
+    listed: int = video.stream.frames
+    if listed and "mp4" in video.container.format.name:
+        return sum(not entry.is_discard for entry in video.stream.index_entries)
+    return listed
 
 
 def _end(path: Path) -> float:

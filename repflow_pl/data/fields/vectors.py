@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.decoding.avi import at_places
-from repflow_pl.data.decoding.decode_pyav import OpenVideo, open_video, pyav
+from repflow_pl.data.decoding.decode_pyav import OpenVideo, is_mirrored, open_video, pyav
 from repflow_pl.errors import Lacking
 
 Vectors = npt.NDArray[np.int64]
@@ -58,6 +58,8 @@ class Picture:
     width: int
     turns: int
     """Quarter turns to the left before it is shown."""
+    mirrored: bool
+    """Whether it is put upside down before that."""
     vectors: Vectors | None
     """One a block and direction; None where it has none."""
 
@@ -101,7 +103,7 @@ def motion_between(
     for index in indices:
         end = min(index + stride, len(shown) - 1)
         motion = traced_back([step(k) for k in range(index + 1, end + 1)]) if end > index else still
-        yield turned(motion, shown[index].turns)
+        yield turned(motion, shown[index].turns, shown[index].mirrored)
 
 
 def traced_back(steps: Sequence[Motion]) -> Motion:
@@ -123,8 +125,11 @@ def traced_back(steps: Sequence[Motion]) -> Motion:
     return motion
 
 
-def turned(motion: Motion, turns: int) -> Motion:
-    """The motion of pictures that are turned to the left by so many quarters."""
+def turned(motion: Motion, turns: int, mirrored: bool = False) -> Motion:
+    """The motion of pictures that are put upside down, or not, and then turned to the left by so
+    many quarters."""
+    if mirrored:
+        motion = motion[::-1] * np.array([1, -1], np.float32)
     for _ in range(turns % 4):
         motion = np.rot90(motion)
         motion = np.stack([motion[..., 1], -motion[..., 0]], -1)  # right becomes up
@@ -185,8 +190,8 @@ def _decoded(video: OpenVideo) -> Iterator[Picture]:
             if codec.name == "mpeg4" and not reference:  # FFmpeg gives zeros in their place
                 data = None
             vectors = None if data is None or not len(data) else _plain(data.to_ndarray())
-            turns = round(frame.rotation / 90)
-            yield Picture(decoded, reference, frame.height, frame.width, turns, vectors)
+            how = round(frame.rotation / 90), is_mirrored(frame)
+            yield Picture(decoded, reference, frame.height, frame.width, *how, vectors)
 
 
 def _plain(vectors: npt.NDArray[Any]) -> Vectors:

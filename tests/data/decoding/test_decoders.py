@@ -6,14 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from repflow_pl.data.decoding import decode
 from repflow_pl.data.decoding.decode import Decoder, probe, read_frames
-from repflow_pl.data.decoding.decode_pyav import DecodeError, Probe
+from repflow_pl.data.decoding.decode_pyav import DecodeError, Probe, open_video
 
 from .. import odd_videos
 from ..conftest import refused, shared, write_video
@@ -135,6 +135,47 @@ def test_rotation_is_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (found.height, found.width) == (96, 64)
     expected = np.rot90(read_frames(upright, range(20)), -1, axes=(1, 2))
     np.testing.assert_array_equal(agree(turned, found), expected)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_a_cut_that_was_copied_is_whole(tmp_path: Path, ending: str, monkeypatch) -> None:
+    """90 frames lie in it, of which 10 are shown."""
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    whole = odd_videos.write(tmp_path / "whole.mp4", gap=90, b_frames=2)
+    path = odd_videos.cut(whole, tmp_path / f"cut.{ending}", 80)
+    found = probe(path)
+    assert (found.frames, found.fps) == (10, 30)
+    assert [odd_videos.number(frame) for frame in agree(path, found)] == list(range(80, 90))
+
+
+def test_a_cut_that_was_cut_off_is_truncated(tmp_path: Path) -> None:
+    whole = odd_videos.write(tmp_path / "whole.mp4", gap=90)
+    path = odd_videos.cut(whole, tmp_path / "cut.mp4", 40)
+    with open_video(path) as video:
+        places = [packet.pos for packet in video.container.demux(video.stream) if packet.size]
+    path.write_bytes(path.read_bytes()[: places[70]])
+    with pytest.raises(DecodeError, match="truncated, 30 of 50 frames"):
+        probe(path)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((-1, 0, 0, 1), lambda frames: frames[:, :, ::-1]),
+        ((1, 0, 0, -1), lambda frames: frames[:, ::-1]),
+        ((0, 1, 1, 0), lambda frames: frames.swapaxes(1, 2)),
+    ],
+)
+def test_what_is_filmed_as_in_a_mirror_is_shown_so(
+    tmp_path: Path, matrix: Any, shown: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = write_video(tmp_path / "plain.mp4", frames=20, size=(64, 96))
+    path = odd_videos.rotate(Path(shutil.copy(plain, tmp_path / "mirrored.mp4")), matrix)
+    expected = shown(read_frames(plain, range(20)))
+    np.testing.assert_array_equal(read_frames(path, range(20), probe(path).access), expected)
+    monkeypatch.setenv(decode.VARIABLE, "decord")
+    with pytest.raises(DecodeError, match="does not mirror it"):
+        probe(path)
 
 
 def test_a_video_that_decord_lays_out_wrongly_is_refused(tmp_path: Path, monkeypatch) -> None:

@@ -144,7 +144,7 @@ def test_traced_back_is_equation_1_pixel_by_pixel() -> None:
 
 def picture(decoded: int, reference: bool, *vectors: tuple[int, ...]) -> Picture:
     """16 x 24 pixels (height x width); vectors as of `Vectors`."""
-    return Picture(decoded, reference, 16, 24, 0, np.array(vectors) if vectors else None)
+    return Picture(decoded, reference, 16, 24, 0, False, np.array(vectors) if vectors else None)
 
 
 def test_vectors_count_by_the_time_to_what_they_lead_to() -> None:
@@ -175,13 +175,15 @@ def test_a_frame_that_is_shown_on_does_not_move() -> None:
     assert not held.any() and moved[0, 0].tolist() == [2, 0]
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("turns", range(4))
-def test_motion_of_turned_pictures(turns: int) -> None:
+def test_motion_of_turned_pictures(turns: int, mirrored: bool) -> None:
     """A point's places before and after, in pictures that are turned as numpy turns them."""
     before, after, motion = np.zeros((5, 7)), np.zeros((5, 7)), np.zeros((5, 7, 2), np.float32)
     before[1, 2], after[4, 3], motion[4, 3] = 1, 1, (1, 3)
-    ends = [np.argwhere(np.rot90(frame, turns))[0] for frame in (before, after)]
-    (y, x), found = ends[1], turned(motion, turns)
+    rows = slice(None, None, -1 if mirrored else 1)
+    ends = [np.argwhere(np.rot90(frame[rows], turns))[0] for frame in (before, after)]
+    (y, x), found = ends[1], turned(motion, turns, mirrored)
     assert found[y, x].tolist() == (ends[1] - ends[0])[::-1].tolist()
 
 
