@@ -41,12 +41,15 @@ def suggest(split: VideoSet) -> Suggestion | None:
         return None
     batch = next((size for size in BATCHES if 5 * size <= len(train)), BATCHES[-1])
     epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(STEPS * batch / len(train))))
-    rates = np.array([video.fps for video in train])
+    rates = np.array([video.fps for video in train if video.fps] or [1 / STEP])
     options = [f"--recipe.epochs {epochs}", f"--recipe.batch {batch}", f"--clip.frames {FRAMES}"]
     if rates.max() > ONE_RATE * rates.min():
         clip = ClipSpec(FRAMES, seconds=STEP)
         options.append(f"--clip.seconds {STEP:g}")
-        timed = f"frames {STEP:g} seconds apart, for the rates differ"
+        timed = (
+            f"frames {STEP:g} seconds apart, for the rates differ (rows with TV-L1 flow need a "
+            "stride in frames: leave them out by --rows)"
+        )
     else:
         stride = max(1, round(STEP * float(np.median(rates))))
         clip = ClipSpec(FRAMES, stride)

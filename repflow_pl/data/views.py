@@ -47,10 +47,11 @@ def check_clip(
     if clip.seconds is not None:
         if with_fields:
             raise UserError(
-                f"{name}: fields of motion are over a stride in frames; set seconds to None."
+                f"{name}: fields of motion, as TV-L1's, are over a stride in frames; leave out "
+                "--clip.seconds, or by --rows the rows with such fields."
             )
         for video in video_set.videos:
-            if video.fps <= 0:
+            if video.fps <= 0 and video.frames > 1:
                 raise UserError(
                     f"{name}: {video.path} does not say its frame rate; take a stride in frames."
                 )
@@ -71,7 +72,7 @@ def check_clip(
         raise UserError(
             f"{name}: {video.path} has {video.frames} frames, fewer than the {span} "
             f"that a clip of {clip.frames} frames at {how} spans{others}; "
-            "take fewer frames, a smaller stride, or short='hold' to repeat the last frame."
+            "take fewer frames, a smaller stride, or --clip.short hold to repeat the last frame."
         )
 
 

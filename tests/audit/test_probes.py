@@ -109,6 +109,13 @@ def test_a_recipe_grows_with_the_set() -> None:
     mixed.append(made("test", 1, 2, frames=30, fps=60.0))
     held = recipe.suggest(VideoSet("f", Path(), ("a", "b"), tuple(mixed), (), False))
     assert held is not None and held.options == f"{timed.options} --clip.short hold"
+    assert "--rows" in held.why
+    # A video of one picture has no rate: it does not differ from the others'.
+    still = [*(made("train", k % 2, k) for k in range(99)), made("train", 0, 99, 1, 0.0)]
+    one = recipe.suggest(VideoSet("f", Path(), ("a", "b"), (*still, made("test", 0, 1)), (), False))
+    assert one is not None and one.options.endswith("--clip.stride 2 --clip.short hold")
+    none = tuple(made(part, 0, k, 1, 0.0) for k, part in enumerate(("train", "test")))
+    assert recipe.suggest(VideoSet("f", Path(), ("a",), none, (), False)) is not None
     assert recipe.suggest(VideoSet("f", Path(), ("a",), (), (), False)) is None
 
 

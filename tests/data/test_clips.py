@@ -281,13 +281,18 @@ def test_a_stride_in_seconds(tmp_path: Path) -> None:
             ("rgb",),
             r"fewer than the 34 .* 1\.1 seconds each",
         ),
-        (clip, ("tvl1",), "set seconds to None"),
+        (clip, ("tvl1",), "by --rows the rows with such fields"),
     ):
         with refused(says):
             check_clip(opened, wrong, streams)
     still = dataclasses.replace(opened.videos[0], fps=0.0)
     with refused("does not say its frame rate"):
         check_clip(dataclasses.replace(opened, videos=(still,)), clip)
+    # Containers say no rate of one picture, and it needs none.
+    check_clip(
+        dataclasses.replace(opened, videos=(dataclasses.replace(still, frames=1),)),
+        dataclasses.replace(clip, short="hold"),
+    )
 
 
 def test_the_draws_are_in_the_order_of_earlier_runs(shapes: VideoSet) -> None:
