@@ -199,7 +199,8 @@ def _candidates(
 
 
 def _files(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
-    return sorted({(candidate.path, candidate.label) for candidate in candidates})
+    # One of its classes for a video that a list has in two: it is decoded once, and known by it.
+    return sorted({candidate.path: candidate.label for candidate in candidates}.items())
 
 
 def _listed(

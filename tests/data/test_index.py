@@ -89,6 +89,21 @@ def test_only_changed_files_are_decoded_again(tmp_path: Path, decoded: list[str]
     assert {video.frames for video in second.videos if video.path == "train/run/3.mp4"} == {20}
 
 
+def test_a_video_of_two_classes_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
+    root = make_folder(tmp_path / "set")
+
+    def of_two(_: Path) -> list[Candidate]:
+        return [Candidate("train/run/0.mp4", label, "train") for label in ("run", "jump")]
+
+    for _ in range(2):
+        videos = index.list_set("folder", root, workers=0, listing=of_two).fold(1).videos
+        assert [(video.path, video.label) for video in videos] == [
+            ("train/run/0.mp4", 1),
+            ("train/run/0.mp4", 0),
+        ]
+    assert len(decoded) == 1
+
+
 @pytest.mark.parametrize(
     ("then", "now", "again"),
     [
