@@ -113,7 +113,7 @@ def read_fields(path: Path, indices: Sequence[int], settings: str, content: str)
 
 
 def settings_here(stride: int) -> str:
-    """How fields are made on this machine: a GPU's solver rounds in another way."""
+    """How fields are made on this machine: a GPU's solver gives others, see `CudaSolver`."""
     return f"{'cuda' if cuda_device() else 'cpu'}, {TVL1Options()}, stride {stride}"
 
 

@@ -105,7 +105,11 @@ def cuda_device() -> bool:
 
 
 class CudaSolver:
-    """OpenCV's CUDA build of TV-L1, called like the one for the CPU. Same steps, other rounding."""
+    """OpenCV's CUDA build of TV-L1, called like the one for the CPU.
+
+    It has no median filter, by which the one for the CPU begins each outer iteration. Without it
+    that one's fields of motion_shapes are another by 0.04 pixels on average, at edges by several.
+    """
 
     def __init__(self, options: TVL1Options) -> None:
         cv2 = load("cv2")
