@@ -174,7 +174,9 @@ class VideoClassifier(L.LightningModule):
         if recipe.schedule == "one_cycle":
             rates = [group["lr"] for group in optimiser.param_groups]
             steps = int(self.trainer.estimated_stepping_batches)
-            cycle = OneCycleLR(optimiser, max_lr=rates, total_steps=steps)
+            # SGD has the recipe's momentum; AdamW has none of it, and its first beta goes round.
+            betas = recipe.optimiser == "adamw"
+            cycle = OneCycleLR(optimiser, max_lr=rates, total_steps=steps, cycle_momentum=betas)
             schedule = {"scheduler": cycle, "interval": "step"}
         elif recipe.schedule == "step":
             schedule = {"scheduler": StepLR(optimiser, 12, gamma=0.1)}
