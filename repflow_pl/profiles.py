@@ -108,7 +108,7 @@ class Profile:
 
     def tvl1_twice(self, data: DataSpec) -> RunSpec:
         """The network on TV-L1 fields of TV-L1 fields, of which a clip has one fewer."""
-        return self.seeing(data, "tvl1_twice", stack=self.stack - 1)
+        return self.seeing(data, "tvl1_twice", stack=max(1, self.stack - 1))
 
     def two_stream(self, data: DataSpec) -> RunSpec:
         """The late average of `rgb` and `tvl1`."""

@@ -114,5 +114,7 @@ class LateFusion(nn.Module):
 
     def joined(self, scores: Sequence[Tensor]) -> Tensor:
         """The fusion's of the members'."""
-        probabilities = torch.stack([each.log_softmax(1) for each in scores])
+        # in float32 at least: in 16 bits, classes tie that do not
+        dtype = torch.promote_types(scores[0].dtype, torch.float32)
+        probabilities = torch.stack([each.to(dtype).log_softmax(1) for each in scores])
         return probabilities.logsumexp(0) - math.log(len(scores))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from itertools import product
 
 import pytest
 import torch
+from torch import nn
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.models.build import build_model
 from repflow_pl.models.streams import FieldStack, LateFusion
+from repflow_pl.profiles import demo_profile
 from repflow_pl.specs import DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late, streams_of
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -90,6 +94,18 @@ def test_late_fusion_averages_class_probabilities() -> None:
     torch.testing.assert_close(model(fields, clip).softmax(1), expected)
 
 
+def test_late_fusion_in_mixed_precision_ties_no_classes() -> None:
+    """On a CPU the mean was in bfloat16 as the scores are: the first two classes had the same."""
+    fused = LateFusion([nn.Identity(), nn.Identity()], [[0], [1]])
+    first = torch.tensor([[1.0, 0.0, 0.0]]).bfloat16()
+    second = torch.tensor([[0.0, 0.984375, 0.0]]).bfloat16()
+    expected = (first.double().softmax(1) + second.double().softmax(1)).log() - math.log(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        joined = fused(first, second)
+    assert joined[0, 0] > joined[0, 1]
+    torch.testing.assert_close(joined.double(), expected, rtol=1e-5, atol=1e-6)
+
+
 STRUCTURES = {
     "FoF": FlowSpec(3, n_iter=2, bottleneck=4, layers=2),
     "FcF": FlowSpec(3, n_iter=2, bottleneck=4, layers=2, convolve=True),
@@ -121,6 +137,13 @@ def test_every_fusion_sees_appearance_too(fuse: str, block: int) -> None:
     still = torch.rand(2, 3, 1, 32, 32).expand(-1, -1, 4, -1, -1)
     scores = model.eval()(still)
     assert not torch.allclose(scores[0], scores[1])
+
+
+def test_stacks_of_one_field_are_of_one_field_of_fields_too() -> None:
+    """Which has one fewer otherwise, and had none."""
+    profile = dataclasses.replace(demo_profile("motion_shapes"), stack=1)
+    model = build_model(profile.tvl1_twice(DataSpec("motion_shapes")).model, classes=4)
+    assert model(torch.randn(2, 4, 3, 32, 32)).shape == (2, 4)
 
 
 def test_fields_of_fields_go_in_as_stacks_of_four_channels() -> None:
