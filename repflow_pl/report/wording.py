@@ -17,7 +17,7 @@ PROFILES = {
 
 def percent(fraction: float) -> str:
     """0.6417 -> 64.2."""
-    return f"{100 * fraction:.1f}"
+    return f"{_rounded(fraction):.1f}"
 
 
 def with_interval(estimate: Estimate, show: Callable[[float], str] = percent, to: str = "–") -> str:
@@ -35,7 +35,13 @@ def points(difference: Estimate) -> str:
 def signed(fraction: float) -> str:
     """0.052 -> +5.2."""
     # Adding 0 turns a rounded -0.0 into 0.0.
-    return f"{round(100 * fraction, 1) + 0.0:+.1f}".replace("-", "−")
+    return f"{_rounded(fraction) + 0.0:+.1f}".replace("-", "−")
+
+
+def _rounded(fraction: float) -> float:
+    """In per cent. 47 of 400 is 11.75 however it was computed or kept: the error of a sum, or of a
+    CSV's six digits, must not show as 11.7 on one page and 11.8 on another."""
+    return round(round(100 * fraction, 6), 1)
 
 
 def significant(value: float, digits: int = 3) -> str:
