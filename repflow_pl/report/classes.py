@@ -28,7 +28,6 @@ from repflow_pl.report.stats import Answers, Estimate, accuracy
 from repflow_pl.report.summary import ranked
 from repflow_pl.report.wording import grid, percent, signed, with_interval
 from repflow_pl.specs import ModelSpec
-from repflow_pl.training.recording.predictions import Predictions
 
 KIND = "classes"
 MOST_NAMES = 30
@@ -36,7 +35,7 @@ MOST_NAMES = 30
 PAIRS = 15
 _HEAD, _GAP, _LETTER = 0.95, 0.25, 0.068
 _SHADES = LinearSegmentedColormap.from_list("shades", ["white", KINDS[1]])
-Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 
 def class_page(table: Table, context: Context, collected: Sequence[Collected]) -> Beside | None:
@@ -49,7 +48,8 @@ def class_page(table: Table, context: Context, collected: Sequence[Collected]) -
     parts = [
         f"Of [{table.title}]({table.name}.md): {which}. A line of a matrix is a class, and its "
         "cells are what per cent of its test videos were taken for the class of the column, over "
-        "all seeds and splits. A video that could not be read is in no cell, and an error.",
+        "all seeds; of several splits, the mean. A video that could not be read is in no cell, and "
+        "an error.",
         _accuracies(entries, names),
         "Top-1 of each class's test videos in per cent, with 95 % intervals over seeds and videos "
         "where there are several of both."
@@ -81,15 +81,20 @@ def is_plain_rgb(row: Row) -> bool:
     )
 
 
-def confusion(entry: Collected) -> Counts:
-    """[true class, answered class]: how often, over all seeds and splits."""
-    runs = [run for split in entry.predictions for run in split]
-    classes = runs[0].scores.shape[1]
-    counts = np.zeros((classes, classes), np.int64)
-    for run in runs:
-        seen = run.scores.any(1)
-        np.add.at(counts, (run.label[seen], run.answer[seen]), 1)
-    return counts
+def confusion(entry: Collected) -> Shares:
+    """[true class, answered class]: the share of a class's videos, unseen ones among them, over all
+    seeds; the mean of the splits that have any, as accuracies are. 0 for a class without any."""
+    classes = entry.predictions[0][0].scores.shape[1]
+    shares, splits = np.zeros((classes, classes)), np.zeros((classes, 1))
+    for runs in entry.predictions:
+        counts = np.zeros((classes, classes))
+        for run in runs:
+            seen = run.scores.any(1)
+            np.add.at(counts, (run.label[seen], run.answer[seen]), 1)
+        videos = len(runs) * np.bincount(runs[0].label, minlength=classes)[:, None]
+        shares += counts / np.maximum(videos, 1)
+        splits += videos > 0
+    return shares / np.maximum(splits, 1)
 
 
 def class_accuracy(entry: Collected, label: int) -> Estimate | None:
@@ -121,7 +126,7 @@ def _accuracies(entries: Sequence[Collected], names: Sequence[str]) -> str:
 
 def _pairs(entry: Collected, names: Sequence[str]) -> str:
     """The cells off the diagonal with the greatest share of their class."""
-    shares = _shares(entry)
+    shares = confusion(entry)
     np.fill_diagonal(shares, 0.0)
     order = np.argsort(-shares, axis=None, kind="stable")[:PAIRS]
     places = [divmod(int(place), len(names)) for place in order]
@@ -131,15 +136,6 @@ def _pairs(entry: Collected, names: Sequence[str]) -> str:
         if shares[true, answer]
     ]
     return grid([f"{entry.row.name}: class", "taken for", "% of its videos"], lines, left=2)
-
-
-def _shares(entry: Collected) -> npt.NDArray[np.float64]:
-    """Of each class's videos, unseen ones among them; 0 for a class without any."""
-    counts = confusion(entry)
-    runs: list[Predictions] = [run for split in entry.predictions for run in split]
-    videos = sum(np.bincount(run.label, minlength=len(counts)) for run in runs)
-    shares: npt.NDArray[np.float64] = counts / np.maximum(videos, 1)[:, None]
-    return shares
 
 
 def class_figure(
@@ -155,15 +151,13 @@ def class_figure(
     for k, entry in enumerate(entries):
         left = (margin + k * (side + _GAP)) / WIDTH_INCHES
         axis = figure.add_axes((left, margin / height, side / WIDTH_INCHES, side / height))
-        _matrix(axis, _shares(entry), names if named else None, k == 0)
+        _matrix(axis, confusion(entry), names if named else None, k == 0)
         top1 = percent(float(np.mean([result.top1 for result in entry.results])))
         panel_title(axis, [f"{entry.row.name}: {top1} %", "% of a class (line) taken for (column)"])
     return figure
 
 
-def _matrix(
-    axis: Axes, shares: npt.NDArray[np.float64], names: Sequence[str] | None, first: bool
-) -> None:
+def _matrix(axis: Axes, shares: Shares, names: Sequence[str] | None, first: bool) -> None:
     axis.imshow(shares, cmap=_SHADES, vmin=0, vmax=1, interpolation="nearest")
     axis.tick_params(length=0, colors=INK, labelsize=7, pad=2)
     for edge in axis.spines.values():

@@ -74,7 +74,7 @@ def kept_runs(table: Table, runs: Path) -> Path:
     return runs
 
 
-def test_a_confusion_counts_every_seed_and_split_and_no_unread_video(
+def test_a_confusion_is_the_mean_of_splits_as_accuracies_are_and_has_no_unread_video(
     table: Table, runs: Path
 ) -> None:
     first = answering([0, 0, 1, 2], [0, 1, 1, None])
@@ -82,7 +82,8 @@ def test_a_confusion_counts_every_seed_and_split_and_no_unread_video(
     entry = dataclasses.replace(
         collect(runs, table.rows[0], [0, 1]), predictions=((first, second), (second, second))
     )
-    assert confusion(entry).tolist() == [[7, 1, 0], [0, 1, 3], [0, 0, 3]]
+    shares = np.array([[7 / 8, 1 / 8, 0], [0, 1 / 4, 3 / 4], [0, 0, 3 / 4]])
+    assert confusion(entry) == pytest.approx(shares)
     accuracies = [class_accuracy(entry, label) for label in range(3)]
     assert [each and each.mean for each in accuracies] == pytest.approx([7 / 8, 1 / 4, 3 / 4])
     # The videos of each class are one group: nothing is known of others.
@@ -90,8 +91,14 @@ def test_a_confusion_counts_every_seed_and_split_and_no_unread_video(
     # One video could not be read, which is wrong, though any class is among the best five of three.
     best = entry.answers(best=5)[0].values
     assert best.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    # A split with more videos of a class weighs no more in its cells than in its accuracy.
+    third = answering([0, 0, 0, 0], [1, 1, 1, 2])
+    uneven = dataclasses.replace(entry, predictions=((first, second), (third, third)))
+    assert confusion(uneven)[0] == pytest.approx([3 / 8, 1 / 2, 1 / 8])
+    accuracies = [class_accuracy(uneven, label) for label in range(3)]
+    assert confusion(uneven).diagonal() == pytest.approx([each.mean for each in accuracies if each])
     absent = dataclasses.replace(entry, predictions=((answering([0, 0], [0, 1]),),))
-    assert class_accuracy(absent, 2) is None
+    assert class_accuracy(absent, 2) is None and not confusion(absent)[2].any()
 
 
 def test_the_plain_rgb_network_is_the_one_compared_with_or_else_the_first_row() -> None:
