@@ -31,8 +31,8 @@ from repflow_pl.training.recording.curve import CURVE
 KIND = "curves"
 VALIDATION, TRAINING = ("val_top1",), ("train_top1", "train_loss")
 _COLUMNS, _PANEL, _HEAD, _FOOT = 4, 1.6, 1.0, 0.45
-_LETTERS = 32
-"""In a line above a panel."""
+_LETTERS = 28
+"""In a line above a panel, so that none reaches the next panel or the edge."""
 
 Curves = dict[str, pd.DataFrame]
 """By row's name: a line an epoch and run, accuracies in per cent."""

@@ -231,6 +231,24 @@ def test_without_validation_the_training_is_drawn(
     assert titles == [f"RGB CNN\n{QUANTITIES[name]}" for name in TRAINING]
 
 
+def test_no_row_of_any_table_is_cut_above_its_curves(
+    table: Table, context: Context, kept_runs: Path
+) -> None:
+    entry = collect(kept_runs, table.rows[0], [0])
+    found = curves_of(entry, kept_runs)
+    assert found is not None
+    tables = split_tables([builder(name) for name in table_names()], Setting(), "0123")
+    names = sorted({row.name for each in tables for row in each.rows}, key=len)[-12:]
+    rows = [dataclasses.replace(entry.row, name=name, group=None) for name in names]
+    entries = [dataclasses.replace(entry, row=row) for row in rows]
+    figure = curve_figure(table, context, entries, dict.fromkeys(names, found), TRAINING[:1])
+    figure.draw_without_rendering()
+    axes = [axis for axis in figure.axes if axis.get_visible()]
+    room = figure.bbox.x1 - axes[3].bbox.x0  # of the last in a line, which has least
+    ends = {axis.get_title(loc="left"): axis.get_tightbbox().x1 - axis.bbox.x0 for axis in axes}
+    assert [title for title, end in ends.items() if end > room] == []
+
+
 def test_a_curve_comes_back_and_a_damaged_one_is_named(tmp_path: Path) -> None:
     curve = (Epoch(1, 2.5, 0.25), Epoch(2, 1.5, 0.5, 1.75, 0.125))
     write_curve(tmp_path / CURVE, curve)
