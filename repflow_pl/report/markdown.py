@@ -52,11 +52,10 @@ FIELDS: dict[DataStream, str] = {
 _COSTS = ("training", "training step × RGB", "MB a clip in training")
 
 VERDICTS = (
-    "Differences are taken video by video and seed by seed, with 95 % intervals over both. A claim "
-    "holds, or fails, where p is below 0.05 after Holm's correction for the number of claims here, "
-    f"from {SEED_FREEDOM + 1} seeds on, or from 2 seeds on each of several splits. Two rows are "
-    f"even where, with the same correction, a difference of {100 * EVEN:g} points is ruled out; "
-    "otherwise a claim is undecided."
+    "A claim holds, or fails, where p is below 0.05 after Holm's correction for the number of "
+    f"claims here, from {SEED_FREEDOM + 1} seeds on, or from 2 seeds on each of several splits. "
+    "Two rows are even where, with the same correction, a difference of "
+    f"{100 * EVEN:g} points is ruled out; otherwise a claim is undecided."
 )
 """What a verdict needs."""
 
@@ -94,7 +93,7 @@ def markdown(
         *_absences(collected),
         _legend(table, main, paper, beside),
         *_controls(context, [entry for entry in collected if entry.row.control]),
-        *_orderings(table, claims),
+        *_orderings(table, claims, collected),
         *how_measured(measured(table, context, collected)),
         *_advice(table, collected, claims),
     ]
@@ -175,13 +174,12 @@ def _legend(
     paper: PaperTable | None,
     beside: Sequence[Beside],
 ) -> str:
-    kept = all(entry.predictions for entry in main if entry.results)
     page = page_of(table.name)
     sentences = [
         "Accuracies are per cent of the test videos, with 95 % intervals over "
         + (
             "n seeds and test videos"
-            if kept
+            if _kept(main)
             else "n seeds alone: what each test video was given was not kept"
         )
         + " (one seed has none).",
@@ -215,6 +213,11 @@ def _legend(
     links = [f"[{BESIDE[page.kind]}]({table.name}_{page.kind}.md)" for page in beside]
     sentences += [f"More of the same runs: {', '.join(links)}."] if links else []
     return " ".join(sentences)
+
+
+def _kept(entries: Sequence[Collected]) -> bool:
+    """Whether every result has what each of its test videos was given."""
+    return all(entry.predictions for entry in entries if entry.results)
 
 
 def _best(table: Table, main: Sequence[Collected], paper: PaperTable | None) -> list[str]:
@@ -282,12 +285,12 @@ def _controls(context: Context, controls: Sequence[Collected]) -> list[str]:
         accuracy = percent(baseline.accuracy)
         if baseline.half_width is not None:
             accuracy += f" ± {percent(baseline.half_width)}"
-        name = "Metadata only (the files' facts, no pixels)"
+        name = "Metadata only (the files' facts, no pixels; ± over the forest's seeds alone)"
         lines.append([name, accuracy, NOT_KNOWN, percent(baseline.chance)])
     return ["## Controls", grid(["control", "top-1 (video)", "n", "chance"], lines)]
 
 
-def _orderings(table: Table, claims: Sequence[Claim]) -> list[str]:
+def _orderings(table: Table, claims: Sequence[Claim], collected: Sequence[Collected]) -> list[str]:
     if not claims:
         return []
     heading, claim = "## Differences", "claim"
@@ -295,7 +298,12 @@ def _orderings(table: Table, claims: Sequence[Claim]) -> list[str]:
         heading, claim = "## The paper's orderings", "the paper says"
     titles = [claim, "here", "difference in points", "p", "seeds", "videos"]
     lines = [[each.claim, each.verdict, *effect_cells(each)] for each in claims]
-    return [heading, grid(titles, lines, left=2), VERDICTS]
+    taken = (
+        "video by video and seed by seed, with 95 % intervals over both"
+        if _kept(collected)
+        else "seed by seed, with 95 % intervals over seeds alone"
+    )
+    return [heading, grid(titles, lines, left=2), f"Differences are taken {taken}. {VERDICTS}"]
 
 
 def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim]) -> list[str]:

@@ -103,7 +103,7 @@ class MetadataBaseline:
 
     accuracy: float
     half_width: float | None
-    """Half of its 95 % interval."""
+    """Half of its 95 % interval, over the forest's seeds alone."""
     chance: float
 
 

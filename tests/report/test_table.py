@@ -171,6 +171,7 @@ def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_
         write_predictions(path.parent / PREDICTIONS, Predictions(group % 4, group, rank, scores))
     page = page_of(table)
     assert "with 95 % intervals over n seeds and test videos" in page
+    assert "taken video by video and seed by seed, with 95 % intervals over both" in page
     better, worse = (
         [Answers((np.stack(answers[spec_hash(row.spec)]) == 0).astype(float), np.arange(80) // 4)]
         for row in (table.rows[2], table.rows[0])
@@ -179,7 +180,9 @@ def test_intervals_and_differences_are_over_seeds_and_videos_where_answers_were_
     assert cells(page, "After block 3 beats RGB")[2] == points(shown)
     assert cells(page, "After block 3")[1] == with_interval(accuracy(better))
     (next(runs.glob("*/seed0")) / PREDICTIONS).unlink()
-    assert "over n seeds alone" in page_of(table)
+    page = page_of(table)
+    assert "over n seeds alone" in page and "taken seed by seed, with" in page
+    assert "video by video" not in page
 
 
 def test_csv_has_every_row_and_figure(rendered: Rendered, table: Table) -> None:
