@@ -274,7 +274,7 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
             )
     if facts.name == "ucf101" and setting.profile == "demo":
         notes += (
-            "Clips, epochs and learning rate of the demo recipe were chosen on groups 22 to 25, "
+            "Epochs and learning rate of the demo recipe were chosen on groups 22 to 25, "
             "which no official split tests: [how](../ucf101_validation/recipe.md).",
         )
     if facts.name == "ucf101":
