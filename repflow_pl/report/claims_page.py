@@ -46,10 +46,11 @@ def claims_page(claims: ClaimsBySet, why: Sequence[str] = ()) -> str:
         f"its data set. Two rows are even where a difference of {100 * EVEN:g} points is ruled "
         "out, at the same level and by the same correction. "
         f"A verdict needs {SEED_FREEDOM + 1} seeds, or 2 on each of several splits; "
-        "what an undecided claim needs is an estimate from the spread so far. "
+        "what an undecided claim needs is an estimate from the spread so far. Where two tables ask "
+        "for the same difference, it is a claim of each, and counted in each. "
         "p counts one look at the runs: where seeds are added because a claim is undecided, a "
-        "false verdict is likelier, in simulation in one table of nine instead of one of twenty "
-        "for looks at 3, 4, 5 and 6 seeds. "
+        "false verdict is likelier, in simulation in one table of nine instead of at most one of "
+        "twenty for looks at 3, 4, 5 and 6 seeds. "
         f"{UNVERIFIED_MARK} unverified: the paper's figure was written down from memory, and no "
         "verdict rests on it. Made from result files by `python -m repflow_pl.report`.",
     ]

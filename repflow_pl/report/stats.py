@@ -25,7 +25,7 @@ from scipy.special import stdtrit
 LEVEL = 0.95
 SEED_FREEDOM = 2
 """A verdict rests on so many degrees of freedom over seeds or more: three seeds, or two on two
-splits. The intervals of fewer cover the truth less often than they say."""
+splits. The intervals of fewer are right only where seeds spread normally, which two cannot show."""
 
 EVEN = 0.02
 """Two rows are even where a difference as large as this is ruled out: 2 points, less than most of
