@@ -268,6 +268,11 @@ def late(*members: RunSpec) -> RunSpec:
     return RunSpec(LateSpec(members), members[0].data, members[0].recipe)
 
 
+def trained_of(spec: RunSpec) -> tuple[RunSpec, ...]:
+    """The runs behind a spec that are trained: its own, or those of a late fusion."""
+    return spec.model.members if isinstance(spec.model, LateSpec) else (spec,)
+
+
 def networks_of(model: ModelSpec | LateSpec) -> tuple[ModelSpec, ...]:
     """The network, or those of a late fusion."""
     if isinstance(model, ModelSpec):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repflow_pl.report.collect import Collected
-from repflow_pl.specs import LateSpec, RunSpec, spec_hash
+from repflow_pl.specs import spec_hash, trained_of
 from repflow_pl.training.recording.result import read_result
 
 
@@ -34,7 +34,7 @@ def costs_of(runs: Path, collected: Sequence[Collected]) -> dict[str, Cost]:
 
 def _cost(runs: Path, entry: Collected) -> Cost:
     paths = [
-        [runs / spec_hash(m) / f"seed{result.seed}" / "result.json" for m in _trained(spec)]
+        [runs / spec_hash(m) / f"seed{result.seed}" / "result.json" for m in trained_of(spec)]
         for spec in (entry.row.spec, *entry.row.other_splits)
         for result in entry.results
     ]  # of each result those of the runs that were trained for it
@@ -48,8 +48,3 @@ def _cost(runs: Path, entry: Collected) -> Cost:
     if entry.time is not None and entry.time.kept_bytes is not None:
         step, kept = entry.time.step_ratio, entry.time.kept_bytes
     return Cost(seconds, step, kept)
-
-
-def _trained(spec: RunSpec) -> tuple[RunSpec, ...]:
-    """The runs behind a spec that are trained."""
-    return spec.model.members if isinstance(spec.model, LateSpec) else (spec,)

@@ -10,7 +10,7 @@ from typing import Literal
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.page import write
 from repflow_pl.report.rows import Table
-from repflow_pl.specs import spec_hash
+from repflow_pl.specs import spec_hash, trained_of
 from repflow_pl.training.recording.result import EXTRAS, FILES
 
 State = Literal["new", "renewed", "kept", "the same"]
@@ -19,10 +19,12 @@ State = Literal["new", "renewed", "kept", "the same"]
 def unite(table: Table, runs: Path, into: Path) -> Counter[State]:
     """Add a table's results in `runs` to another folder of runs; how many came, and how.
 
+    With a late fusion come those of its members, which need not be rows.
     The layout stays: `<hash>/seed<k>/{result.json, spec.json, ...}`. Nothing is taken away: a
     result of the same run and seed is replaced, unless it has files that the new one lacks.
     """
-    specs = {spec_hash(s): s for row in table.rows for s in (row.spec, *row.other_splits)}
+    shown = [spec for row in table.rows for spec in (row.spec, *row.other_splits)]
+    specs = {spec_hash(each): each for spec in shown for each in (*trained_of(spec), spec)}
     return Counter(
         _bring(runs / name / f"seed{seed}", into / name / f"seed{seed}")
         for name, spec in specs.items()

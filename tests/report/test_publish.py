@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from repflow_pl.report.page import write
 from repflow_pl.report.publish import unite
-from repflow_pl.report.table import Context, Table, render
-from repflow_pl.specs import spec_hash
+from repflow_pl.report.table import Context, Row, Table, render
+from repflow_pl.specs import late, spec_hash
 from repflow_pl.training.recording.curve import CURVE
+from tests.report.conftest import spec
 
 
 def files(folder: Path) -> set[str]:
@@ -55,3 +57,13 @@ def test_a_newer_result_replaces_the_published_one_if_nothing_of_that_is_lost(
     (into / place).with_name(CURVE).write_text("what the newest has not got")
     assert unite(table, runs, into)["kept"] == 1
     assert (into / place).read_text() == "newer"
+
+
+def test_with_a_late_fusion_come_its_members(tmp_path: Path) -> None:
+    members = spec(block=1), spec(stream="tvl1")
+    for each in (*members, late(*members), spec(block=2)):
+        write(tmp_path / "runs" / spec_hash(each) / "seed0" / "result.json", "{}")
+    table = Table("joined", "Of a row that is no member", (Row("Joined", late(*members)),))
+    unite(table, tmp_path / "runs", tmp_path / "published")
+    wanted = {spec_hash(each) for each in (*members, late(*members))}
+    assert {path.name for path in (tmp_path / "published").iterdir()} == wanted
