@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -64,14 +65,16 @@ def place_flow(backbone: Backbone, spec: FlowSpec) -> RepFlow | FlowStack:
     On the RGB input the flow is that of the colour channels themselves, and signed.
     """
     on_input = spec.after_block == 0
-    of_both: dict[str, Any] = {
-        "channels": backbone.block(spec.after_block).channels,
-        "bottleneck": None if on_input else spec.bottleneck,
-        "n_iter": spec.n_iter,
-        "learn": spec.learn,
-        "kernels": spec.kernels,
-        "rectify": not on_input,
-    }
-    if spec.layers == 1:
-        return RepFlow(fuse=spec.fuse, **of_both)
-    return FlowStack(layers=spec.layers, convolve=spec.convolve, residual=spec.residual, **of_both)
+    layer: Callable[..., RepFlow | FlowStack] = (
+        partial(RepFlow, fuse=spec.fuse)
+        if spec.layers == 1
+        else partial(FlowStack, layers=spec.layers, convolve=spec.convolve, residual=spec.residual)
+    )
+    return layer(
+        channels=backbone.block(spec.after_block).channels,
+        bottleneck=None if on_input else spec.bottleneck,
+        n_iter=spec.n_iter,
+        learn=spec.learn,
+        kernels=spec.kernels,
+        rectify=not on_input,
+    )
