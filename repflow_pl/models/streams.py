@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -14,15 +15,16 @@ from repflow_pl.layers.tvnet import grey
 from repflow_pl.models.loss import training_loss
 
 
-class OfImages(nn.Module):
+class OfImages(nn.Module, ABC):
     """A classifier of what `images` makes of its input, trained by the classifier's own loss."""
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
         self.classifier = classifier
 
+    @abstractmethod
     def images(self, inputs: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What the classifier is given."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         scores: Tensor = self.classifier(self.images(inputs))
