@@ -72,7 +72,7 @@ def add_to(parser: ArgumentParser) -> None:
             part = cli.new_table_parser()
         else:
             part = parser_for(options, getattr(module, "SKIP", ()))
-        about = (module.__doc__ or "").partition("\n")[0]
+        about = _about(FOLDER / f"{name}.py")
         parts.add_subcommand(name.removeprefix("table_"), part, help=about)
 
 

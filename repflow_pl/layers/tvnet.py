@@ -10,7 +10,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.layers.frames import check_counts, check_pairs
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
-from repflow_pl.ops.flow import flow_gradient, taps
+from repflow_pl.ops.flow import forward_differences, taps
 from repflow_pl.ops.flow_inputs import in_full_precision
 
 THETA, LAMBDA, TAU = 0.3, 0.15, 0.25
@@ -115,7 +115,7 @@ class TVNet(nn.Module):
                 continue
             # The dual variable follows the flow of the iteration before.
             flow_x, flow_y, div_x, div_y = (kernel[i - 1] for kernel in kernels)
-            d_x, d_y = flow_gradient(u, flow_x, flow_y)
+            d_x, d_y = forward_differences(u, flow_x, flow_y)
             shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + EPS)
             p_x, p_y = (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
             u = v + THETA * divergence(p_x, p_y, div_x, div_y)

@@ -146,7 +146,7 @@ def _eager(
     flow = iterate(
         *with_released_borders(inner_x, inner_y, frame1),
         frame2 - frame1,
-        lambda u: flow_gradient(u, kernels.flow_x, kernels.flow_y),
+        lambda u: forward_differences(u, kernels.flow_x, kernels.flow_y),
         lambda p_x, p_y: _divergence(p_x, p_y, kernels),
         scalars,
         n_iter,
@@ -229,8 +229,8 @@ def _correlate(frame: Tensor, kernel: Tensor) -> Tensor:
     return total
 
 
-def flow_gradient(u: Tensor, kernel_x: Tensor, kernel_y: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward differences by kernels [C, 2]; zero in the last column (x) and the last row (y)."""
+def forward_differences(u: Tensor, kernel_x: Tensor, kernel_y: Tensor) -> tuple[Tensor, Tensor]:
+    """The flow's gradient by kernels [C, 2]; zero in the last column (x) and the last row (y)."""
     a, b = taps(kernel_x)
     d_x = F.pad(a * u[..., :-1] + b * u[..., 1:], (0, 1))
     a, b = taps(kernel_y)
