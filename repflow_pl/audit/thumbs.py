@@ -19,8 +19,8 @@ from repflow_pl.data.decoding.decode_pyav import (
     upright,
 )
 from repflow_pl.data.decoding.isolated import isolated_map
-from repflow_pl.data.index import Video, cache_dir
-from repflow_pl.files import atomic_write
+from repflow_pl.data.index import Video
+from repflow_pl.files import atomic_write, cache_dir
 
 HEIGHT, WIDTH = 48, 64
 """Of a picture, whatever the video's shape."""

@@ -49,7 +49,6 @@ __all__ = [
     "Split",
     "Video",
     "VideoSet",
-    "cache_dir",
     "candidates_of",
     "data_set",
     "default_clip",

@@ -10,10 +10,11 @@ import pytest
 from repflow_pl.data import index
 from repflow_pl.data.decoding.decode import VARIABLE, probe
 from repflow_pl.data.decoding.decode_pyav import Probe
-from repflow_pl.data.index import Candidate, cache_dir, data_set, open_set
+from repflow_pl.data.index import Candidate, data_set, open_set
 from repflow_pl.data.listing import manifest, registry
 from repflow_pl.data.views import check_clip
 from repflow_pl.errors import UserError
+from repflow_pl.files import cache_dir
 from repflow_pl.specs import ClipSpec
 
 from .conftest import one_sentence, refused, write_video

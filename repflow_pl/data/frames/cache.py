@@ -21,10 +21,10 @@ from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.frames import room
 from repflow_pl.data.frames.flat import FlatArrays
 from repflow_pl.data.frames.reader import Frames, Reader, Source
-from repflow_pl.data.index import Video, VideoSet, cache_dir
+from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.data.parallel import console
 from repflow_pl.errors import UserError
-from repflow_pl.files import atomic_write
+from repflow_pl.files import atomic_write, cache_dir
 from repflow_pl.specs import ClipSpec
 
 if TYPE_CHECKING:

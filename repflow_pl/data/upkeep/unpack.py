@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from repflow_pl.data.index import cache_dir
 from repflow_pl.data.listing.found import files_by_stem
 from repflow_pl.data.parallel import console
 from repflow_pl.data.sets import ut_interaction
 from repflow_pl.errors import UserError
-from repflow_pl.files import unwritable
+from repflow_pl.files import cache_dir, unwritable
 
 SUFFIXES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DAMAGED = (

@@ -28,7 +28,8 @@ from repflow_pl.data.frames.cache import (
     seconds_to_decode,
 )
 from repflow_pl.data.frames.flat import NONE, FlatArrays
-from repflow_pl.data.index import Video, VideoSet, cache_dir, open_set
+from repflow_pl.data.index import Video, VideoSet, open_set
+from repflow_pl.files import cache_dir
 from repflow_pl.specs import ClipSpec, DataStream, low_res
 
 from .. import layouts
