@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from repflow_pl.changes import (
@@ -243,19 +245,20 @@ def write_table(
     """
     setting = setting.plain()
     shown = sorted({*range(seeds), *_seeds(table, runs)})
-    context = context_of(facts[0], setting, shown_command(table, setting, max(shown) + 1))
+    context = context_of(facts, setting, shown_command(table, setting, max(shown) + 1))
     return render(table, context, runs, shown, out, replace=replace)
 
 
-def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
-    """What a table says about the data beside the runs' own figures: the first split's bounds."""
-    ceiling = None
+def context_of(splits: Sequence[DataFacts], setting: Setting, command: str) -> Context:
+    """What a table says about the data beside the runs' own figures; bounds are those of the rows:
+    an average over the splits."""
+    facts, ceiling = splits[0], None
     notes: tuple[str, ...] = ()
     count = fold_count(setting.data)
     if len(setting.splits) > 1:
         notes = (
             f"Every figure is the average of the {count} official splits; counts of videos are "
-            "sums over them, speed and the bounds are those of split 1.",
+            "sums over them, speed is that of split 1.",
         )
     elif count > 1:
         notes = (f"Official split {setting.split} of {count}.",)
@@ -290,8 +293,11 @@ def context_of(facts: DataFacts, setting: Setting, command: str) -> Context:
         data=setting.shown_data,
         profile=setting.profile,
         command=command,
-        chance=facts.chance,
-        metadata=MetadataBaseline(facts.metadata_accuracy, facts.metadata_half_width, facts.chance),
+        chance=fmean(each.chance for each in splits),
+        metadata=MetadataBaseline(
+            fmean(each.metadata_accuracy for each in splits),
+            math.hypot(*(each.metadata_half_width for each in splits)) / len(splits),
+        ),
         ceiling=ceiling,
         notes=notes,
         backbone=setting.backbone,

@@ -185,7 +185,7 @@ def test_every_setting_has_its_folder_and_command(
     plain = setting.plain()
     (table,) = split_tables([one], plain, "")
     facts = DataFacts(setting.data, "0123", 0.5, 0.5, 0.1)
-    assert context_of(facts, plain, "").folder == folder
+    assert context_of([facts], plain, "").folder == folder
     assert shown_command(table, plain, 1) == f"python experiments/table_one.py{command}"
     assert shown_command(table, plain, 3) == f"python experiments/table_one.py --seeds 3{command}"
 
@@ -193,19 +193,29 @@ def test_every_setting_has_its_folder_and_command(
 def test_two_folders_of_videos_have_tables_of_their_own() -> None:
     first = DataFacts("folder", "0123", 0.5, 0.5, 0.1)
     second = dataclasses.replace(first, fingerprint="4567")
-    folders = {context_of(facts, Setting("folder"), "").folder for facts in (first, second)}
+    folders = {context_of([facts], Setting("folder"), "").folder for facts in (first, second)}
     assert folders == {"folder-0123", "folder-4567"}
 
 
 def test_the_ceiling_is_that_of_the_embedded_set_alone() -> None:
     facts = DataFacts("motion_shapes", "0123", 1 / 16, 0.06, 0.01)
-    context = context_of(facts, Setting(), "")
+    context = context_of([facts], Setting(), "")
     assert (context.ceiling, len(context.notes)) == (0.25, 2)
     assert "chosen on the validation part" in context.notes[1]
-    assert len(context_of(facts, Setting(profile="paper"), "").notes) == 1, "of the demo recipe"
-    other = context_of(dataclasses.replace(facts, name="folder"), Setting("folder"), "")
+    assert len(context_of([facts], Setting(profile="paper"), "").notes) == 1, "of the demo recipe"
+    other = context_of([dataclasses.replace(facts, name="folder")], Setting("folder"), "")
     assert (other.ceiling, other.notes, other.chance) == (None, (), 1 / 16)
     assert other.metadata is not None and other.metadata.accuracy == 0.06
+
+
+def test_bounds_are_averages_over_the_splits_as_the_rows_are() -> None:
+    each = [DataFacts("ucf101", str(k), 0.1 * k, 0.2 * k, 0.03 * k, split=k) for k in (1, 2, 3)]
+    context = context_of(each, Setting("ucf101", split="all"), "")
+    assert context.chance == pytest.approx(0.2)
+    assert context.metadata is not None and context.metadata.accuracy == pytest.approx(0.4)
+    # Independent of each other: variances add up.
+    width = ((0.03**2 + 0.06**2 + 0.09**2) / 9) ** 0.5
+    assert context.metadata.half_width == pytest.approx(width)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +227,7 @@ def test_a_page_says_what_its_intervals_take_as_one(
     data: str, said: str, profile: ProfileName
 ) -> None:
     facts = DataFacts(data, "0123", 0.5, 0.5, 0.1)
-    notes = context_of(facts, Setting(data, profile, split="all"), "").notes
+    notes = context_of([facts], Setting(data, profile, split="all"), "").notes
     assert said in notes[-1]
 
 

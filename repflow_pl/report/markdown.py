@@ -282,11 +282,9 @@ def _controls(context: Context, controls: Sequence[Collected]) -> list[str]:
         lines.append([entry.row.name, top1, _count(entry), chance])
     if context.metadata is not None:
         baseline = context.metadata
-        accuracy = percent(baseline.accuracy)
-        if baseline.half_width is not None:
-            accuracy += f" ± {percent(baseline.half_width)}"
+        accuracy = f"{percent(baseline.accuracy)} ± {percent(baseline.half_width)}"
         name = "Metadata only (the files' facts, no pixels; ± over the forest's seeds alone)"
-        lines.append([name, accuracy, NOT_KNOWN, percent(baseline.chance)])
+        lines.append([name, accuracy, NOT_KNOWN, chance])
     return ["## Controls", grid(["control", "top-1 (video)", "n", "chance"], lines)]
 
 

@@ -102,9 +102,8 @@ class MetadataBaseline:
     """A classifier that sees only file facts (length, size, rate): it should be at chance."""
 
     accuracy: float
-    half_width: float | None
+    half_width: float
     """Half of its 95 % interval, over the forest's seeds alone."""
-    chance: float
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def context() -> Context:
         profile="demo",
         command="python experiments/table_placement.py --seeds 0,1,2",
         chance=1 / 16,
-        metadata=MetadataBaseline(accuracy=0.05, half_width=0.0375, chance=1 / 16),
+        metadata=MetadataBaseline(accuracy=0.05, half_width=0.0375),
         ceiling=1 / 4,
         notes=("Clips are rendered, then read back from H.264 files.",),
     )
