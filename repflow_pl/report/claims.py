@@ -46,7 +46,7 @@ class Claim:
     """Corrected for the number of the table's claims."""
     seeds: int
     videos: int
-    """Test videos of the better row, of all splits together."""
+    """Test videos of all splits together; 0 where there is no difference."""
     needed: str
     """What would decide it, where it is undecided."""
 
@@ -85,7 +85,7 @@ def claims_of(
                 high=found.high if found else None,
                 p=p,
                 seeds=found.n if found else 0,
-                videos=pair[0].videos_test,
+                videos=pair[0].videos_test if found else 0,
                 needed=_needed(*pair, len(pairs)) if decided == "undecided" else "",
             )
         )
