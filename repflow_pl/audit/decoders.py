@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -116,6 +117,7 @@ def _by_decord(path: Path, indices: Sequence[int], access: Access) -> list[Frame
 
 
 def _by_opencv(path: Path, indices: Sequence[int], access: Access) -> list[Frame | None]:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what it has to say of every frame
     cv2 = load("cv2")
     video = cv2.VideoCapture(str(path))
     try:

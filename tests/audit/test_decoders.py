@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,3 +83,16 @@ def test_installed_decoders_show_the_same(video: Video, tmp_path: Path) -> None:
             pytest.skip("needs decord or OpenCV")
         tried, found = disagreements(tmp_path, [video], 1)
     assert tried == 1 and not found
+
+
+def test_the_decoder_of_opencv_says_nothing_by_itself(tmp_path: Path) -> None:
+    """It would fill the terminal, with lines for each frame of a codec that it lacks."""
+    pytest.importorskip("cv2")
+    path = tmp_path / "no.mp4"
+    path.write_bytes(b"no video" * 100)
+    asked = (
+        "from pathlib import Path; from repflow_pl.audit import decoders;"
+        f"print(decoders._by_opencv(Path({str(path)!r}), [0], 'read'))"
+    )
+    ran = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("[None]\n", "")

@@ -203,14 +203,14 @@ def test_what_looks_like_a_video_and_is_not_read_is_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = make_folder(tmp_path / "set", clips=2)
-    for name in ("train/run/a.vob", "train/run/b.cam", "train/run/C.RMVB", "test/run/d.cam"):
+    for name in ("train/run/a.vob", "train/run/b.cam", "train/run/C.RMVB", "test/run/d.GIF"):
         (root / name).write_bytes(b"x")
     for name in ("notes.txt", ".hidden.vob", "LICENSE", "list.csv", "thumb.JPG", "facts.json"):
         (root / "train" / "run" / name).write_bytes(b"x")
     (root / "more").mkdir()
     (root / "more" / "weights.bin").write_bytes(b"x")  # not among videos
     open_set("folder", root, workers=0)
-    told = "4 files look like videos and are not read: test/run/d.cam, train/run/C.RMVB, "
+    told = "4 files look like videos and are not read: test/run/d.GIF, train/run/C.RMVB, "
     shown = " ".join(capsys.readouterr().err.split())
     assert f"folder: {told}train/run/a.vob and 1 more; convert them (ffmpeg -i FILE" in shown
     open_set("folder", root, workers=0)

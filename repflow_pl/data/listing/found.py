@@ -17,7 +17,7 @@ SUFFIXES = _endings("mp4 avi mkv mov webm m4v mpg mpeg ts flv wmv 3gp ogv")
 """Endings of containers that both decoders read."""
 OTHERS = _endings(
     "vob mts m2ts asf divx xvid rm rmvb f4v 3g2 ogm mxf "
-    "mpe m1v m2v qt dv wtv y4m h264 264 h265 hevc ivf"
+    "mpe m1v m2v qt dv wtv y4m h264 264 h265 hevc ivf gif"
 )
 """Endings of other videos."""
 NO_VIDEOS = _endings(
@@ -25,7 +25,7 @@ NO_VIDEOS = _endings(
     "pdf doc docx xls xlsx bib log ini db url py sh m "
     "zip rar tar gz tgz bz2 xz 7z sha1 sha256 md5 torrent "
     "npy npz mat h5 hdf5 pkl pickle pt pth parquet lmdb "
-    "png jpg jpeg gif bmp webp tif tiff srt vtt ass sub "
+    "png jpg jpeg bmp webp tif tiff srt vtt ass sub "
     "wav mp3 m4a aac flac ogg opus part tmp bak crdownload"
 )
 """Endings that are known to be none, of what lies among videos."""
