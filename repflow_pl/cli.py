@@ -100,6 +100,8 @@ class Options:
                 f"--devices {devices} leaves some idle with --gpus-per-run {self.gpus_per_run}; "
                 f"name {fewer} or {fewer + self.gpus_per_run} devices."
             )
+        if self.launcher == "local" and self.slurm != Slurm():
+            raise UserError("--slurm.* are of a cluster's jobs: name --launcher slurm too.")
 
     @property
     def device_count(self) -> int | None:

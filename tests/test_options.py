@@ -111,7 +111,8 @@ def _options(shown: str) -> str:
 def test_options_are_printed_as_the_file_that_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--data", "ucf101", "--rows", "1,2", "--recipe.epochs", "3", "--slurm.mem", "8GB"]
+    jobs = ["--launcher", "slurm", "--slurm.mem", "8GB"]
+    asked = ["--data", "ucf101", "--rows", "1,2", "--recipe.epochs", "3", *jobs]
     with pytest.raises(SystemExit):
         cli.parse([*asked, "--seeds", "2", "--print-config"])
     file = tmp_path / "options.yaml"
