@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torchvision.models import GoogLeNet_Weights
 from torchvision.models.video import S3D_Weights
 
@@ -103,11 +105,24 @@ def conv_separable(
     )
 
 
+class _Conv3d(nn.Conv3d):
+    """Of 7 frames and a stride, on clips of fewer than 8 frames, the gradient of oneDNN (in torch
+    2.14, on CPUs) reads and writes beyond its memory: such clips get 8, with the zeros that are
+    padded anyway, and what is beyond their end is cut off."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames, kernel, stride = x.shape[2], self.kernel_size[0], self.stride[0]
+        if stride == 1 or kernel < 7 or frames > kernel:
+            return super().forward(x)
+        padded = F.pad(x, (0, 0, 0, 0, 0, kernel + 1 - frames))
+        return super().forward(padded)[:, :, : math.ceil(frames / stride)]
+
+
 def _conv(channels_in: int, channels: int, kernel: Size, stride: Size = (1, 1, 1)) -> nn.Module:
     time, height, width = kernel
     padding = (time // 2, height // 2, width // 2)
     return nn.Sequential(
-        nn.Conv3d(channels_in, channels, kernel, stride, padding, bias=False),
+        _Conv3d(channels_in, channels, kernel, stride, padding, bias=False),
         # torchvision's S3D averages over 1000 steps, which is too slow for a short training.
         nn.BatchNorm3d(channels, eps=1e-3),
         nn.ReLU(inplace=True),

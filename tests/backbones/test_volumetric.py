@@ -210,3 +210,20 @@ def test_r2plus1d_34_is_torchvisions_18_made_deeper() -> None:
 
 def features(net: Backbone, clip: torch.Tensor) -> torch.Tensor:
     return net.features(clip).mean((2, 3, 4))
+
+
+@pytest.mark.parametrize("frames", [5, 6, 7, 8])
+def test_i3d_learns_from_clips_shorter_than_its_first_kernel(frames: int) -> None:
+    """oneDNN's gradient of such a convolution reads memory that nobody wrote, here NaN."""
+    first = build_backbone("i3d", 2).stages[0][0][0]
+    plain = nn.Conv3d(2, 64, 7, 2, 3, bias=False).double()
+    plain.load_state_dict(first.state_dict())
+    clip, weights = torch.randn(2, 2, frames, 16, 16), torch.randn(2, 64, (frames + 1) // 2, 8, 8)
+    wanted = plain(clip.double())
+    wanted.backward(weights.double())
+    for size in (10**3, 10**4, 10**5, 10**6):
+        torch.full((size,), math.nan)
+    found = first(clip)
+    found.backward(weights)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(first.weight.grad.double(), plain.weight.grad, rtol=1e-4, atol=1e-3)
