@@ -252,7 +252,8 @@ def write_table(
 def context_of(splits: Sequence[DataFacts], setting: Setting, command: str) -> Context:
     """What a table says about the data beside the runs' own figures; bounds are those of the rows:
     an average over the splits."""
-    facts, ceiling = splits[0], None
+    facts = splits[0]
+    ceiling = None
     notes: tuple[str, ...] = ()
     count = fold_count(setting.data)
     if len(setting.splits) > 1:
