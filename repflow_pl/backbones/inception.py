@@ -107,8 +107,8 @@ def conv_separable(
 
 class _Conv3d(nn.Conv3d):
     """On a CPU, the weight's gradient of a strided kernel of 7 frames reads and writes beyond its
-    memory where a clip has 5 to 7 (oneDNN in torch 2.14). Shorter clips are made 8 frames long, with
-    the zeros that are padded anyway, and what they add behind the end is cut off."""
+    memory where a clip has 5 to 7 (oneDNN in torch 2.14). Shorter clips are made 8 frames long,
+    with the zeros that are padded anyway, and what they add behind the end is cut off."""
 
     def forward(self, x: Tensor) -> Tensor:
         frames, kernel, stride = x.shape[2], self.kernel_size[0], self.stride[0]
