@@ -63,7 +63,7 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
         process: that decodes, see `one_video`.
         views: how many clips, spread uniformly; None for as many as the weights were measured with.
 
-    Errors: UserError where the video cannot be read or is too small.
+    Errors: UserError where the video cannot be read or is too small, or its scores are no numbers.
     """
     said = weights.described
     opened = one_video(path, said.classes, process)
@@ -81,6 +81,9 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
     if sample.unread:
         raise UserError(f"{path} cannot be read any more: look whether it is still being written.")
     found = weights.scores(sample.inputs)
+    scores = _of_views(found.joint, clip.crops)
+    if np.isnan(scores).any():
+        raise UserError(f"the network's scores of {path} are no numbers: its training failed.")
     return Answer(
         path,
         video.frames,
@@ -88,7 +91,7 @@ def ask(weights: Weights, path: Path, process: IsolatedProcess, views: int | Non
         said.classes,
         tuple(view_starts(video.frames, clip, video.fps)),
         clip.offsets(video.fps)[-1] + 1,
-        _of_views(found.joint, clip.crops),
+        scores,
         tuple((name, _of_views(each, clip.crops).mean(0)) for name, each in found.members),
     )
 

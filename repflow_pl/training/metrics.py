@@ -88,6 +88,11 @@ class VideoAccuracy(Metric):
         with self.sync_context():
             return self.rank.long().cpu(), self.probabilities.cpu()
 
+    def without_numbers(self) -> list[int]:
+        """Of all processes: the videos that could be read and whose scores are no numbers."""
+        with self.sync_context():
+            return (self.loss.isnan() & (self.unread == 0)).nonzero().flatten().tolist()
+
 
 def rank_of(scores: Tensor, labels: Tensor) -> Tensor:
     """How many other classes score as high as the true one or higher; 0 is a right answer.

@@ -149,7 +149,19 @@ class VideoClassifier(L.LightningModule):
         self.test_accuracy.update(self.scores(batch), batch.label, batch.index, batch.unread)
 
     def on_test_epoch_end(self) -> None:
+        """Lightning's hook.
+
+        Errors: UserError, on all ranks, where a video's scores are no numbers: the last step's
+        weights, or the averages of batch norm, may overflow where no loss did.
+        """
         self.test_result = self.test_accuracy.compute()
+        if lost := self.test_accuracy.without_numbers():
+            videos = self.trainer.datamodule.video_set.part("test")  # type: ignore[attr-defined]
+            raise UserError(
+                f"the scores of {len(lost)} of {len(videos)} test videos, as "
+                f"{videos[lost[0]].path}, are no numbers, though the loss was one to the end: the "
+                "training diverged; take a lower learning rate."
+            )
         self.test_answers = self.test_accuracy.of_each_video()
         self.log("test/top1", self.test_result.top1)
         self.log("test/top5", self.test_result.top5)

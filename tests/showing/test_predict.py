@@ -83,6 +83,18 @@ def test_one_bad_video_is_a_sentence_and_the_others_go_on(
     assert status == 1 and "cannot be read" in first["error"] and "top" in second
 
 
+def test_scores_that_are_no_numbers_are_a_sentence(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = load_weights(trained.flow)
+    for parameter in weights.network.parameters():
+        parameter.data.fill_(1e30)
+    save_weights(tmp_path / "w.safetensors", weights)
+    video = trained.videos.root / trained.videos.part("test")[0].path
+    status, _, errors = said(capsys, "predict", video, "--weights", tmp_path / "w.safetensors")
+    assert status == 1 and "are no numbers: its training failed" in errors
+
+
 def test_the_table_shows_the_members_of_a_fusion(
     trained: Trained, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,17 @@ def test_a_training_that_is_not_finite_stops_and_names_its_clips(
     assert all(value.isfinite().all() for value in state.values())
 
 
+def test_a_last_step_that_overflows_is_no_result(videos: VideoSet, tmp_path: Path) -> None:
+    """The only loss is that of the first weights, and finite."""
+    job = job_of(videos, ModelSpec("narrow"))
+    recipe = RecipeSpec(1, batch=16, lr=1e30)
+    job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, recipe=recipe))
+    for _ in range(2):  # also where it goes on from its checkpoint
+        folder, printed = make(job, videos, tmp_path)
+        assert "the scores of 6 of 6 test videos, as test/left/0.mp4, are no numbers" in printed
+        assert not (folder / "result.json").exists() and (folder / "last.ckpt").is_file()
+
+
 def test_what_is_no_fraction_or_no_number_is_no_result(plain: Path, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     whole = json.loads((folder_in(plain) / "result.json").read_text())
