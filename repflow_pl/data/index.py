@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,15 +152,16 @@ def list_set(
 
     Args:
         listing: in the place of the set's own function.
-        again: decode what a decoder was lost at before, too.
+        again: decode what could not be read before, too.
 
     Errors: UserError for an unknown name, a missing root, a root without videos, and a video that
     is trained on and evaluated as well.
     """
     entry = entry_of(name)
     root = _root(entry, root)
-    _tell_unread(name, root)
+    tell_unread(name, root)
     candidates = _candidates(entry, root, listing)
+    _tell_twice(name, root, candidates)
     files, manifest = _files(candidates), manifest_path(name, root)
     findings = examine(name, root, files, manifest, workers, again=again)
     return _listed(entry, root, candidates, findings)
@@ -271,7 +273,8 @@ def first_of(entries: Sequence[str]) -> Iterator[str]:
 
 
 @functools.cache  # a set is opened once for each of its splits
-def _tell_unread(name: str, root: Path) -> None:
+def tell_unread(name: str, root: Path) -> None:
+    """Say which files under a folder look like videos and are passed over."""
     unread = unread_under(root)
     if unread:
         more = f" and {len(unread) - FEW} more" if len(unread) > FEW else ""
@@ -280,6 +283,22 @@ def _tell_unread(name: str, root: Path) -> None:
             f"{', '.join(unread[:FEW])}{more}; convert them (ffmpeg -i FILE FILE.mp4) or move them "
             "away."
         )
+
+
+def _tell_twice(name: str, root: Path, candidates: Iterable[Candidate]) -> None:
+    classes = Counter(path for path, _ in {(each.path, each.label) for each in candidates})
+    twice = sorted(path for path, count in classes.items() if count > 1)
+    if twice:
+        _tell_once(
+            root,
+            f"{name}: {len(twice)} videos, as {twice[0]}, are in several classes of its lists, and "
+            "count as each of them, in training and in the test; leave each in one class.",
+        )
+
+
+@functools.cache
+def _tell_once(root: Path, said: str) -> None:
+    console.print(said)
 
 
 def _refuse_empty_classes(opened: VideoSet) -> None:

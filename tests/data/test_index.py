@@ -90,7 +90,9 @@ def test_only_changed_files_are_decoded_again(tmp_path: Path, decoded: list[str]
     assert {video.frames for video in second.videos if video.path == "train/run/3.mp4"} == {20}
 
 
-def test_a_video_of_two_classes_is_decoded_once(tmp_path: Path, decoded: list[str]) -> None:
+def test_a_video_of_two_classes_is_decoded_once_and_named(
+    tmp_path: Path, decoded: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     root = make_folder(tmp_path / "set")
 
     def of_two(_: Path) -> list[Candidate]:
@@ -103,6 +105,8 @@ def test_a_video_of_two_classes_is_decoded_once(tmp_path: Path, decoded: list[st
             ("train/run/0.mp4", 0),
         ]
     assert len(decoded) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.count("folder: 1 videos, as train/run/0.mp4, are in several classes") == 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from repflow_pl.data.fields.flow_files import (
     make_fields,
     settings_here,
 )
-from repflow_pl.data.index import MIRROR_MARKER, Broken, candidates_of
+from repflow_pl.data.index import MIRROR_MARKER, Broken, candidates_of, tell_unread
 from repflow_pl.data.upkeep.reencode import reencode
 from repflow_pl.data.upkeep.unpack import archives, unpack_all
 from repflow_pl.errors import UserError
@@ -97,6 +97,7 @@ def prepare(
     for place in dict.fromkeys((root, source)):
         if place != out:
             _copy_lists(place, out)
+    tell_unread(name, source)
     paths = _paths(name, source)
     failed: list[Broken] = []
     if options.short_side is not None:

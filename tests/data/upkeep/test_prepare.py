@@ -234,6 +234,15 @@ def test_preparing_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "choose another folder" in capsys.readouterr().err
 
 
+def test_what_is_passed_over_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "set"
+    write_video(root / "run" / "0.mp4", frames=6)
+    (root / "run" / "d.GIF").write_bytes(b"x")
+    prepare("folder", root, tmp_path / "out", Options(short_side=32), workers=0)
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "1 files look like videos and are not read: run/d.GIF" in shown
+
+
 def test_an_interrupted_call_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, out = tmp_path / "root", tmp_path / "out"
     for n in range(6):
