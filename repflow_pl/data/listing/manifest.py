@@ -30,8 +30,6 @@ PIECE = 2**20
 ACCESSES = frozenset(get_args(Access))
 MISSING = "missing"
 """The error of a file that a list names and the disk does not have."""
-LOST = "the decoder was lost"
-"""How the error of a file begins at which it died or hung, as on a machine that was overloaded."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def examine(
     A file that has not changed since the manifest was written is not decoded again, unless the
     other decoder found it broken, or decord is chosen now and was not then. A file at which the
     decoder dies, or that it is not through with in `timeout` seconds, is named like any other
-    that cannot be decoded, and tried anew where `again` says so.
+    that cannot be decoded. All of those are tried anew where `again` says so.
     """
     known = read_manifest(manifest)
     findings, todo = _compare(root, files, known, again)
@@ -82,7 +80,7 @@ def examine(
     try:
         for (path, now), found in isolated_map(decode, todo, f"Checking {name}", workers, timeout):
             if isinstance(found, Lost):
-                found = replace(now, error=f"{LOST}: {found}")
+                found = replace(now, error=f"the decoder was lost: {found}")
             elif isinstance(found, DecodeError):
                 found = replace(now, error=reason_of(found, path))
             findings[now.path] = found
@@ -180,7 +178,7 @@ def _compare(
         if (
             before is not None
             and _is_still(before, label, status, decoder)
-            and not (again and before.error.startswith(LOST))
+            and not (again and before.error)
         ):
             findings[path] = before
         else:

@@ -45,8 +45,7 @@ class Report:
 
 
 def verify(name: str, root: Path | None, workers: int | None = None) -> Report:
-    """Decode every file that was not decoded yet, or at which a decoder was lost, and compare with
-    the lists.
+    """Decode every file that was not decoded yet, or could not be, and compare with the lists.
 
     Errors: UserError as `list_set` says.
     """

@@ -7,7 +7,7 @@ import pytest
 
 from repflow_pl.data.__main__ import main
 from repflow_pl.data.index import SHOWN, list_set, open_set
-from repflow_pl.data.listing.manifest import LOST, Finding, read_manifest, write_manifest
+from repflow_pl.data.listing.manifest import Finding, read_manifest, write_manifest
 from repflow_pl.data.upkeep.verify import summary_path, verify
 
 from .. import layouts
@@ -62,18 +62,22 @@ def test_a_whole_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "train: found 4 of 4 expected, 0 corrupted" in shown and "missing" not in shown
 
 
-def test_what_a_decoder_was_lost_at_is_tried_again_by_verify(tmp_path: Path) -> None:
-    """As on a machine that was overloaded; a training does not wait for it each time."""
+def test_what_could_not_be_read_is_tried_again_by_verify(tmp_path: Path) -> None:
+    """As on a machine that was overloaded, or by an older version that read less; a training does
+    not wait for it each time."""
     opened = folder_of(tmp_path / "set", 2, frames=6)
+    lost, judged = (video.path for video in opened.part("test"))
+    bad = next((opened.root / "train").iterdir()) / "bad.mp4"
+    bad.write_bytes(b"no video")
     manifest = verify("folder", opened.root, workers=0).listed.manifest
     findings = read_manifest(manifest)
-    lost, damaged = (video.path for video in opened.part("test"))
-    for path, error in ((lost, f"{LOST}: no answer in 120 seconds"), (damaged, "damaged")):
+    for path, error in ((lost, "the decoder was lost: no answer"), (judged, "truncated")):
         findings[path] = dataclasses.replace(findings[path], error=error)
     write_manifest(manifest, findings)
     broken = {file.path for file in list_set("folder", opened.root, workers=0).fold(1).broken}
-    assert broken == {lost, damaged}
-    assert [file.path for file in verify("folder", opened.root, workers=0).corrupted] == [damaged]
+    left = bad.relative_to(opened.root).as_posix()
+    assert broken == {lost, judged, left}
+    assert [file.path for file in verify("folder", opened.root, workers=0).corrupted] == [left]
 
 
 def test_training_reads_what_verify_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
