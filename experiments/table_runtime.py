@@ -27,7 +27,7 @@ from repflow_pl.options import parse
 from repflow_pl.program import status_of
 from repflow_pl.report.page import YOURS, Rendered
 from repflow_pl.specs import streams_of
-from repflow_pl.tables import NOT_TIMED, Setting, split_tables
+from repflow_pl.tables import NOT_TIMED, Setting, refuse_void, split_tables
 
 PAPERS = "sota"
 """The table whose rows have times in the paper."""
@@ -82,6 +82,7 @@ def measure(options: Options) -> Rendered:
     out = options.out / YOURS
     check_writable(out)
     setting = options.setting.plain()
+    refuse_void([builder(options.table)], setting)
     video_set = open_set(setting.data, options.data_root, fold=setting.splits[0])
     (table,) = split_tables([builder(options.table)], setting, video_set.fingerprint)
     rows = table.main_rows

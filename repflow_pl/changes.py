@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -140,12 +141,14 @@ def changed(
         raise UserError(f"--clip: {error}.") from error
 
 
-def without_the_same(changes: T, own: tuple[Any, ...]) -> T:
-    """The changes less those that leave all of `own` as they are."""
+def without_the_same(
+    changes: T, own: tuple[Any, ...], how_many: Callable[[Iterable[bool]], bool] = all
+) -> T:
+    """The changes less those that leave `how_many` of `own` as they are."""
     same = {
         name: None
         for name, value in asked(changes).items()  # type: ignore[arg-type]
-        if all(getattr(each, name) == value for each in own)
+        if how_many(getattr(each, name) == value for each in own)
     }
     return dataclasses.replace(changes, **same)  # type: ignore[type-var]
 

@@ -34,6 +34,7 @@ with needs("train", program=True, signals=True):
         TableBuilder,
         averages,
         kept_tables,
+        refuse_void,
         split_tables,
         tables_on,
         write_table,
@@ -173,6 +174,7 @@ def parse(arguments: Sequence[str] | None) -> Options:
 def run_tables(builders: Sequence[TableBuilder], options: Options, console: Console) -> int:
     """Run what is missing of the chosen rows of all tables, then write them and their page."""
     setting = options.setting
+    refuse_void(builders, setting)
     if options.from_results is not None:
         facts, tables = kept_tables(builders, setting, options.from_results)
         if options.list:

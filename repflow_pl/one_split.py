@@ -10,7 +10,7 @@ from repflow_pl.cli import Options, train
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import UserError
 from repflow_pl.options import parse as options_of
-from repflow_pl.tables import Setting, TableBuilder, tables_on
+from repflow_pl.tables import Setting, TableBuilder, refuse_void, tables_on
 from repflow_pl.training.planning.jobs import Job, is_made
 from repflow_pl.training.planning.ranks import check_machine
 
@@ -28,7 +28,8 @@ def parse(about: str, arguments: Sequence[str]) -> Options:
 
 
 def first_runs(builder: TableBuilder, setting: Setting, video_set: VideoSet) -> list[Job]:
-    """The rows of a table, controls left out, with seed 0."""
+    """The rows of a table, controls left out, with seed 0. Errors: UserError, see `refuse_void`."""
+    refuse_void([builder], setting)
     (table,) = tables_on([builder], setting, video_set)
     return [Job(table.name, row.name, row.spec, 0) for row in table.main_rows]
 

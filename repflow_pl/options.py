@@ -66,7 +66,7 @@ def add_options(
     for field in dataclasses.fields(options):
         if field.name in skip:
             continue
-        name = f"--{prefix}{_spelt(field.name)}"
+        name = f"--{prefix}{spelt(field.name)}"
         kind, text = types[field.name], helps.get(field.name)
         if dataclasses.is_dataclass(kind):
             group = parser.add_argument_group((kind.__doc__ or "").rstrip("."))
@@ -163,7 +163,7 @@ def arguments_of(options: Any, prefix: str = "") -> list[str]:
             parts += arguments_of(value, f"{prefix}{inner}")
         elif value != field.default and not isinstance(value, Path):
             switch = value is True and field.default is False
-            parts += [f"--{prefix}{_spelt(field.name)}", *([] if switch else [typed(value)])]
+            parts += [f"--{prefix}{spelt(field.name)}", *([] if switch else [typed(value)])]
     return parts
 
 
@@ -242,7 +242,8 @@ def _part(kind: Any) -> str:
     return "|".join(get_args(kind)) if get_origin(kind) is Literal else kind.__name__.upper()
 
 
-def _spelt(name: str) -> str:
+def spelt(name: str) -> str:
+    """A field's name as its option is typed."""
     return name.replace("_", "-")
 
 

@@ -273,6 +273,22 @@ def trained_of(spec: RunSpec) -> tuple[RunSpec, ...]:
     return spec.model.members if isinstance(spec.model, LateSpec) else (spec,)
 
 
+def effective(spec: RunSpec) -> RunSpec:
+    """The spec with the defaults of what the rest of it makes void: equal ones train alike."""
+    model, clip, recipe = spec.model, spec.data.clip, spec.recipe
+    if isinstance(model, LateSpec):
+        return late(*map(effective, model.members))
+    if recipe.optimiser == "adamw":
+        recipe = dataclasses.replace(recipe, momentum=RecipeSpec.momentum)
+    if not (model.flow and model.flow.learn) and not isinstance(model.motion, TVNetSpec):
+        recipe = dataclasses.replace(recipe, flow_lr_factor=RecipeSpec.flow_lr_factor)
+    if clip.seconds is not None:
+        clip = dataclasses.replace(clip, stride=ClipSpec.stride)
+    if streams_of(model) == ("rgb",):
+        model = dataclasses.replace(model, stack=ModelSpec.stack)
+    return RunSpec(model, dataclasses.replace(spec.data, clip=clip), recipe)
+
+
 def networks_of(model: ModelSpec | LateSpec) -> tuple[ModelSpec, ...]:
     """The network, or those of a late fusion."""
     if isinstance(model, ModelSpec):

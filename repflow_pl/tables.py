@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import math
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from repflow_pl.changes import (
     ClipChanges,
     ModelChanges,
     RecipeChanges,
+    asked,
     changed,
     without_the_same,
     words,
@@ -24,12 +25,12 @@ from repflow_pl.data.fields.flow_files import fields_beside
 from repflow_pl.data.index import VideoSet, fold_count, identity
 from repflow_pl.data.upkeep.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.errors import UserError
-from repflow_pl.options import arguments_of
+from repflow_pl.options import arguments_of, spelt
 from repflow_pl.profiles import Profile, ProfileName, build_profile
 from repflow_pl.report.collect import seeds_of
 from repflow_pl.report.page import Rendered
 from repflow_pl.report.table import Context, MetadataBaseline, Table, render
-from repflow_pl.specs import DataSpec, Precision, low_res, with_fields
+from repflow_pl.specs import DataSpec, Precision, RunSpec, effective, low_res, with_fields
 
 NOT_TIMED = frozenset({"backbone", "pretrained", "compile", "recipe"})
 """Of a setting, for the table of run times: its rows have backbones of their own, weights change no
@@ -135,17 +136,18 @@ class Setting:
             clip=low_res(profile.clip) if self.low_res else profile.clip,
         )
 
-    def plain(self) -> Setting:
-        """The same setting, without what is the profile's own anyway."""
+    def plain(self, how_many: Callable[[Iterable[bool]], bool] = all) -> Setting:
+        """The same setting, without what is the profile's own anyway: that of `how_many` of its
+        networks, `all` or `any`."""
         own = self._profile()
         backbone = build_profile(self.profile, self.data).backbone
         return dataclasses.replace(
             self,
             backbone=None if self.backbone == backbone else self.backbone,
-            recipe=without_the_same(self.recipe, (own.recipe, own.baseline_recipe)),
+            recipe=without_the_same(self.recipe, (own.recipe, own.baseline_recipe), how_many),
             clip=without_the_same(self.clip, (own.clip,)),
             model=without_the_same(
-                self.model, (own, dataclasses.replace(own, dropout=own.baseline_dropout))
+                self.model, (own, dataclasses.replace(own, dropout=own.baseline_dropout)), how_many
             ),
         )
 
@@ -175,6 +177,32 @@ def split_tables(
         )
         for table in tables
     ]
+
+
+def refuse_void(builders: Sequence[TableBuilder], setting: Setting) -> None:
+    """Errors: UserError for an option that changes how no row of the tables is trained."""
+
+    def rows(of: Setting) -> list[RunSpec]:
+        tables = split_tables(builders, of, fingerprint="")
+        return [effective(row.spec) for table in tables for row in table.rows]
+
+    setting = setting.plain(any)
+    asked_for = rows(setting)
+    for option, others in _each_left_out(setting):
+        if rows(others) == asked_for:
+            raise UserError(f"--{option} changes none of these rows: leave it out, see --help.")
+
+
+def _each_left_out(setting: Setting) -> Iterator[tuple[str, Setting]]:
+    """Each option of how is trained, and the setting without it."""
+    for name in ("backbone", "pretrained", "low_res", "precision", "compile"):
+        default = getattr(Setting, name)
+        if getattr(setting, name) != default:
+            yield spelt(name), dataclasses.replace(setting, **{name: default})
+    for group, changes in zip(("recipe", "clip", "model"), setting.changes, strict=True):
+        for name in asked(changes):
+            others = dataclasses.replace(changes, **{name: None})
+            yield f"{group}.{spelt(name)}", dataclasses.replace(setting, **{group: others})
 
 
 def tables_on(

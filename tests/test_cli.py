@@ -213,6 +213,7 @@ def test_ctrl_c_says_how_to_go_on(one_row: OneRow) -> None:
         (["--devices", "1", "--gpus-per-run", "2"], "--gpus-per-run 2 are more than --devices 1"),
         (["--devices", "5", "--gpus-per-run", "2"], "name 4 or 6 devices"),
         (["--slurm.partition", "gpu"], "name --launcher slurm too"),
+        (["--recipe.momentum", "0.5"], "--recipe.momentum changes none of these rows"),
         (["--gpus-per-run", "5"], "a batch of 16 cannot be shared out evenly among 5 processes"),
         (["--profile", "papier"], "papier"),
         (["--sedes", "1"], "unknown option --sedes: did you mean --seeds?"),

@@ -185,6 +185,7 @@ def test_a_value_of_the_wrong_type_in_a_file_is_refused_alike(tmp_path: Path) ->
         (["prepare", "folder", "a", "b", "--short_side", "9"], "did you mean --short-side?"),
         (["verify", "folder", "a", "--wrokers=3"], "unknown option --wrokers: did you mean"),
         (["verify", "folder"], "see --help."),
+        (["prepare", "folder", "a", "b", "--decoder", "decord"], "--decoder"),  # it has its own
         (["verfy", "folder", "a"], "unknown command 'verfy': did you mean verify?"),
         ([], "name what to do: one of import, verify, prepare; see --help."),
     ],

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from repflow_pl.tables import (
     Setting,
     context_of,
     kept_tables,
+    refuse_void,
     shown_command,
     split_tables,
 )
@@ -188,6 +190,45 @@ def test_every_setting_has_its_folder_and_command(
     assert context_of([facts], plain, "").folder == folder
     assert shown_command(table, plain, 1) == f"python experiments/table_one.py{command}"
     assert shown_command(table, plain, 3) == f"python experiments/table_one.py --seeds 3{command}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "option"),
+    [
+        (Setting(recipe=RecipeChanges(momentum=0.5)), "--recipe.momentum"),  # AdamW has none
+        (Setting(recipe=RecipeChanges(momentum=0.5, optimiser="sgd")), ""),
+        (Setting(recipe=RecipeChanges(momentum=0.9)), ""),
+        (Setting(recipe=RecipeChanges(epochs=2)), "--recipe.epochs"),  # the rows' own
+        (Setting(recipe=RecipeChanges(flow_lr_factor=0.1)), ""),
+        (
+            Setting(recipe=RecipeChanges(flow_lr_factor=0.1), model=ModelChanges(learn=())),
+            "--recipe.flow-lr-factor",
+        ),
+        (Setting(clip=ClipChanges(stride=3)), ""),
+        (Setting(clip=ClipChanges(seconds=0.1)), ""),
+        (Setting(clip=ClipChanges(seconds=0.1, stride=3)), "--clip.stride"),
+        (Setting(low_res=True, clip=ClipChanges(size=99)), ""),
+        (Setting(low_res=True, clip=ClipChanges(size=99, crop=(9, 9))), "--low-res"),
+        (Setting(model=ModelChanges(stack=3)), "--model.stack"),
+        (Setting(model=ModelChanges(n_iter=3)), "--model.n-iter"),
+        (Setting(model=ModelChanges(dropout=0.5)), ""),
+        (Setting(profile="paper", recipe=RecipeChanges(schedule="step")), ""),
+        (Setting("folder", "paper", "resnet18", True, "2", compile=True), ""),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(setting: Setting, option: str) -> None:
+    with pytest.raises(UserError) if option else nullcontext() as caught:
+        refuse_void([one, two], setting)
+    if option:
+        assert str(caught.value).startswith(f"{option} changes none of these rows")  # type: ignore[union-attr]
+
+
+def test_a_setting_is_not_refused_for_what_is_a_profiles_own() -> None:
+    def flow_alone(profile: Profile, data: DataSpec) -> Table:
+        return Table("flow", "One network", (Row("Block 1", profile.flow_after(data, 1)),))
+
+    own = RecipeChanges(schedule="plateau", epochs=60)  # the plain networks have another one
+    refuse_void([flow_alone], Setting(profile="paper", recipe=own, model=ModelChanges(dropout=0.3)))
 
 
 def test_two_folders_of_videos_have_tables_of_their_own() -> None:

@@ -50,6 +50,12 @@ class Processes:
 
     workers: int | None = None
     """Processes, by default as many as there are cores."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Of `verify`."""
+
     decoder: Decoder | None = None
     """pyav or decord, which read the same frames; by default $REPFLOW_DECODER or, without it,
     pyav."""
@@ -69,6 +75,7 @@ def _commands() -> dict[str, tuple[ArgumentParser, Callable[[Namespace], int]]]:
         "corrupted; exit status 1 where anything is. Interrupted, it goes on where it was.",
         {"name": sets, "root": "the data set's folder"},
         Processes,
+        Decoding,
     )
     prepared = _parser(
         "prepare",

@@ -86,8 +86,12 @@ class LookOptions:
             self.seconds is not None and self.seconds <= 0
         ):
             raise UserError("--scale and --seconds are above 0.")
-        if self.iterations is not None and self.weights is None:
-            raise UserError("--iterations is of --weights, which are not named: name both.")
+        for option, is_given in (
+            ("--iterations", self.iterations is not None),
+            ("--device", self.device != "auto"),
+        ):
+            if is_given and self.weights is None:
+                raise UserError(f"{option} is of --weights, which are not named: name both.")
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,7 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ([single, "--no-tvl1"], "has one frame"),
         ([video, "--out", tmp_path / "o.png"], "ends in one of .mp4, .gif, .webm"),
         ([video, "--iterations", "9"], "--iterations is of --weights"),
+        ([video, "--device", "cuda"], "--device is of --weights"),
         ([video, "--out", video], "would be lost"),
         ([video, "--size", "3"], "16 pixels or more"),
         ([video, "--scale", "0"], "above 0"),

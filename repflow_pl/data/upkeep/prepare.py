@@ -46,7 +46,7 @@ class Options:
     """Frames from one of a flow's pair to the other: the clips' stride."""
 
     def __post_init__(self) -> None:
-        """Errors: UserError for a size, rate or stride that is none, and a rate without a size."""
+        """Errors: UserError for a size, rate or stride that is none, or that means nothing."""
         for option, value, least in (
             ("--short-side", self.short_side, 2),
             ("--fps", self.fps, 1e-3),
@@ -56,6 +56,8 @@ class Options:
                 raise UserError(f"{option} {value} is too small: it must be {least} or more.")
         if self.short_side is None and self.fps is not None:
             raise UserError("--fps needs --short-side, as it means to re-encode.")
+        if not self.flow and self.flow_stride != 1:
+            raise UserError("--flow-stride is of --flow, which is not asked for: name both.")
 
 
 def prepare(

@@ -401,6 +401,7 @@ def test_mistakes(tmp_path: Path) -> None:
         ({"short_side": 0}, "--short-side 0 is too small"),
         ({"short_side": 48, "fps": -1.0}, "--fps -1.0 is too small"),
         ({"flow": True, "flow_stride": 0}, "--flow-stride 0 is too small"),
+        ({"short_side": 48, "flow_stride": 2}, "--flow-stride is of --flow"),
     ],
 )
 def test_options_that_mean_nothing(option: dict[str, float], says: str) -> None:
