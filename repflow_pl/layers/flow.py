@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from repflow_pl.errors import UserError, unknown
 from repflow_pl.layers.conv import Pointwise, conv
-from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset_parts
+from repflow_pl.layers.frames import (
+    check_counts,
+    check_dtype,
+    check_pairs,
+    per_frame,
+    reset_parts,
+)
 from repflow_pl.layers.scaling import Normalise, Range, to_255
 from repflow_pl.ops import (
     BACKENDS,
@@ -229,6 +235,7 @@ class RepFlow(nn.Module):
 
     def planes(self, x: Tensor) -> Tensor:
         """What the flow is computed on: [B, C, T, H, W] -> [B, K, T, H, W]."""
+        check_dtype(x, self.expand.weight, "RepFlow")
         planes = per_frame(self.bottleneck, x)
         if self.range is not None:
             scaled: Tensor = self.range(planes)

@@ -11,7 +11,13 @@ from torch.nn import functional as F
 from repflow_pl.errors import unknown
 from repflow_pl.layers.conv import Pointwise, conv
 from repflow_pl.layers.flow import LEARNT, FlowIteration, Kernels, chosen
-from repflow_pl.layers.frames import check_counts, check_pairs, per_frame, reset_parts
+from repflow_pl.layers.frames import (
+    check_counts,
+    check_dtype,
+    check_pairs,
+    per_frame,
+    reset_parts,
+)
 from repflow_pl.layers.scaling import Normalise, to_255
 
 
@@ -85,6 +91,7 @@ class FlowStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_pairs(x, self.channels, "the stack of flow layers", len(self.iterations) + 1)
+        check_dtype(x, self.expand.weight, "the stack of flow layers")
         flow, unit = x, 0  # features have none
         for before, iteration in zip(self.before, self.iterations, strict=True):
             assert isinstance(iteration, FlowIteration)

@@ -56,6 +56,20 @@ def check_pairs(clips: Tensor, channels: int | None, taker: str, frames: int = 2
         )
 
 
+def check_dtype(clips: Tensor, weight: Tensor, taker: str) -> None:
+    """Errors: UserError where no convolution by this weight takes such clips: their dtypes differ,
+    and there is no autocast to make them one, as it does of all but float64."""
+    if clips.dtype == weight.dtype:
+        return
+    device = clips.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    if not autocast or torch.float64 in (clips.dtype, weight.dtype):
+        raise UserError(
+            f"{taker} has weights of {weight.dtype}, and these clips are {clips.dtype}: give "
+            f"clips.to({weight.dtype}), or convert the layer by layer.to({clips.dtype})."
+        )
+
+
 def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
     """The function of `inputs`; where no gradient is asked for its forward alone: `apply` reads its
     signature each time, which counts in a layer on a single small clip. So it is under torch.jit,

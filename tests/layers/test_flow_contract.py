@@ -43,6 +43,39 @@ def test_clips_that_do_not_fit(name: str, make: Any) -> None:
         _run(make, clips)
 
 
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+@pytest.mark.parametrize("bottleneck", [None, 4])
+@pytest.mark.parametrize(
+    "weights, given, autocast",
+    [
+        (torch.float32, torch.float16, False),
+        (torch.float32, torch.float64, True),
+        (torch.bfloat16, torch.float32, False),
+    ],
+    ids=str,
+)
+def test_clips_of_another_dtype_than_the_weights(
+    make: Any, bottleneck: int | None, weights: torch.dtype, given: torch.dtype, autocast: bool
+) -> None:
+    layer = make(6, bottleneck=bottleneck, n_iter=1).to(weights)
+    clips = torch.randn(1, 6, 4, 8, 8, dtype=given)
+    message = f"weights of {weights}, and these clips are {given}: give clips.to"
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with pytest.raises(UserError, match=message):
+            layer(clips)
+        layer(clips.to(weights))
+        layer.to(given)(clips)
+
+
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+@pytest.mark.parametrize("bottleneck", [None, 4])
+def test_autocast_takes_clips_and_weights_of_two_dtypes(make: Any, bottleneck: int | None) -> None:
+    layer, clips = make(6, bottleneck=bottleneck, n_iter=1).eval(), torch.randn(1, 6, 4, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(layer(clips.bfloat16()), layer(clips), rtol=0.1, atol=0.1)
+        layer.bfloat16()(clips)
+
+
 @pytest.mark.parametrize("kernels", ["central", "dense"])
 @pytest.mark.parametrize("shape", [(6, 8, 8), (2, 5, 8, 8)])
 def test_frames_that_do_not_fit(shape: tuple[int, ...], kernels: Any) -> None:

@@ -135,6 +135,8 @@ def test_mistakes_are_one_sentence() -> None:
         UserError, match=r"of floating point; this is \[1, 6, 10, 12\], torch.uint8"
     ):
         live(torch.zeros(1, 6, 10, 12, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"weights of torch.float32, and these clips are .*float64"):
+        LiveFlow(layer)(torch.randn(1, 6, 10, 12, dtype=torch.float64))
     with pytest.raises(UserError, match="has no range yet"):
         LiveFlow(RepFlow(6, normalise="running").eval())(torch.randn(1, 6, 10, 12))
     layer.train()
