@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from repflow_pl.changes import (
     ClipChanges,
@@ -196,12 +196,13 @@ def refuse_void(builders: Sequence[TableBuilder], setting: Setting) -> None:
 def _each_left_out(setting: Setting) -> Iterator[tuple[str, Setting]]:
     """Each option of how is trained, and the setting without it."""
     for name in ("backbone", "pretrained", "low_res", "precision", "compile"):
-        default = getattr(Setting, name)
+        default: Any = getattr(Setting, name)
         if getattr(setting, name) != default:
             yield spelt(name), dataclasses.replace(setting, **{name: default})
-    for group, changes in zip(("recipe", "clip", "model"), setting.changes, strict=True):
+    for group in ("recipe", "clip", "model"):
+        changes: Any = getattr(setting, group)
         for name in asked(changes):
-            others = dataclasses.replace(changes, **{name: None})
+            others: Any = dataclasses.replace(changes, **{name: None})
             yield f"{group}.{spelt(name)}", dataclasses.replace(setting, **{group: others})
 
 

@@ -235,7 +235,7 @@ class RepFlow(nn.Module):
 
     def planes(self, x: Tensor) -> Tensor:
         """What the flow is computed on: [B, C, T, H, W] -> [B, K, T, H, W]."""
-        check_dtype(x, self.expand.weight, "RepFlow")
+        check_dtype(x, self.iteration.tau, "RepFlow")
         planes = per_frame(self.bottleneck, x)
         if self.range is not None:
             scaled: Tensor = self.range(planes)

@@ -91,10 +91,10 @@ class FlowStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_pairs(x, self.channels, "the stack of flow layers", len(self.iterations) + 1)
-        check_dtype(x, self.expand.weight, "the stack of flow layers")
         flow, unit = x, 0  # features have none
         for before, iteration in zip(self.before, self.iterations, strict=True):
             assert isinstance(iteration, FlowIteration)
+            check_dtype(flow, iteration.tau, "the stack of flow layers")
             planes = per_frame(before, flow)
             flow = iteration.of_clips(to_255(planes, self.normalise, unit)).to(x.dtype)
             unit = 1  # pixel

@@ -57,8 +57,12 @@ def check_pairs(clips: Tensor, channels: int | None, taker: str, frames: int = 2
 
 
 def check_dtype(clips: Tensor, weight: Tensor, taker: str) -> None:
-    """Errors: UserError where no convolution by this weight takes such clips: their dtypes differ,
-    and there is no autocast to make them one, as it does of all but float64."""
+    """Errors: UserError where a layer of this dtype does not take such clips: there is no autocast,
+    which makes the two one unless either is float64.
+
+    Args:
+        weight: any but a convolution's, which sharding or a parametrisation may hold as another.
+    """
     if clips.dtype == weight.dtype:
         return
     device = clips.device.type
