@@ -290,7 +290,8 @@ def test_splits_and_low_resolution(
     specs = []
 
     def build(profile: Profile, data: DataSpec) -> Table:
-        specs.append(data)
+        if data.fingerprint:  # of videos that were opened, not what options are tried on
+            specs.append(data)
         return Table("t", "T", (Row(RGB, profile.rgb(data)),))
 
     arguments = ["--data", "ucf101", "--data-root", str(tmp_path / "set"), "--list"]
