@@ -249,7 +249,7 @@ class RepFlow(nn.Module):
         flow = flow.to(earlier.dtype)
         if self.fuse == "concat":
             flow = torch.cat([flow, earlier], dim=1)
-        out = per_frame(self.norm, per_frame(self.expand, flow))
+        out = per_frame(lambda frames: self.norm(self.expand(frames)), flow)
         if self.fuse == "add":
             out = out + earlier
         elif self.fuse == "multiply":

@@ -98,7 +98,7 @@ class FlowStack(nn.Module):
             planes = per_frame(before, flow)
             flow = iteration.of_clips(to_255(planes, self.normalise, unit)).to(x.dtype)
             unit = 1  # pixel
-        out = per_frame(self.norm, per_frame(self.expand, flow))
+        out = per_frame(lambda frames: self.norm(self.expand(frames)), flow)
         if self.residual:
             out = out + F.avg_pool3d(x, (len(self.iterations) + 1, 1, 1), stride=1)
         rectified: Tensor = self.activation(out)

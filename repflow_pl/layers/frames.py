@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -89,11 +91,10 @@ def frames_of(clips: Tensor) -> Tensor:
     return clips.transpose(1, 2).flatten(0, 1)
 
 
-def per_frame(module: nn.Module, clips: Tensor) -> Tensor:
+def per_frame(module: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
     """A 2D module applied to every frame: [B, C, T, H, W] -> [B, C', T, H', W'].
 
     Frames become batch items; where the clips came from here this is a view.
     """
-    frames: Tensor = module(frames_of(clips))
-    out: Tensor = frames.unflatten(0, (clips.shape[0], clips.shape[2]))
+    out: Tensor = module(frames_of(clips)).unflatten(0, (clips.shape[0], clips.shape[2]))
     return out.transpose(1, 2)

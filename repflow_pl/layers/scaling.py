@@ -67,8 +67,8 @@ class Range(nn.Module):
                 self._move(clips.detach())
             return to_255(clips)
         low, high = self.low.to(exact.dtype), self.high.to(exact.dtype)
-        factor = 255 / _spread(low, high, 0)
-        return (exact - low) * factor.where(_spans(low, high, 0), 0)
+        spread, still = _spread(low, high, 0)
+        return (exact - low) * (255 / spread).masked_fill(still, 0)
 
     def _move(self, clips: Tensor) -> None:
         self.batches += 1
@@ -100,7 +100,8 @@ def to_255(clips: Tensor, over: Normalise = "clip", unit: float = 0) -> Tensor:
 
 
 def _scaled(x: Tensor, span: float, low: Tensor, high: Tensor, unit: float) -> Tensor:
-    return torch.where(_spans(low, high, unit), span * (x - low) / _spread(low, high, unit), 0)
+    spread, still = _spread(low, high, unit)
+    return (span * (x - low) / spread).masked_fill(still, 0)
 
 
 class _Scaled(torch.autograd.Function):
@@ -113,8 +114,9 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, unit: float) -> Tensor:
         low, high = _extremes(x)
-        scaled = (x - low).div_(_spread(low, high, unit)).mul_(255)  # in place: images are large
-        return scaled.masked_fill_(~_spans(low, high, unit), 0)
+        spread, still = _spread(low, high, unit)
+        scaled = (x - low).div_(spread).mul_(255)  # in place: images are large
+        return scaled.masked_fill_(still, 0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
@@ -125,7 +127,7 @@ class _Scaled(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         x, scaled = ctx.saved_tensors
         low, high = _extremes(x)
-        spread = _spread(low, high, ctx.unit)
+        spread, still = _spread(low, high, ctx.unit)
         grad_x = (255 * grad).div_(spread)
         by_spread = -_total(grad * scaled) / spread
         by_low = -_total(grad_x) - by_spread
@@ -134,7 +136,7 @@ class _Scaled(torch.autograd.Function):
             # their conversion take six times as long.
             met = x.clone().eq_(extreme)
             grad_x.addcmul_(met, gradient / _total(met))
-        return grad_x.masked_fill_(~_spans(low, high, ctx.unit), 0), None
+        return grad_x.masked_fill_(still, 0), None
 
 
 def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,16 +144,14 @@ def _extremes(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.amin(dims, keepdim=True), x.amax(dims, keepdim=True)
 
 
-def _spread(low: Tensor, high: Tensor, unit: float) -> Tensor:
-    """The span to divide by: 1, whose quotient no one sees, where there is none."""
-    return torch.where(_spans(low, high, unit), high - low, 1)
-
-
-def _spans(low: Tensor, high: Tensor, unit: float) -> Tensor:
-    """Where the span is more than rounding; true where it is no number, which is to be seen."""
-    numbers = torch.finfo(low.dtype)
-    rounding = _ROUNDING * numbers.eps * torch.maximum(low.abs(), high.abs()).clamp_min(unit)
-    return ~(high - low < rounding.clamp_min(numbers.tiny))  # infinity is not less than itself
+def _spread(low: Tensor, high: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+    """The span to divide by, and where it is none but rounding: there it is 1, whose quotient no
+    one sees. One that is no number is not still: it is to be seen."""
+    rounding = _ROUNDING * torch.finfo(low.dtype).eps
+    least = max(unit, torch.finfo(low.dtype).tiny / rounding)
+    spread = high - low
+    still = spread < torch.maximum(-low, high).clamp_min(least) * rounding
+    return spread.masked_fill(still, 1), still  # infinity is not less than itself
 
 
 def _total(x: Tensor) -> Tensor:
