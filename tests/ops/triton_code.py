@@ -49,7 +49,7 @@ def compiled(
             signature[name] = "*fp64" if name == "sums" else f"*{dtype}"
             aligned[(k,)] = [["tt.divisibility", 16]]
     source = triton.compiler.ASTSource(function, signature, constants, aligned)
-    options = {"num_warps": tile.warps, "num_stages": 1}
+    options = {"num_warps": tile.warps, **flow_triton.OPTIONS}
     asm = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options).asm
     found = sass.read(asm["cubin"])
     return TritonCode(
