@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import timeit
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +43,10 @@ def open_raft(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
     """The fields between a set's prepared frames i and i + `clip.stride`; made once, or when asked
     for.
 
-    Errors: Lacking, where the weights are not here and cannot be downloaded.
+    Errors: Lacking, where any has yet to be made and the weights cannot be had.
     """
-    trained()  # before many processes ask for it at once
+    with suppress(Lacking):  # which is none where all are kept; else a process says so
+        trained()  # before many processes ask for it at once
     source = Between(DecodedFrames(video_set.root.absolute(), clip), of_frames, clip.stride)
     how = (clip.stride, STEP, str(WEIGHTS), UPDATES, LEAST)
     return field_reader(video_set, clip, source, "raft", how, "RAFT", kept)
