@@ -77,7 +77,7 @@ def today(profile: Profile, data: DataSpec) -> Table:
         ),
         notes=(
             "RGB + another row: the late average with the RGB CNN's class probabilities, at the "
-            "time of both.",
+            "time of both. Other ways to join the flow layer: `experiments/table_fusion.py`.",
             "Motion vectors are those of the encoder that wrote the files. They are read in a pass "
             "of their own through each file, once, and kept; their part of the time is what is "
             "made of them, reading a file is no part of any row's.",
