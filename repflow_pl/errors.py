@@ -32,7 +32,7 @@ def terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a name that is not among the known ones, with the close matches.
 
     >>> print(unknown("backbone", "resnet43", ["resnet18", "resnet34"]))
@@ -40,7 +40,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """
     names = list(known)
     lowered = {n.lower(): n for n in names}
-    close = [lowered[m] for m in difflib.get_close_matches(name.lower(), lowered, n=3)]
+    close = [lowered[m] for m in difflib.get_close_matches(str(name).lower(), lowered, n=3)]
     hint = f": did you mean {' or '.join(close)}?" if close else "."
     shown = ", ".join(names[:MOST_NAMED])
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

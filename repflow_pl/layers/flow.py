@@ -193,15 +193,15 @@ class RepFlow(nn.Module):
         super().__init__()
         known = (*get_args(Normalise), "running")
         if not isinstance(normalise, tuple | list) and normalise not in known:
-            raise unknown("normalisation", str(normalise), known)
+            raise unknown("normalisation", normalise, known)
         if fuse not in get_args(Fuse):
             raise unknown("fusion", fuse, get_args(Fuse))
-        check_counts(1, channels=channels, bottleneck=bottleneck)
+        planes = channels if bottleneck is None else bottleneck
+        check_counts(1, channels=channels, bottleneck=planes)
         self.channels, self.normalise, self.fuse = channels, normalise, fuse
         self.range = None
         if normalise not in get_args(Normalise):
             self.range = Range(None if isinstance(normalise, str) else normalise)
-        planes = channels if bottleneck is None else bottleneck
         self.bottleneck = (
             nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         )
@@ -281,8 +281,9 @@ def positive(scalar: Tensor) -> Tensor:
 
 def chosen(learn: Iterable[str]) -> tuple[str, ...]:
     """The flow parameters that are named, in their order. Errors: UserError for an unknown one."""
-    if isinstance(learn, str):
-        raise UserError(f"learn is a list of names: give [{learn!r}], not {learn!r}.")
+    if isinstance(learn, str) or not isinstance(learn, Iterable):
+        given = [learn] if isinstance(learn, str) else []
+        raise UserError(f"learn is a list of names: give {given}, not {learn!r}.")
     names = frozenset(learn)
     for name in sorted(names.difference(FLOW_PARAMETERS)):
         raise unknown("flow parameter", name, FLOW_PARAMETERS)

@@ -61,10 +61,10 @@ class FlowStack(nn.Module):
         super().__init__()
         if normalise not in get_args(Normalise):
             raise unknown("normalisation", normalise, get_args(Normalise))
-        check_counts(1, layers=layers, channels=channels, bottleneck=bottleneck)
+        planes = channels if bottleneck is None else bottleneck
+        check_counts(1, layers=layers, channels=channels, bottleneck=planes)
         self.channels, self.residual, self.normalise = channels, residual, normalise
         learn = chosen(learn)
-        planes = channels if bottleneck is None else bottleneck
         first = nn.Identity() if bottleneck is None else Pointwise(channels, planes, planes=True)
         self.before = nn.ModuleList([first])
         self.iterations = nn.ModuleList([FlowIteration(planes, n_iter, learn, kernels, backend)])

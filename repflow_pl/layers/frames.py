@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from repflow_pl.errors import UserError
 
 
-def check_counts(least: int, **counts: int | None) -> None:
-    """Errors: UserError, one sentence, where a count is none, or less than the least it can be."""
+def check_counts(least: int, **counts: int) -> None:
+    """Errors: UserError, one sentence, where one is no count, or less than the least it can be."""
     for name, count in counts.items():
-        if count is not None and not isinstance(count, int):
+        if not isinstance(count, Integral):
             raise UserError(f"{name} must be a whole number, not {count!r}.")
-        if count is not None and count < least:
+        if count < least:
             raise UserError(f"{name} must be {least} or more; it is {count}.")
 
 

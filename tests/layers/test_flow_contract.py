@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -90,9 +92,14 @@ def test_frames_that_do_not_fit(shape: tuple[int, ...], kernels: Any) -> None:
         ({"n_iter": -1}, "n_iter must be 0 or more; it is -1"),
         ({"n_iter": 1.5}, r"n_iter must be a whole number, not 1\.5"),
         ({"n_iter": "20"}, "n_iter must be a whole number, not '20'"),
+        ({"n_iter": None}, "n_iter must be a whole number, not None"),
         ({"learn": "theta"}, r"give \['theta'\], not 'theta'"),
         ({"learn": ["thetta"]}, "did you mean theta"),
+        ({"learn": None}, r"give \[\], not None"),
+        ({"learn": [3]}, "unknown flow parameter 3"),
         ({"kernels": "centre"}, "did you mean central"),
+        ({"kernels": 3}, "unknown set of flow kernels 3"),
+        ({"backend": None}, "unknown backend for central kernels None"),
     ],
     ids=str,
 )
@@ -116,11 +123,21 @@ def test_bottlenecks_that_do_not_fit(make: Any, bottleneck: int) -> None:
         (MotionBlock, (6, 0), "reduction must be 1 or more; it is 0"),
         (OFFLayer, (6, -1, 1), "temporal must be 1 or more; it is -1"),
         (TVNet, (1, 0.5), r"warps must be a whole number, not 0\.5"),
+        (RepFlow, (None,), "channels must be a whole number, not None"),
+        (FlowStack, (6, None), "layers must be a whole number, not None"),
+        (partial(FlowStack, normalise=(0, 1)), (6,), r"unknown normalisation \(0, 1\)"),
+        (partial(RepFlow, fuse=None), (6,), "unknown fusion None: did you mean none"),
     ],
 )
-def test_counts_that_do_not_fit_other_layers(make: Any, wrong: Any, message: str) -> None:
+def test_what_fits_no_layer(make: Any, wrong: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(*wrong)
+
+
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+def test_counts_of_numpy_are_counts(make: Any) -> None:
+    layer = make(np.int64(6), bottleneck=np.int32(4), n_iter=np.int64(2))
+    assert layer(torch.randn(1, 6, 4, 8, 8)).isfinite().all()
 
 
 def test_any_iterable_names_what_is_trained_in_every_flow_of_a_stack() -> None:

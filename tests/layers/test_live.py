@@ -146,8 +146,10 @@ def test_mistakes_are_one_sentence() -> None:
         RepFlow(6, normalise=(1.0, 1.0))
     with pytest.raises(UserError, match="from a number to a larger one"):
         RepFlow(6, normalise=(0.0, 1.0, 2.0))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="from a number to a larger one"):
+        RepFlow(6, normalise=(0.0, float("inf")))
     for wrong in (None, 255.0):
-        with pytest.raises(UserError, match=f"unknown normalisation '{wrong}'"):
+        with pytest.raises(UserError, match=f"unknown normalisation {wrong}"):
             RepFlow(6, normalise=wrong)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="running"):
         RepFlow(6, normalise="runing")  # type: ignore[arg-type]
