@@ -161,7 +161,7 @@ def say_missing(axis: Axes, missing: int, rows: int) -> None:
     """How many rows have no point: a picture must not pass for a whole one."""
     if missing:
         said = f"{missing} of {rows} rows have no result"
-        axis.text(
-            0.99, 0.02, said, transform=axis.transAxes, ha="right", color=FAINT, style="italic",
-            size=8.5,
+        axis.annotate(  # beside the axis' title: within the panel lines and bars may be anywhere
+            said, (1, 0), (0, -17), xycoords="axes fraction", textcoords="offset points",
+            ha="right", va="top", color=FAINT, style="italic", size=8.5,
         )  # fmt: skip
