@@ -26,6 +26,7 @@ from repflow_pl.report.times_beside import RowTime, page_of
 from repflow_pl.report.wording import (
     duration,
     grid,
+    p_value,
     percent,
     points,
     significant,
@@ -79,10 +80,11 @@ def markdown(
     claims: Sequence[Claim],
     beside: Sequence[Beside],
     costs: Mapping[str, Cost],
+    on_gpus: Sequence[str],
 ) -> str:
     """The whole page. What stands before its first `##` can be shown alone.
 
-    `costs`: by row, where the page shows them.
+    `costs`: by row, where the page shows them. `on_gpus`: pages of its rows' times there.
     """
     main = [entry for entry in collected if not entry.row.control]
     place = where_in_full(context.data, context.profile, context.backbone, context.changes)
@@ -91,7 +93,7 @@ def markdown(
         *_best(table, main, paper),
         _main_table(table, main, paper, costs),
         *_absences(collected),
-        _legend(table, main, paper, beside),
+        _legend(table, main, paper, beside, on_gpus),
         *_controls(context, [entry for entry in collected if entry.row.control]),
         *_orderings(table, claims, collected),
         *how_measured(measured(table, context, collected)),
@@ -173,6 +175,7 @@ def _legend(
     main: Sequence[Collected],
     paper: PaperTable | None,
     beside: Sequence[Beside],
+    on_gpus: Sequence[str],
 ) -> str:
     page = page_of(table.name)
     sentences = [
@@ -192,6 +195,8 @@ def _legend(
             "backbone, timed in turns with it."
         ),
     ]
+    if on_gpus:
+        sentences.append(f"On a GPU: {', '.join(f'[{name}]({name}.md)' for name in on_gpus)}.")
     if table.to_choose:
         sentences.append(
             "Training is the time of a run, whatever ran beside it, so compare training steps, "
@@ -320,7 +325,7 @@ def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim
             "holds": f"{ordering.better} beats {ordering.worse}",
             "fails": f"{ordering.better} falls behind {ordering.worse}",
             "even": f"{pair} are even",
-            "undecided": f"{pair} are not told apart",
+            "undecided": f"{pair} are not told apart, p {p_value(claim.p)}",
         }[claim.verdict]
         ratio = significant(better.time.ratio / worse.time.ratio, 2)
         lines.append(f"{told}: {points(claim.effect)} points, at {ratio} times its time per clip.")

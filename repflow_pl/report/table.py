@@ -20,7 +20,7 @@ from repflow_pl.report.plot_scatter import scatter
 from repflow_pl.report.plot_style import drawn
 from repflow_pl.report.rows import Context, MetadataBaseline, Ordering, Row, Table
 from repflow_pl.report.tidy import tidy
-from repflow_pl.report.times_beside import bring_times, times_beside
+from repflow_pl.report.times_beside import bring_times, gpu_pages, times_beside
 
 __all__ = [
     "Collected",
@@ -67,7 +67,8 @@ def render(
     beside = [page for page in found if page is not None]
     claims = claims_of(table, collected, paper)
     costs = costs_of(runs, collected) if table.to_choose else {}
-    page = markdown(table, context, collected, paper, claims, beside, costs)
+    on_gpus = gpu_pages(stem.parent, table.name)
+    page = markdown(table, context, collected, paper, claims, beside, costs, on_gpus)
     lines = csv_of(tidy(table, context, collected, paper, costs))
     picture = drawn(lambda: FIGURES[table.plot](table, context, collected, paper))
     files = write_page(stem, page, lines, picture, replace)

@@ -40,6 +40,11 @@ def page_of(table: str) -> str:
     return f"{NAME}_{table}"
 
 
+def gpu_pages(folder: Path, table: str) -> list[str]:
+    """Those of a table's times that were taken on GPUs, one a card: `runtime_today_<its name>`."""
+    return sorted(path.stem for path in folder.glob(f"{page_of(table)}_*.md"))
+
+
 def bring_times(source: Path, folder: Path, table: str) -> None:
     """Copy the page of a table's times, where a folder has one and the other has none."""
     for ending in (".md", ".png", ".csv"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,20 @@ def choice(table: Table) -> Table:
     )
 
 
-def give(runs: Path, row: Row, source: Row, kept_bytes: int | None = None) -> None:
+def give(
+    runs: Path,
+    row: Row,
+    source: Row,
+    kept_bytes: int | None = None,
+    top1: Sequence[float] = (0.8, 0.801, 0.802),
+) -> None:
     """Give a row another's results with far more correct answers, in every seed."""
     for seed in SEEDS:
         path = runs / spec_hash(source.spec) / f"seed{seed}" / "result.json"
         result = dataclasses.replace(
             read_result(path),
             spec=spec_hash(row.spec),
-            top1=0.8 + 0.001 * seed,
+            top1=top1[seed],
             kept_bytes=kept_bytes,
         )
         target = runs / spec_hash(row.spec) / f"seed{seed}" / "result.json"
@@ -78,6 +85,31 @@ def test_a_page_has_costs_and_ends_in_sentences(
     cells = {line.split("|")[1].strip(" *"): line for line in page.splitlines() if "|" in line}
     assert cells["After block 3"].endswith(" | 1.23 |")
     assert cells["After block 4"].endswith(" | – |"), "no result has it"
+
+
+def test_a_pair_that_is_not_told_apart_has_its_p(
+    choice: Table, context: Context, runs: Path, tmp_path: Path
+) -> None:
+    rows = {row.name: row for row in choice.rows}
+    give(runs, rows["After block 3"], rows["RGB CNN"])
+    give(runs, rows["After block 4"], rows["RGB CNN"], top1=(0.7, 0.75, 0.81))
+    page = render(choice, context, runs, SEEDS, tmp_path / "tables").markdown.read_text()
+    said = r"- After block 3 and After block 4 are not told apart, p (0\.\d{3}): \+4\.8 \("
+    found = re.search(said, page)
+    assert found and "| undecided | +4.8 (" in page and f" | {found[1]} | 3 |" in page
+
+
+def test_times_on_gpus_are_linked(
+    choice: Table, context: Context, runs: Path, tmp_path: Path
+) -> None:
+    files = render(choice, context, runs, SEEDS, tmp_path / "tables")
+    assert "On a GPU" not in files.markdown.read_text()
+    for page in ("runtime_placement_h100", "runtime_placement_a100", "runtime_today_h100"):
+        files.markdown.with_name(f"{page}.md").touch()
+    found = render(choice, context, runs, SEEDS, tmp_path / "tables", replace=True)
+    links = "[runtime_placement_a100](runtime_placement_a100.md), "
+    links += "[runtime_placement_h100](runtime_placement_h100.md)"
+    assert f" On a GPU: {links}. " in found.markdown.read_text()
 
 
 @pytest.mark.long
