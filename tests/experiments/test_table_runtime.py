@@ -88,7 +88,7 @@ def test_the_rows_of_today_are_timed_without_weights(
     assert main([*arguments, "--table", "today", "--out", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("tables/yours/folder-*/runtime_today.csv")
     frame = pd.read_csv(path).set_index("row")
-    assert len(frame) == 17 and set(frame["table"]) == {"runtime_today"}
+    assert len(frame) == 18 and set(frame["table"]) == {"runtime_today"}
     with_fields = frame.index[frame["tvl1_ms_median"] > 0]
     kinds = {"Flow CNN", "Two-stream CNN", "Motion vectors", "RAFT"}
     assert set(with_fields) == kinds | {"RGB + Motion vectors", "RGB + RAFT"}
