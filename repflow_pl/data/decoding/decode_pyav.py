@@ -142,7 +142,7 @@ def read_frames(path: Path, indices: Sequence[int], access: Access) -> Frame:
     kept: dict[int, Frame] = {}
     with open_video(path) as video:
         if access == "seek":
-            shown = _shown(video)
+            shown = times_shown(video)
             keys = [index for index, (_, key) in enumerate(shown) if key]
             there = sorted(index for index in wanted if index < len(shown))
             for key, members in groupby(there, lambda i: keys[bisect_right(keys, i) - 1]):
@@ -219,7 +219,7 @@ def rate(said: float, frames: int, seconds: float | None) -> float:
     return said if abs(measured - said) <= RATE_TOLERANCE * said else measured
 
 
-def _shown(video: OpenVideo) -> list[tuple[int | None, bool]]:
+def times_shown(video: OpenVideo) -> list[tuple[int | None, bool]]:
     """(time in the stream's units, whether it is a keyframe) of all frames as they are shown."""
     demuxed = video.container.demux(video.stream)
     packets = [(packet.pts, packet.is_keyframe) for packet in demuxed if packet.size]
@@ -255,7 +255,7 @@ def _seeks(path: Path, times: Sequence[int | None], sums: dict[int, int]) -> boo
         sums: check sums of the keyframes, by index.
     """
     with open_video(path) as video:
-        shown = _shown(video)
+        shown = times_shown(video)
         keys = [index for index, (_, key) in enumerate(shown) if key]
         unique = None not in times and len(set(times)) == len(times)
         if not unique or [time for time, _ in shown] != list(times) or keys[:1] != [0]:

@@ -39,10 +39,12 @@ class VectorFields(Source):
     clip: ClipSpec
 
     def read(self, video: Video, indices: Sequence[int]) -> Fields:
-        shown = read_pictures(self.root / video.path)
-        if len(shown) < video.frames:
-            raise DecodeError(f"{video.path}: {len(shown)} of {video.frames} frames are left")
-        return vector_fields(shown, indices, self.clip)
+        first, last = min(indices), min(max(indices) + self.clip.stride, video.frames - 1)
+        start, shown = read_pictures(self.root / video.path, first, last, video.access)
+        if start + len(shown) <= last:
+            left = start + len(shown)
+            raise DecodeError(f"{video.path}: {left} of {video.frames} frames are left")
+        return vector_fields(shown, [index - start for index in indices], self.clip)
 
 
 def open_vectors(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
@@ -64,6 +66,6 @@ def vector_fields(shown: Sequence[Picture], indices: Sequence[int], clip: ClipSp
 
 def time_vectors(path: Path, indices: Sequence[int], clip: ClipSpec, repeats: int) -> list[float]:
     """Milliseconds that these fields take on one core, each time, once the file is decoded."""
-    shown = read_pictures(path)
+    _, shown = read_pictures(path)
     taken = timeit.repeat(lambda: vector_fields(shown, indices, clip), number=1, repeat=repeats)
     return [1000 * seconds for seconds in taken]

@@ -29,7 +29,14 @@ import numpy as np
 import numpy.typing as npt
 
 from repflow_pl.data.decoding.avi import at_places
-from repflow_pl.data.decoding.decode_pyav import OpenVideo, is_mirrored, open_video, pyav
+from repflow_pl.data.decoding.decode_pyav import (
+    Access,
+    OpenVideo,
+    is_mirrored,
+    open_video,
+    pyav,
+    times_shown,
+)
 from repflow_pl.errors import Lacking
 
 Vectors = npt.NDArray[np.int64]
@@ -64,19 +71,42 @@ class Picture:
     """One a block and direction; None where it has none."""
 
 
-def read_pictures(path: Path) -> list[Picture]:
-    """A file's pictures as they are shown; one that is shown on comes again.
+def read_pictures(
+    path: Path, first: int = 0, last: int | None = None, access: Access = "read"
+) -> tuple[int, list[Picture]]:
+    """What tells the motion from frame `first` to frame `last`: a file's pictures as they are shown
+    from some frame on, and that frame. One that is shown on comes again.
+
+    Where the file may be sought in, no more is decoded than the pixels of these frames need: from
+    the keyframe before them to what the last of them is predicted from.
+
+    Args:
+        last: None for the file's end.
 
     Errors: DecodeError where it cannot be read; Lacking, by name, where no picture has vectors.
     """
+    start = 0
     with open_video(path) as video:
-        shown = list(at_places(_decoded(video), video.shown))
+        _ask_for_vectors(video)
+        if access == "seek" and last is not None:
+            times = times_shown(video)
+            start = max(k for k, (_, is_key) in enumerate(times[: first + 1]) if is_key)
+            begin, end = times[start][0], times[min(last, len(times) - 1)][0]
+            assert begin is not None and end is not None, "else nobody could seek"
+            video.container.seek(begin, stream=video.stream)
+            shown = list(_decoded(video, (begin, end)))
+        else:
+            shown = list(at_places(_decoded(video), video.shown))
+    if start and all(picture.vectors is None for picture in shown[1 : first + 2 - start]):
+        return read_pictures(path, start - 1, last, access)  # what moved before moves on
     if all(picture.vectors is None for picture in shown):
+        if last is not None:
+            return read_pictures(path)
         raise Lacking(
             f"{path} holds no motion vectors: its frames are coded one by one, or its codec keeps "
             "them to itself; encode it anew (ffmpeg -i FILE -c:v libx264 FILE.mp4) or leave it out."
         )
-    return shown
+    return start, shown
 
 
 def motion_between(
@@ -170,28 +200,50 @@ def _add(total: Motion, count: Motion, vectors: Vectors, distance: int) -> None:
         count[row[there], column[there]] += 1
 
 
-def _decoded(video: OpenVideo) -> Iterator[Picture]:
-    """The pictures of a file in the order in which they are shown."""
-    av = pyav()
+def _ask_for_vectors(video: OpenVideo) -> None:
+    """Before anything is read, or sought, which opens the decoder."""
     codec = video.stream.codec_context
-    codec.options = {"flags2": "+export_mvs"}
-    codec.flags |= av.codec.context.Flags.copy_opaque  # frames come with what their packets got
+    # Vectors are as the file has them, whether the decoder smooths its pixels or not.
+    codec.options = {"flags2": "+export_mvs", "skip_loop_filter": "all"}
+    codec.flags |= pyav().codec.context.Flags.copy_opaque  # frames come with what their packets got
+
+
+def _decoded(video: OpenVideo, between: tuple[int, int] | None = None) -> Iterator[Picture]:
+    """The pictures of a file in the order in which they are shown.
+
+    Args:
+        between: the time of a keyframe, which was sought, and that of a later picture, in the
+            stream's units: those from the one to the other, and on to what these are predicted
+            from.
+    """
+    codec = video.stream.codec_context
     h264 = codec.name == "h264"
     place = 0
+    latest = needed = 0 if between is None else between[1]
     for packet in video.container.demux(video.stream):
         if packet.size:
-            packet.opaque = place, is_reference(bytes(packet), codec.extradata) if h264 else None
+            reference = is_reference(bytes(packet), codec.extradata) if h264 else None
+            if between is not None:
+                latest = max(latest, packet.pts)
+            packet.opaque = place, reference, latest
             place += 1
         for frame in packet.decode():
-            decoded, reference = frame.opaque
+            decoded, reference, before = frame.opaque
+            if between is not None:
+                if frame.pts < between[0]:  # an open group's, predicted from what was passed over
+                    continue
+                if frame.pts <= between[1]:
+                    needed = max(needed, before)
             if reference is None:
-                reference = frame.pict_type != av.video.frame.PictureType.B
+                reference = frame.pict_type != pyav().video.frame.PictureType.B
             data = frame.side_data.get("MOTION_VECTORS")
             if codec.name == "mpeg4" and not reference:  # FFmpeg gives zeros in their place
                 data = None
             vectors = None if data is None or not len(data) else _plain(data.to_ndarray())
             how = round(frame.rotation / 90), is_mirrored(frame)
             yield Picture(decoded, reference, frame.height, frame.width, *how, vectors)
+            if between is not None and frame.pts >= needed:
+                return
 
 
 def _plain(vectors: npt.NDArray[Any]) -> Vectors:

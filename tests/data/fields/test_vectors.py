@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.clips import ClipDataset
-from repflow_pl.data.decoding.decode_pyav import open_video
+from repflow_pl.data.decoding.decode_pyav import open_video, probe
 from repflow_pl.data.fields.eight_bit import ZERO, to_pixels
 from repflow_pl.data.fields.vector_fields import open_vectors, time_vectors, vector_fields
 from repflow_pl.data.fields.vectors import (
@@ -74,7 +74,7 @@ def test_vectors_are_the_known_motion(
 ) -> None:
     codec, options = FILES[name]
     path = write(tmp_path / name, [step] * (FRAMES - 1), codec, options)
-    shown = read_pictures(path)
+    _, shown = read_pictures(path)
     assert len(shown) == FRAMES
     close = []
     for i, motion in enumerate(motion_between(shown, range(FRAMES), stride)):
@@ -85,12 +85,48 @@ def test_vectors_are_the_known_motion(
     assert np.mean(close) > 0.9
 
 
+SOUGHT = {
+    "defaults.mp4": ("libx264", {"g": "9"}),
+    "pyramid.mkv": ("libx264", {"g": "9", "bf": "3", "x264-params": "b-adapt=0:b-pyramid=normal"}),
+    "open.mp4": ("libx264", {"g": "9", "bf": "2", "x264-params": "b-adapt=0:open-gop=1"}),
+    "I P I.mp4": ("libx264", {"g": "2", "bf": "0"}),
+    "b.avi": ("mpeg4", {"b:v": "4000000", "g": "9", "bf": "2"}),
+}
+"""Files with keyframes amid them."""
+
+
+@pytest.mark.parametrize("name", SOUGHT)
+def test_part_of_a_file_moves_as_in_the_whole(name: str, tmp_path: Path) -> None:
+    codec, options = SOUGHT[name]
+    steps = [STEPS[k % len(STEPS)] for k in range(2 * FRAMES)]
+    path = write(tmp_path / name, steps, codec, options)
+    found = probe(path)
+    assert found.access == "seek"
+    _, whole = read_pictures(path)
+    for stride in (1, 3):
+        expected = list(motion_between(whole, range(found.frames), stride))
+        for first in range(found.frames):
+            last = min(first + 4 + stride, found.frames - 1)
+            start, shown = read_pictures(path, first, last, found.access)
+            indices = range(first, min(first + 5, found.frames))
+            moved = motion_between(shown, [index - start for index in indices], stride)
+            for index, motion in zip(indices, moved, strict=True):
+                np.testing.assert_array_equal(motion, expected[index], f"{index} from {first}")
+
+
+def test_no_more_is_decoded_than_the_pixels_need(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.mp4", [(2, 0)] * 59, options={"bf": "3", "g": "10"})
+    start, shown = read_pictures(path, 23, 27, "seek")
+    assert start == 20 and len(shown) <= 10
+    assert len(read_pictures(path, 23, 27, "read")[1]) == 60
+
+
 def test_these_files_hold_what_they_are_for(tmp_path: Path) -> None:
     """B-pictures that others are predicted from and others, and I-frames amid P-frames."""
     kinds = {}
     for name in ("pyramid.mkv", "p.mp4"):
         path = write(tmp_path / name, [(2, 0)] * (FRAMES - 1), *FILES[name])
-        shown = read_pictures(path)
+        _, shown = read_pictures(path)
         order = [picture.decoded for picture in shown]
         early = [p for k, p in enumerate(shown) if p.decoded > min(order[k:])]
         kinds[name] = (
@@ -108,7 +144,7 @@ def test_references_are_the_pictures_that_the_decoder_cannot_skip(
     with open_video(path) as video:
         video.stream.codec_context.skip_frame = "NONREF"
         kept = sum(1 for _ in video.frames())
-    shown = read_pictures(path)
+    _, shown = read_pictures(path)
     assert kept == sum(picture.reference for picture in shown) < FRAMES
 
 
@@ -121,7 +157,7 @@ def test_a_unit_that_is_no_picture_tells_nothing() -> None:
 
 def test_an_i_frame_moves_as_the_frame_before(tmp_path: Path) -> None:
     steps = [(2, 0), (2, 0), (0, 2), (0, 2), (0, 2), (-2, 0), (4, 0), (2, 0)]
-    shown = read_pictures(write(tmp_path / "p.mp4", steps, options=P_ONLY))
+    _, shown = read_pictures(write(tmp_path / "p.mp4", steps, options=P_ONLY))
     assert [k for k, picture in enumerate(shown) if picture.vectors is None] == [0, 7]
     fields = list(motion_between(shown, range(8), 1))
     assert np.median(inner(fields[5]), 0).tolist() == [-2, 0]
@@ -245,6 +281,6 @@ def test_a_file_without_vectors_is_refused_by_name(
 def test_timing(tmp_path: Path) -> None:
     path = write(tmp_path / "p.mp4", [(2, 0)] * (FRAMES - 1))
     clip = ClipSpec()
-    assert vector_fields(read_pictures(path), range(3), clip).shape == (3, 64, 85, 2)
+    assert vector_fields(read_pictures(path)[1], range(3), clip).shape == (3, 64, 85, 2)
     times = time_vectors(path, range(3), clip, repeats=4)
     assert len(times) == 4 and all(ms > 0 for ms in times)
