@@ -10,12 +10,11 @@ from repflow_pl.errors import UserError
 from repflow_pl.layers.frames import check_counts, check_pairs
 from repflow_pl.layers.scaling import to_255
 from repflow_pl.ops import flow_flops
-from repflow_pl.ops.flow import forward_differences, taps
+from repflow_pl.ops.flow import epsilon, forward_differences, taps
 from repflow_pl.ops.flow_inputs import in_full_precision
 
 THETA, LAMBDA, TAU = 0.3, 0.15, 0.25
 """Tightness of the coupling, weight of the data term, step of the dual variable: not trained."""
-EPS = 1e-12
 SMALLEST = 4
 """Pixels of the coarsest scale's shorter side."""
 
@@ -94,7 +93,7 @@ class TVNet(nn.Module):
         """The flow u [N, 2, h, w] after all warps and iterations at one scale."""
         kernels = [kernel[scale] for kernel in (self.flow_x, self.flow_y, self.div_x, self.div_y)]
         of_second = torch.cat([second, *image_gradient(second)], 1)
-        limit, rate = LAMBDA * THETA, TAU / THETA
+        limit, rate, eps = LAMBDA * THETA, TAU / THETA, epsilon(u)
         p_x = p_y = torch.zeros_like(u)
         # Of 0..255, where positions up to the width or height are sampled.
         rounding = 255 * max(u.shape[-2:]) * torch.finfo(u.dtype).eps
@@ -102,7 +101,7 @@ class TVNet(nn.Module):
             if i % self.n_iter == 0:
                 warped = warp(of_second, u)
                 image, grad = warped[:, :1], warped[:, 1:]
-                grad_sq = grad.square().sum(1, keepdim=True) + EPS
+                grad_sq = grad.square().sum(1, keepdim=True) + eps
                 change = image - first
                 # Where nothing changes, a gradient would be divided by that of the image, which at
                 # each of several warps multiplies it.
@@ -116,7 +115,7 @@ class TVNet(nn.Module):
             # The dual variable follows the flow of the iteration before.
             flow_x, flow_y, div_x, div_y = (kernel[i - 1] for kernel in kernels)
             d_x, d_y = forward_differences(u, flow_x, flow_y)
-            shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + EPS)
+            shrink = 1 + rate * torch.sqrt(d_x.square() + d_y.square() + eps)
             p_x, p_y = (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
             u = v + THETA * divergence(p_x, p_y, div_x, div_y)
         return u

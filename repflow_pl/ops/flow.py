@@ -177,19 +177,20 @@ def iterate(
 ) -> tuple[Tensor, Tensor]:
     """The loop of Alg. 1, from the gradient of frame 2 and rho_c = frame 2 - frame 1."""
     theta, lam, tau = scalars
-    grad_sq = grad_x * grad_x + grad_y * grad_y + EPS
+    eps = epsilon(rho_c)
+    grad_sq = grad_x * grad_x + grad_y * grad_y + eps
     limit, rate = lam * theta, tau / theta
 
     def dual_step(p_x: Tensor, p_y: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """p = (p + tau/theta grad u) / (1 + tau/theta |grad u|) for one component u of the flow."""
         d_x, d_y = flow_gradient(u)
-        shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + EPS)  # EPS: finite gradient at 0
+        shrink = 1 + rate * torch.sqrt(d_x * d_x + d_y * d_y + eps)  # eps: finite gradient at 0
         return (p_x + rate * d_x) / shrink, (p_y + rate * d_y) / shrink
 
     u_y = torch.zeros_like(rho_c)  # not u_x's own: without an iteration both are given away
     u_x = p_xx = p_xy = p_yx = p_yy = torch.zeros_like(rho_c)  # p_yx: x-part of u_y's dual
     for _ in range(n_iter):
-        rho = rho_c + grad_x * u_x + grad_y * u_y + EPS
+        rho = rho_c + grad_x * u_x + grad_y * u_y + eps
         # The three branches of v (Eq. 6) are one clamp of the step along grad F2. A pixel on the
         # border between two branches belongs to the middle one, as in the released code.
         step = torch.clamp(-rho / grad_sq, -limit, limit)
@@ -198,6 +199,11 @@ def iterate(
         p_xx, p_xy = dual_step(p_xx, p_xy, u_x)
         p_yx, p_yy = dual_step(p_yx, p_yy, u_y)
     return u_x, u_y
+
+
+def epsilon(like: Tensor) -> Tensor:
+    """EPS as [1]: torch.onnx takes a sum with a number so small away, and 0 / 0 is NaN."""
+    return like.new_full((1,), EPS)
 
 
 def with_released_borders(grad_x: Tensor, grad_y: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:

@@ -132,19 +132,16 @@ def exported(
 
 
 def random_clips(said: Described, frames: int, batch: int = 2) -> tuple[Tensor, ...]:
-    """Clips of noise in bytes, one tensor for each stream."""
+    """Clips of noise in bytes beside a still border, one tensor for each stream."""
     clip = dataclasses.replace(said.clip, frames=frames)
     generator = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.randint(
-            0,
-            256,
-            (batch, *nothing(stream, clip).shape),
-            dtype=torch.uint8,
-            generator=generator,
-        )
-        for stream in said.streams
-    )
+    clips = []
+    for stream in said.streams:
+        still = nothing(stream, clip).repeat(batch, 1, 1, 1, 1)
+        noise = torch.randint(0, 256, still.shape, dtype=torch.uint8, generator=generator)
+        border = torch.arange(still.shape[-1]) < still.shape[-1] // 2
+        clips.append(torch.where(border, still, noise))
+    return tuple(clips)
 
 
 def _as_torch(

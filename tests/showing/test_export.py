@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import nn
 
 from repflow_pl.__main__ import main
 from repflow_pl.errors import UserError
+from repflow_pl.layers.flow import RepFlow
+from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.showing import export as exporting
 from repflow_pl.showing.export import ENDINGS, exported, random_clips
 from repflow_pl.showing.weights import KEY, Weights, load_weights, save_weights
@@ -116,6 +119,34 @@ def test_a_runs_weights_become_a_file(
     clips = random_clips(load_weights(file).described, CLIP.frames)
     before, after = (load_weights(path).scores(clips).joint for path in (trained.flow, file))
     assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "layer", [RepFlow(3, bottleneck=None, n_iter=2, rectify=False), TVNet(n_iter=2, scales=1)]
+)
+def test_what_stands_still_is_a_number_in_onnx(layer: nn.Module, tmp_path: Path) -> None:
+    """torch.onnx takes the sum with a constant of 1e-12 for one with 0, and 0 / 0 is none."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    clip = torch.rand(1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    clip[..., :8] = 0
+    path = str(tmp_path / "layer.onnx")
+    torch.onnx.export(layer.eval(), (clip,), path, dynamo=True, verbose=False)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {session.get_inputs()[0].name: clip.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), layer(clip), atol=1e-3, rtol=1e-3)
+
+
+def test_a_file_that_fails_where_a_picture_is_still_is_not_written(tmp_path: Path) -> None:
+    def lost(module: nn.Module, *_: object) -> exporting.Run:
+        def run(clips: Sequence[torch.Tensor]) -> torch.Tensor:
+            still = (clips[0].float().std(2) == 0).flatten(1).sum(1) > 100
+            return module(*clips).masked_fill(still[:, None], torch.nan)
+
+        return run
+
+    with pytest.raises(UserError, match="of the largest apart"):
+        exported(small(), tmp_path / "w.pt2", lost)
 
 
 class Undecided(nn.Module):
