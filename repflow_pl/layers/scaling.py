@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -40,8 +41,10 @@ class Range(nn.Module):
 
     def __init__(self, fixed: tuple[float, float] | None = None, momentum: float = 0.1) -> None:
         super().__init__()
-        if fixed is not None and not (len(fixed) == 2 and -inf < fixed[0] < fixed[1] < inf):
-            raise UserError(f"a range goes from a number to a larger one; this is {fixed}.")
+        if fixed is not None:
+            numbers = len(fixed) == 2 and all(isinstance(end, Real) for end in fixed)
+            if not (numbers and -inf < fixed[0] < fixed[1] < inf):
+                raise UserError(f"a range goes from a number to a larger one; this is {fixed}.")
         self.fixed, self.momentum = fixed, momentum
         self.register_buffer("low", torch.empty(()))
         self.register_buffer("high", torch.empty(()))

@@ -158,15 +158,16 @@ def _count(entry: Collected) -> str:
 
 
 def _absences(collected: Sequence[Collected]) -> list[str]:
-    """One line a run that is not there: a mean over fewer seeds must not pass for a whole one."""
-    lines = []
-    for entry in collected:
-        for failure in entry.failures:
-            lines.append(f"FAILED: {entry.row.name}, seed {failure.seed}: {failure.reason}")
-        if entry.missing:
-            seeds = ", ".join(map(str, entry.missing))
-            word = "seed" if len(entry.missing) == 1 else "seeds"
-            lines.append(f"missing: {entry.row.name}, {word} {seeds}")
+    """What runs are not there: a mean over fewer seeds must not pass for a whole one."""
+    lines = [
+        f"FAILED: {entry.row.name}, seed {failure.seed}: {failure.reason}"
+        for entry in collected
+        for failure in entry.failures
+    ]
+    for missing in dict.fromkeys(entry.missing for entry in collected if entry.missing):
+        rows = "; ".join(entry.row.name for entry in collected if entry.missing == missing)
+        word = "seed" if len(missing) == 1 else "seeds"
+        lines.append(f"missing: {word} {', '.join(map(str, missing))} of {rows}")
     return [bullets(lines)] if lines else []
 
 

@@ -158,6 +158,11 @@ def load_weights(path: Path, iterations: int | None = None, classes: Sequence[st
     if iterations is not None:
         raise UserError(f"{path} tells its iterations by itself: leave out --iterations.")
     found.network.eval()
+    for name, value in found.network.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(
+                f"{path} has NaN or infinity in {name}: its training failed; name other weights."
+            )
     if not classes:
         return found
     if len(classes) != len(found.described.classes):

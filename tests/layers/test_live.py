@@ -146,6 +146,8 @@ def test_mistakes_are_one_sentence() -> None:
         RepFlow(6, normalise=(1.0, 1.0))
     with pytest.raises(UserError, match="from a number to a larger one"):
         RepFlow(6, normalise=(0.0, 1.0, 2.0))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="a range goes"):
+        RepFlow(6, normalise=(0.0, "b"))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="from a number to a larger one"):
         RepFlow(6, normalise=(0.0, float("inf")))
     for wrong in (None, 255.0):

@@ -72,6 +72,9 @@ def test_no_run_at_all_prints_every_row(table: Table, page_of: PageOf, tmp_path:
     page = page_of(table, runs=tmp_path / "none")
     for row in table.rows:
         assert cells(page, row.name)[1] == "missing"
+    told = [line for line in page.splitlines() if line.startswith("- missing: ")]
+    rows = "; ".join(row.name for row in table.rows)
+    assert told == [f"- missing: seeds 0, 1, 2 of {rows}"], "one line for all of the same seeds"
     assert "nothing is measured yet" in page
 
 

@@ -138,6 +138,9 @@ def spoilt(path: Path, how: str) -> Path:
             save_file(state, path, {KEY: json.dumps(said)})
         case "no JSON":
             save_file(state, path, {KEY: "{"})
+        case "of a failed training":
+            next(iter(state.values())).fill_(torch.nan)
+            save_file(state, path, {KEY: json.dumps(said)})
         case "not there":
             path.unlink()
     return path
@@ -152,6 +155,7 @@ def spoilt(path: Path, how: str) -> Path:
         ("of another version", "another version"),
         ("no JSON", "another version"),
         ("of another network", "not those of the network that it names"),
+        ("of a failed training", "has NaN or infinity in .*: its training failed"),
         ("not there", "there are no weights"),
     ],
 )
