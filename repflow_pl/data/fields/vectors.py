@@ -31,6 +31,7 @@ import numpy.typing as npt
 from repflow_pl.data.decoding.avi import at_places
 from repflow_pl.data.decoding.decode_pyav import (
     Access,
+    DecodeError,
     OpenVideo,
     is_mirrored,
     open_video,
@@ -88,8 +89,8 @@ def read_pictures(
     start = 0
     with open_video(path) as video:
         _ask_for_vectors(video)
-        if access == "seek" and last is not None:
-            times = times_shown(video)
+        times = times_shown(video) if access == "seek" and last is not None else []
+        if times and last is not None:
             start = max(k for k, (_, is_key) in enumerate(times[: first + 1]) if is_key)
             begin, end = times[start][0], times[min(last, len(times) - 1)][0]
             assert begin is not None and end is not None, "else nobody could seek"
@@ -97,11 +98,11 @@ def read_pictures(
             shown = list(_decoded(video, (begin, end)))
         else:
             shown = list(at_places(_decoded(video), video.shown))
-    if start and all(picture.vectors is None for picture in shown[1 : first + 2 - start]):
-        return read_pictures(path, start - 1, last, access)  # what moved before moves on
+    if times and all(picture.vectors is None for picture in shown[1 : first + 2 - start]):
+        return read_pictures(path)  # they move as what came before the keyframe, if at all
+    if not shown:
+        raise DecodeError(f"{path}: there is no frame in it")
     if all(picture.vectors is None for picture in shown):
-        if last is not None:
-            return read_pictures(path)
         raise Lacking(
             f"{path} holds no motion vectors: its frames are coded one by one, or its codec keeps "
             "them to itself; encode it anew (ffmpeg -i FILE -c:v libx264 FILE.mp4) or leave it out."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from repflow_pl.data.clips import ClipDataset
-from repflow_pl.data.decoding.decode_pyav import open_video, probe
+from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, open_video, probe
+from repflow_pl.data.fields import vectors
 from repflow_pl.data.fields.eight_bit import ZERO, to_pixels
 from repflow_pl.data.fields.vector_fields import open_vectors, time_vectors, vector_fields
 from repflow_pl.data.fields.vectors import (
@@ -119,6 +121,31 @@ def test_no_more_is_decoded_than_the_pixels_need(tmp_path: Path) -> None:
     start, shown = read_pictures(path, 23, 27, "seek")
     assert start == 20 and len(shown) <= 10
     assert len(read_pictures(path, 23, 27, "read")[1]) == 60
+
+
+def test_what_has_none_is_read_at_most_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "i.mp4", [(2, 0)] * 59, options={"g": "1"})
+    opened = []
+    monkeypatch.setattr(vectors, "open_video", lambda p: opened.append(p) or open_video(p))
+    with pytest.raises(Lacking, match="holds no motion vectors"):
+        read_pictures(path, 50, 55, "seek")
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize("access", ["read", "seek"])
+def test_a_file_of_which_the_head_is_left(access: Access, tmp_path: Path) -> None:
+    path = tmp_path / "p.mp4"
+    with av.open(str(path), "w", options={"movflags": "empty_moov+frag_keyframe"}) as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(texture(), format="rgb24")))
+        container.mux(stream.encode())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"moof") - 4])
+    with pytest.raises(DecodeError, match="there is no frame in it"):
+        read_pictures(path, 3, 5, access)
 
 
 def test_these_files_hold_what_they_are_for(tmp_path: Path) -> None:
