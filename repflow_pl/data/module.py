@@ -60,6 +60,12 @@ def worker_count(cores: int, kept: bool, on_gpu: bool) -> int:
     return max(1, min(cores, COPYING if kept else MOST_WORKERS))
 
 
+def lost_a_worker(error: Exception) -> bool:
+    """Whether something ended a process that loads, as a machine without memory does. PyTorch has
+    no error of its own for that, only words."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker (pid")
+
+
 class ClipModule(LightningDataModule):
     """Loads the clips of `video_set`.
 

@@ -39,10 +39,11 @@ class Failed:
 
 
 def how_it_ended(status: int) -> str:
-    """The exit status of a process that ended by none of the above, in words."""
+    """What ended a run that ended by none of the statuses above, in words."""
+    how = "was ended by a signal" if status == INTERRUPTED else f"ended with status {status}"
     if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return "was ended by a signal" if status == INTERRUPTED else f"ended with status {status}"
+        how = f"was ended by {signal.Signals(-status).name}"
+    return f"a process of the run {how}"
 
 
 def error_file(out: Path, job: Job) -> Path:

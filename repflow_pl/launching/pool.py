@@ -19,6 +19,7 @@ from repflow_pl.launching.outcome import (
     Ended,
     Failed,
     checkpoint_time,
+    error_file,
     read_failure,
     write_failure,
 )
@@ -111,6 +112,7 @@ class _Pool:
         ]
         for order in orders:
             self.running[order.number] = checkpoint_time(out, order.job)
+            error_file(out, order.job).unlink(missing_ok=True)
         self.place.start(orders)
 
     def _end(self, ended: Ended) -> None:
@@ -123,8 +125,10 @@ class _Pool:
             raise UserError(lines[-1] if lines else f"{label} could not be made.")
         if ended.status == BUSY:
             self.left.append(job)
-        elif ended.status == FAILED and (failed := read_failure(out, job)):
+        elif ended.status != DONE and (failed := read_failure(out, job)):
             self.failures.append(failed)
+            if ended.status != FAILED:  # its first process, which tells, was ended with another
+                self._tell_failure(label, failed.reason)
         elif ended.status == DONE or is_made(out, job):
             return
         elif checkpoint_time(out, job) != started_from:
@@ -133,4 +137,7 @@ class _Pool:
         else:
             reason = f"{ended.how} before it got any further; the next sweep goes on with it"
             self.failures.append(write_failure(out, job, reason, ended.said))
-            self.machine.console.print(f"{label} · FAILED: {reason}")
+            self._tell_failure(label, reason)
+
+    def _tell_failure(self, label: str, reason: str) -> None:
+        self.machine.console.print(f"{label} · FAILED: {reason}")

@@ -136,8 +136,7 @@ class Processes:
         status, said = child.process.returncode, child.said()
         child.errors.close()
         if child.order is not None:
-            how = f"the process {how_it_ended(status)}"
-            self.ended.append(Ended(child.order, status, said, how))
+            self.ended.append(Ended(child.order, status, said, how_it_ended(status)))
         del self.children[slot]
 
     def stop(self) -> None:

@@ -44,7 +44,7 @@ class Task:
             time.sleep(POLL)
         if status in (DONE, FAILED, MISTAKE, BUSY):
             return status
-        print(f"the run's process {how_it_ended(status)}", file=sys.stderr, flush=True)
+        print(how_it_ended(status), file=sys.stderr, flush=True)
         time.sleep(LATE)
         sys.exit(1)
 

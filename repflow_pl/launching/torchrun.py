@@ -19,21 +19,29 @@ from pathlib import Path
 from rich.console import Console
 from torch.distributed import PrefixStore, Store, TCPStore
 
+from repflow_pl.errors import UserError
 from repflow_pl.launching.order import Order, from_json, to_json, videos_of
 from repflow_pl.launching.outcome import MISTAKE
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.planning.ranks import is_main_process, world
 from repflow_pl.training.run import run
 
-END = "end"
+END, THROUGH = "end", "through"
+"""Said by the first process when it ends; counted by the others, once for each run and process."""
 PATIENCE = 120.0
 """Seconds in which the first process, where a run failed there too, has begun another one."""
+LEAVING = 60.0
+"""Seconds in which the others, where a run ended there too, are through with it."""
 POLL = 0.5
 """Seconds between two looks for the next run."""
 
 
 class Leader:
-    """The first process's side. It counts the runs, as the others do."""
+    """The first process's side. It counts the runs, as the others do.
+
+    Errors: UserError where a run is to begin and others still are in the one before: it failed here
+    alone, and they wait in it for this process, until torchrun ends them with it.
+    """
 
     def __init__(self) -> None:
         self.store = _store()
@@ -41,6 +49,15 @@ class Leader:
 
     def begin(self, order: Order) -> None:
         """The others are to train this run too."""
+        here, machines = world()
+        deadline = time.monotonic() + LEAVING
+        while self.store.add(THROUGH, 0) < self.begun * (here * machines - 1):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    "torchrun: the last run ended in the first process alone, and the others still "
+                    "wait in it; the same command goes on, by itself with torchrun --max-restarts."
+                )
+            time.sleep(POLL / 10)
         self._say(to_json(order))
 
     def end(self, status: int) -> None:
@@ -103,6 +120,7 @@ def follow() -> int:
             failure = None
         except Exception as error:
             failure = error
+        store.add(THROUGH, 1)
         number += 1
 
 

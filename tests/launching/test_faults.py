@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import multiprocessing
 import os
 import random
 import re
@@ -19,12 +20,15 @@ from typing import Any
 
 import pytest
 
+from repflow_pl.data import module
+from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import processes
 from repflow_pl.launching.launch import launch
 from repflow_pl.launching.pool import make_all
 from repflow_pl.specs import ClipSpec, DataSpec, FlowSpec, ModelSpec, RecipeSpec, RunSpec, late
+from repflow_pl.training.module import VideoClassifier
 from repflow_pl.training.planning.jobs import Job, run_folder
 from repflow_pl.training.planning.machine import Machine
 from tests.sweeps import Told, results, sweep
@@ -201,6 +205,93 @@ def test_a_process_makes_one_run_after_the_other(
     assert process.returncode is not None, "it was ended with the sweep"
     both = results(tmp_path)
     assert len(both) == 2 and both.items() >= results(undisturbed).items()
+
+
+def test_a_run_whose_loader_is_killed_goes_on(
+    one: OneRun, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a machine without memory, in the sweep's own process."""
+    monkeypatch.setattr(ClipDataset, "cached", False)
+    monkeypatch.setattr(module, "MOST_WORKERS", 1)
+    step, killed = VideoClassifier.training_step, list[str]()
+
+    def killing(network: VideoClassifier, batch: Any, batch_index: int) -> Any:
+        if network.current_epoch == 2 and not killed:
+            for loader in multiprocessing.active_children():  # one trains, one validates
+                loader.kill()
+                loader.join()
+                killed.append(loader.name)
+        return step(network, batch, batch_index)
+
+    monkeypatch.setattr(VideoClassifier, "training_step", killing)
+    failed, printed = one.make(tmp_path)
+    assert killed and failed == 0, printed
+    assert printed.count("it goes on from its checkpoint") == 1
+    assert printed.count("· epoch") == 4, "only the epoch that was lost is made again"
+    assert results(tmp_path) == results(undisturbed)
+
+
+# --- one run, of two processes
+
+
+@pytest.fixture(scope="module")
+def undisturbed_pair(one: OneRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pair")
+    failed, printed = sweep([one.job], one.videos, out, devices=2)
+    assert not failed, printed
+    return out
+
+
+class _Killing(Told):
+    """Ends the second process of the run with SIGKILL, once, when the second epoch is told of."""
+
+    killed = False
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*objects, **options)
+        if "epoch 2/4" in str(objects[0]) and not self.killed:
+            (first,) = children(os.getpid())
+            (second,) = children(first)
+            os.kill(second, signal.SIGKILL)
+            self.killed = True
+
+
+def test_a_run_that_loses_one_of_its_processes_goes_on(
+    one: OneRun, undisturbed_pair: Path, tmp_path: Path
+) -> None:
+    """The other one has an error of a broken connection, which is not the run's."""
+    console = _Killing()
+    machine = Machine(tmp_path, devices=2, console=console)
+    assert launch([one.job], [one.videos], machine) == [], console.printed
+    assert console.killed
+    assert console.printed.count("it goes on from its checkpoint") == 1
+    assert results(tmp_path) == results(undisturbed_pair)
+
+
+FAILS_ALONE = """
+import os
+if os.environ.get("LOCAL_RANK") == "1":
+    from repflow_pl.training.module import VideoClassifier
+    step = VideoClassifier.training_step
+    def failing(network, batch, batch_index):
+        if network.current_epoch == 1:
+            raise RuntimeError("the second process's own")
+        return step(network, batch, batch_index)
+    VideoClassifier.training_step = failing
+"""
+
+
+def test_a_run_fails_by_what_only_its_second_process_met(
+    one: OneRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reason is told, not that of the first process, which loses the connection by it."""
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "sitecustomize.py").write_text(FAILS_ALONE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "path"), str(CHECKOUT)]))
+    (failed,), printed = sweep([one.job], one.videos, tmp_path / "out", devices=2)
+    assert failed.reason == "RuntimeError: the second process's own"
+    assert printed.count("FAILED: RuntimeError: the second process's own") == 1
+    assert "in failing" in failed.log.read_text()
 
 
 # --- whole sweeps, as a user starts them

@@ -202,7 +202,7 @@ def test_a_process_that_dies_without_getting_on_is_a_failure(
     stand_in: Path, video_folder: Path
 ) -> None:
     ((row, reason),), _ = sweep(stand_in, video_folder, "crashes", "a")
-    assert row == "crashes" and reason.startswith("the process was ended by SIGKILL")
+    assert row == "crashes" and reason.startswith("a process of the run was ended by SIGKILL")
     (log,) = stand_in.rglob("error.txt")
     assert "the last words" in log.read_text()
 

@@ -16,8 +16,8 @@ from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.errors import UserError
 from repflow_pl.launching import torchrun
-from repflow_pl.launching.order import order_of, to_json
-from repflow_pl.launching.torchrun import END, follow
+from repflow_pl.launching.order import Order, order_of, to_json
+from repflow_pl.launching.torchrun import END, THROUGH, Leader, follow
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
 from repflow_pl.training.planning.jobs import Job
@@ -59,6 +59,11 @@ class Told:
 
     def __init__(self, *said: str) -> None:
         self.said = said
+        self.through = 0
+
+    def add(self, name: str, amount: int) -> int:
+        self.through += amount
+        return self.through
 
     def check(self, names: list[str]) -> bool:
         return True
@@ -85,10 +90,35 @@ def test_the_others_decode_as_the_first_process_does(
     def run(job: Job, video_set: VideoSet, *rest: object) -> None:
         decoders.append(os.environ[VARIABLE])
 
-    monkeypatch.setattr(torchrun, "_store", lambda: Told(to_json(order), f"{END} 0"))
+    told = Told(to_json(order), f"{END} 0")
+    monkeypatch.setattr(torchrun, "_store", lambda: told)
     monkeypatch.setattr(torchrun, "run", run)
     assert follow() == 0
-    assert decoders == ["decord"]
+    assert decoders == ["decord"] and told.through == 1
+
+
+def test_no_run_begins_while_others_are_in_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would mix with what they wait for there."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1, RANK=0)
+    started(monkeypatch, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    monkeypatch.setattr(torchrun, "LEAVING", 0.3)
+    spec = build_profile("demo", "folder").rgb(DataSpec("folder"))
+    here = str(tmp_path)
+    order = Order(
+        Job("t", "row", spec, 0), 1, "[1/1]", 0, "folder", here, "pyav", here, 1, "disabled"
+    )
+    leader = Leader()
+    leader.begin(order)
+    with pytest.raises(UserError, match="ended in the first process alone"):
+        leader.begin(order)
+    leader.store.add(THROUGH, 1)
+    leader.begin(order)
+    assert leader.begun == 2
 
 
 class Script:
