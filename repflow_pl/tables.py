@@ -27,7 +27,7 @@ from repflow_pl.data.upkeep.facts import DataFacts, facts_path, kept_facts
 from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of, spelt
 from repflow_pl.profiles import Profile, ProfileName, build_profile
-from repflow_pl.report.collect import seeds_of
+from repflow_pl.report.collect import seeds_of, whole_seeds
 from repflow_pl.report.page import Rendered
 from repflow_pl.report.table import Context, MetadataBaseline, Table, render
 from repflow_pl.specs import DataSpec, Precision, RunSpec, effective, low_res, with_fields
@@ -248,7 +248,9 @@ def _kept_split(
         for facts in kept_facts(runs, setting.data, split)
     ]
     found = [
-        (facts, tables) for facts, tables in known if any(_seeds(table, runs) for table in tables)
+        (facts, tables)
+        for facts, tables in known
+        if any(_has_results(table, runs) for table in tables)
     ] or known
     if len(found) > 1:
         names = [facts_path(runs, facts.name, facts.fingerprint).name for facts, _ in found]
@@ -273,9 +275,9 @@ def write_table(
     Its seeds are 0 to `seeds` - 1 and those that earlier calls finished: no result is left out.
     """
     setting = setting.plain()
-    shown = sorted({*range(seeds), *_seeds(table, runs)})
-    context = context_of(facts, setting, shown_command(table, setting, max(shown) + 1))
-    return render(table, context, runs, shown, out, replace=replace)
+    last = max({seeds - 1}.union(*(whole_seeds(runs, row) for row in table.rows)))
+    context = context_of(facts, setting, shown_command(table, setting, last + 1))
+    return render(table, context, runs, range(seeds), out, replace=replace)
 
 
 def context_of(splits: Sequence[DataFacts], setting: Setting, command: str) -> Context:
@@ -345,7 +347,6 @@ def shown_command(table: Table, setting: Setting, seeds: int) -> str:
     return shlex.join([*parts, *setting.arguments()])
 
 
-def _seeds(table: Table, runs: Path) -> set[int]:
-    """The seeds of which at least one row has a result."""
+def _has_results(table: Table, runs: Path) -> bool:
     specs = (spec for row in table.rows for spec in (row.spec, *row.other_splits))
-    return {seed for spec in specs for seed in seeds_of(runs, spec)}
+    return any(seeds_of(runs, spec) for spec in specs)

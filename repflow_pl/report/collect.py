@@ -118,6 +118,11 @@ def seeds_of(runs: Path, spec: RunSpec) -> set[int]:
     return {int(name[4:]) for name in names if re.fullmatch("seed(0|[1-9][0-9]*)", name)}
 
 
+def whole_seeds(runs: Path, row: Row) -> set[int]:
+    """The seeds of which a row has a result on each of its splits."""
+    return set.intersection(*(seeds_of(runs, s) for s in (row.spec, *row.other_splits)))
+
+
 def average(splits: Sequence[RunResult]) -> RunResult:
     """One seed's results on all splits as one: accuracies and losses averaged, counts and times
     added up, speed as measured on the first split."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from repflow_pl.report.claims import claims_of, write_claims
 from repflow_pl.report.classes import class_page
-from repflow_pl.report.collect import Collected, Failure, collect
+from repflow_pl.report.collect import Collected, Failure, collect, whole_seeds
 from repflow_pl.report.costs import costs_of
 from repflow_pl.report.curves import curve_page
 from repflow_pl.report.markdown import markdown
@@ -51,12 +51,15 @@ def render(
     """Write `<out>/<folder>/<table>.{md,csv,png}` from the results in `runs`.
 
     Where there are predictions or curves, so are `<table>_classes` and `<table>_curves.{md,png}`.
-    Rows without results are printed as missing or FAILED; see `write_page` for what stays.
+    Those of `seeds` without results are printed as missing or FAILED; a row's further ones, as of
+    runs that it shares with other tables, count too. See `write_page` for what stays.
     Errors: UserError for a damaged result, an unknown row of the paper, an unwritable place.
     """
     folder = context.folder or context.data
     stem = out / folder / table.name
-    collected = [collect(runs, row, seeds) for row in table.rows]
+    collected = [
+        collect(runs, row, sorted({*seeds, *whole_seeds(runs, row)})) for row in table.rows
+    ]
     bring_times(runs.parent / folder, stem.parent, table.name)  # of published results
     times = times_beside(stem.parent, table.name)
     if all(row.name in times for row in table.main_rows):  # else they are of other rows

@@ -68,6 +68,33 @@ def test_same_results_same_files(
     assert [path.read_bytes() for path in files] == before
 
 
+def test_only_seeds_that_were_asked_for_can_be_missing(
+    table: Table, context: Context, runs: Path, paper_folder: Path, tmp_path: Path
+) -> None:
+    """A row's further ones, as of runs that it shares with other tables, count for it alone; one
+    that has not all of its splits does not."""
+
+    def shown() -> tuple[list[str], str]:
+        page = render(table, context, runs, [0], tmp_path, paper_folder, replace=True).markdown
+        text = page.read_text(encoding="utf-8")
+        return [cells(text, row.name)[2] for row in table.rows], text
+
+    counts, text = shown()
+    assert counts == ["3", "2", "3", "0 of 1", "0 of 1", "1"]
+    assert "missing: seed 0 of Not in the paper" in text and "missing: seeds" not in text
+    first, *rest = table.rows
+    split = dataclasses.replace(first.spec, recipe=RecipeSpec(epochs=9, batch=8, lr=0.01))
+    table = dataclasses.replace(
+        table, rows=(dataclasses.replace(first, other_splits=(split,)), *rest)
+    )
+    assert shown()[0][0] == "0 of 1"
+    ours, theirs = (runs / spec_hash(each) / "seed0" for each in (split, first.spec))
+    ours.mkdir(parents=True)
+    result = json.loads((theirs / "result.json").read_text())
+    (ours / "result.json").write_text(json.dumps(result | {"spec": spec_hash(split)}))
+    assert shown()[0][0] == "1", "seeds 1 and 2 lack a split"
+
+
 def test_no_run_at_all_prints_every_row(table: Table, page_of: PageOf, tmp_path: Path) -> None:
     page = page_of(table, runs=tmp_path / "none")
     for row in table.rows:
