@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,12 @@ def page_of(context: Context, runs: Path, paper_folder: Path, tmp_path: Path) ->
     otherwise."""
 
     def text(table: Table, seeds: Sequence[int] = (0, 1, 2), **others: Any) -> str:
-        given = {"context": context, "runs": runs, "paper_folder": paper_folder, **others}
+        kept = tmp_path / f"seeds {seeds}"  # further ones would count too
+        shutil.rmtree(kept, ignore_errors=True)
+        for seed in seeds:
+            for folder in runs.glob(f"*/seed{seed}"):
+                shutil.copytree(folder, kept / folder.relative_to(runs))
+        given = {"context": context, "runs": kept, "paper_folder": paper_folder, **others}
         files = render(table, seeds=seeds, out=tmp_path / "tables", **given)
         return files.markdown.read_text(encoding="utf-8")
 
