@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import itertools
 import timeit
-from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +44,9 @@ def open_raft(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
 
     Errors: Lacking, where any has yet to be made and the weights cannot be had.
     """
-    with suppress(Lacking):  # which is none where all are kept; else a process says so
-        trained()  # before many processes ask for it at once
     source = Between(DecodedFrames(video_set.root.absolute(), clip), of_frames, clip.stride)
     how = (clip.stride, STEP, str(WEIGHTS), UPDATES, LEAST)
-    return field_reader(video_set, clip, source, "raft", how, "RAFT", kept)
+    return field_reader(video_set, clip, source, "raft", how, "RAFT", kept, needs=trained)
 
 
 @functools.cache

@@ -109,6 +109,7 @@ def field_reader(
     label: str,
     kept: bool,
     channels: int = 2,
+    needs: Callable[[], object] | None = None,
 ) -> Reader:
     """The fields of `source` for a set's prepared frames, each made once and kept in the cache; or
     made when it is asked for, where they are not to be kept.
@@ -117,9 +118,12 @@ def field_reader(
         folder: of the cache.
         how: all that decides the fields beside the prepared frames; it names them.
         label: what a progress bar calls them.
+        needs: called where any is to be made now, before processes that make them start.
     """
     if not kept:
         return Reader(source, timeout=CLIP_TIMEOUT)
     reader = Reader(source, place_for(video_set, clip, folder, channels, repr(how)), CLIP_TIMEOUT)
+    if needs and reader.left(video_set):
+        needs()
     reader.fill(video_set, f"{label} of {video_set.name}", VIDEO_TIMEOUT)
     return reader

@@ -90,13 +90,17 @@ class Reader:
         for, and at the next filling.
         """
         assert self.cache is not None
-        jobs = [(self.source, video) for video in video_set.videos if not self._is_kept(video)]
+        jobs = [(self.source, video) for video in self.left(video_set)]
         for (_, video), frames in isolated_map(_whole, jobs, label, timeout=timeout):
             if isinstance(frames, DecodeError):
                 told = " ".join(str(frames).split())
                 console.print(f"{video.path}: not in the cache, {told}")
             else:
                 self.cache.write(video.path, frames, bytes.fromhex(video.content))
+
+    def left(self, video_set: VideoSet) -> list[Video]:
+        """What the cache does not hold of a set's videos."""
+        return [video for video in video_set.videos if not self._is_kept(video)]
 
     def _is_kept(self, video: Video) -> bool:
         """Whether the cache has what was made of a file with these bytes."""
