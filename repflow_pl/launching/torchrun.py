@@ -8,6 +8,7 @@ them; all else (tables, results, which run is next) is its own affair.
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
+import torch
 from rich.console import Console
+from torch import distributed
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from repflow_pl.errors import UserError
@@ -125,14 +129,42 @@ def follow() -> int:
 
 
 def _store() -> Store:
-    """The store of torchrun's agent; where there is none, the first process's own."""
+    """What all processes share, and what of it is of this attempt of torchrun's alone; they are a
+    process group from then on, which Lightning takes as it is.
+
+    The store of torchrun's agent outlives its processes, and PyTorch's own group would meet there
+    what it left before a restart.
+    """
+    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=os.environ["RANK"] == "0" and not of_agent,
-        timeout=timedelta(minutes=5),
-        multi_tenant=True,  # Lightning's processes meet at the same port
-    )
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"repflow/{attempt}", store)
+    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    first = rank == 0 and not of_agent
+    of_all = TCPStore(*address, is_master=first, timeout=timedelta(minutes=5))
+    store = PrefixStore(f"repflow/{attempt(of_all, rank, processes)}", of_all)
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    group = PrefixStore("group", store)
+    distributed.init_process_group(backend, store=group, rank=rank, world_size=processes)
+    atexit.register(distributed.destroy_process_group)
+    return store
+
+
+def attempt(store: Store, rank: int, processes: int) -> str:
+    """A name for this attempt that the first process finds and every other one gets to know.
+
+    Machines count their restarts each by itself, so that is none. Others ask by names of their own,
+    which an earlier attempt's did not have, and say when they were answered.
+    """
+    mine = uuid4().hex
+    if rank > 0:
+        store.set(f"asked by {rank}", mine)
+        found = store.get(f"answer to {mine}").decode()
+        store.set(f"{rank} has {found}", "")
+        return found
+    others = set(range(1, processes))
+    while others:
+        for other in [each for each in others if store.check([f"asked by {each}"])]:
+            store.set(f"answer to {store.get(f'asked by {other}').decode()}", mine)
+            if store.check([f"{other} has {mine}"]):
+                others.remove(other)
+        time.sleep(POLL / 10)
+    return mine

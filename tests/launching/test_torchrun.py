@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from torch.distributed import HashStore
 
 from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.ending import descendants
 from repflow_pl.errors import UserError
 from repflow_pl.launching import torchrun
 from repflow_pl.launching.order import Order, order_of, to_json
-from repflow_pl.launching.torchrun import END, THROUGH, Leader, follow
+from repflow_pl.launching.torchrun import END, THROUGH, Leader, attempt, follow
 from repflow_pl.profiles import build_profile
 from repflow_pl.specs import DataSpec
 from repflow_pl.training.planning.jobs import Job
@@ -101,11 +105,8 @@ def test_no_run_begins_while_others_are_in_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would mix with what they wait for there."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1, RANK=0)
-    started(monkeypatch, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    started(monkeypatch, WORLD_SIZE=2, LOCAL_WORLD_SIZE=2, GROUP_WORLD_SIZE=1)
+    monkeypatch.setattr(torchrun, "_store", HashStore)
     monkeypatch.setattr(torchrun, "LEAVING", 0.3)
     spec = build_profile("demo", "folder").rgb(DataSpec("folder"))
     here = str(tmp_path)
@@ -119,6 +120,23 @@ def test_no_run_begins_while_others_are_in_the_one_before(
     leader.store.add(THROUGH, 1)
     leader.begin(order)
     assert leader.begun == 2
+
+
+def test_an_attempt_has_a_name_of_its_own_that_all_processes_know() -> None:
+    """The store keeps what those of earlier attempts said, and its first process may be the first
+    to be there or the last."""
+    store = HashStore()
+
+    def name(rank: int, seconds: float) -> str:
+        time.sleep(seconds)
+        return attempt(store, rank, processes=3)
+
+    found = []
+    for first, others in ((0.0, 0.3), (0.3, 0.0), (0.0, 0.3)):
+        with ThreadPoolExecutor(3) as pool:
+            (one,) = set(pool.map(name, range(3), (first, others, others)))
+        found.append(one)
+    assert len(set(found)) == 3
 
 
 class Script:
@@ -208,6 +226,26 @@ def test_two_machines_end_with_the_losses_of_one_process(
     assert losses.keys() == script.losses().keys() and len(losses) == 2
     for name, found in script.losses().items():
         assert found == pytest.approx(losses[name], rel=0.03)
+
+
+@pytest.mark.slow
+def test_after_a_lost_process_torchruns_restart_goes_on(script: Script) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1")
+    agent = script.start(*torchrun)
+    assert agent.stdout is not None
+    printed = ""
+    for line in agent.stdout:
+        printed += line
+        if "epoch 2/10" in line and "closing signal" not in printed:
+            (second,) = (
+                pid
+                for pid in descendants(agent.pid)
+                if "RANK=1" in Path(f"/proc/{pid}/environ").read_text().split("\0")
+            )
+            os.kill(second, signal.SIGKILL)
+    assert agent.wait(timeout=60) == 0, printed
+    assert "closing signal SIGTERM" in printed, "the first process was ended too"
+    assert printed.count("epoch 10/10") == 2 and len(script.results()) == 3
 
 
 @pytest.mark.slow
