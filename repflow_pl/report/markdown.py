@@ -322,11 +322,12 @@ def _advice(table: Table, collected: Sequence[Collected], claims: Sequence[Claim
         if better is None or worse is None or claim.effect is None:
             lines.append(f"{pair}: nothing is known of both yet.")
             continue
+        chance = "by one seed" if claim.p is None else f"p {p_value(claim.p)}"
         told = {
             "holds": f"{ordering.better} beats {ordering.worse}",
             "fails": f"{ordering.better} falls behind {ordering.worse}",
             "even": f"{pair} are even",
-            "undecided": f"{pair} are not told apart, p {p_value(claim.p)}",
+            "undecided": f"{pair} are not told apart, {chance}",
         }[claim.verdict]
         ratio = significant(better.time.ratio / worse.time.ratio, 2)
         lines.append(f"{told}: {points(claim.effect)} points, at {ratio} times its time per clip.")

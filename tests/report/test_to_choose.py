@@ -97,6 +97,10 @@ def test_a_pair_that_is_not_told_apart_has_its_p(
     said = r"- After block 3 and After block 4 are not told apart, p (0\.\d{3}): \+4\.8 \("
     found = re.search(said, page)
     assert found and "| undecided | +4.8 (" in page and f" | {found[1]} | 3 |" in page
+    for folder in runs.glob("*/seed[12]"):
+        shutil.rmtree(folder)
+    alone = render(choice, context, runs, [0], tmp_path / "alone").markdown.read_text()
+    assert "- After block 3 and After block 4 are not told apart, by one seed: " in alone
 
 
 def test_times_on_gpus_are_linked(
