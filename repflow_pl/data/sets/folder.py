@@ -150,6 +150,11 @@ def _read_groups(file: Path) -> dict[str, str]:
                 f"folder: the first line of {file} must be path,group, and every other one such a "
                 "pair; complete it."
             )
+        if any(row.get(None, ())):  # what is beyond the first line's columns
+            raise UserError(
+                f"folder: in {file} the line that begins with {path!r} has more columns than the "
+                "first one; put a path with a comma in it into double quotes."
+            )
         if groups.setdefault(path, group) != group:
             raise UserError(f"folder: {file} puts {path} into two groups; remove one of the lines.")
     for path in list(groups):

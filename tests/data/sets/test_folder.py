@@ -154,6 +154,8 @@ def test_mistakes_get_one_sentence(tmp_path: Path) -> None:
     assert "every other one such a pair" in message(tmp_path / "c")
     groups.write_text("path,group\nrun/1.mp4,x\nrun/1.mp4,y\n")
     assert "into two groups" in message(tmp_path / "c")
+    groups.write_text("path,group\nrun/1, x.mp4,a\nrun/1, y.mp4,b\n")
+    assert "the line that begins with 'run/1' has more columns" in message(tmp_path / "c")
     groups.write_bytes(b"path,group\nrun/1.mp4,caf\xe9\n")
     assert "no CSV file in UTF-8" in message(tmp_path / "c")
     (tmp_path / "e" / "run").mkdir(parents=True)
