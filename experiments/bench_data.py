@@ -74,10 +74,14 @@ def bench(options: Options) -> None:
 
 
 def plan_of(options: Options) -> Plan:
-    """Errors: UserError for what is not a count, and for an unknown decoder."""
+    """Errors: UserError for what is not a count, for an unknown decoder, and for what is void."""
     decoders = tuple(_decoder(name) for name in dict.fromkeys(options.decoders.split(",")))
     workers = _counts("--workers", options.workers)
-    clips, turns = (3 * options.batch, 2) if options.quick else (options.clips, options.turns)
+    clips, turns = options.clips, options.turns
+    if options.quick:
+        if (clips, turns) != (Options.clips, Options.turns):
+            raise UserError("--quick has its own counts: leave out --clips and --turns.")
+        clips, turns = 3 * options.batch, 2
     if min(options.size, clips, options.batch, turns) < 1:
         raise UserError("--size, --clips, --batch and --turns are counts of 1 or more.")
     clips = max(clips // options.batch, 1) * options.batch

@@ -16,6 +16,7 @@ from bench.loading import Case, Results, wait_share
 from repflow_pl.data.clips import Batch, ClipDataset
 from repflow_pl.data.decoding.decode import VARIABLE
 from repflow_pl.data.sampler import Draw
+from repflow_pl.errors import UserError
 from tests.experiments.conftest import quick_page
 
 
@@ -33,6 +34,16 @@ def test_ratios_are_taken_within_a_turn() -> None:
 def test_a_decoder_that_is_named_twice_is_timed_once() -> None:
     options = bench_data.Options(decoders="pyav,decord,pyav")
     assert bench_data.plan_of(options).decoders == ("pyav", "decord")
+
+
+def test_a_quick_run_takes_no_count_that_it_would_not_heed() -> None:
+    for options in (
+        bench_data.Options(clips=7, quick=True),
+        bench_data.Options(turns=7, quick=True),
+    ):
+        with pytest.raises(UserError, match="leave out --clips and --turns"):
+            bench_data.plan_of(options)
+    assert bench_data.plan_of(bench_data.Options(batch=2, quick=True)).clips == 6
 
 
 @pytest.mark.long
