@@ -50,6 +50,19 @@ def new_parser(description: str | None, **more: Any) -> ArgumentParser:
     )
 
 
+class OptionsFile(ActionConfigFile):
+    """Reads options from a file. Errors: UserError, which names the file."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        try:
+            super().__call__(parser, cfg, values, option_string)
+        except Exception as error:
+            said = _sentence(error, parser).removeprefix(f'Parser key "{self.dest}": ')
+            if said.startswith("Unexpected config"):  # and then all that is in the file
+                said = "it holds none"
+            raise UserError(f"cannot take options from {values}: {said}; see --help.") from error
+
+
 def add_options(
     parser: Any, options: type[Any], skip: Collection[str] = (), prefix: str = ""
 ) -> None:
@@ -123,12 +136,14 @@ def take(options: Any, given: dict[str, Any]) -> Any:
     """A dataclass of those of the values that are its fields', which are removed from `given`."""
     kinds = get_type_hints(options)
     values = {f.name: given.pop(f.name) for f in dataclasses.fields(options) if f.name in given}
-    return options(
-        **{
-            name: take(kinds[name], dict(value)) if isinstance(value, dict) else value
-            for name, value in values.items()
-        }
-    )
+    for name, value in values.items():
+        kind = kinds[name]
+        if dataclasses.is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
+            inner = value or {}  # a file may have a group's name and nothing below it
+            if not isinstance(inner, dict):
+                raise UserError(f"{name} has options of its own and takes no {value}; see --help.")
+            values[name] = take(kind, dict(inner))
+    return options(**values)
 
 
 def parser_of(function: Callable[..., Any], **more: Any) -> ArgumentParser:
@@ -171,7 +186,7 @@ def add_config(parser: ArgumentParser) -> None:
     """Let a parser of `new_parser` read options from a file, and print such a file."""
     parser.add_argument(
         CONFIG,
-        action=ActionConfigFile,
+        action=OptionsFile,
         metavar="FILE",
         help="A YAML file of options; by default none. What stands behind it on the command line "
         "goes before it.",
@@ -203,10 +218,28 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
     except (UserError, SystemExit):
         raise
     except Exception as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"{_refused(said, parser) or said}; see --help.") from error
+        raise UserError(f"{_sentence(error, parser)}; see --help.") from error
     found.pop("config", None)  # where options came from is none of them
+    for action in parser._actions:
+        if action.dest in found:
+            found[action.dest] = _meant(action, found[action.dest])
     return found
+
+
+def _meant(action: Action, given: Any) -> Any:
+    """An option's value: by default where a file leaves it empty, in the user's folder behind a ~
+    that no shell has seen, as in --out=~/here. Errors: UserError for a switch of another value."""
+    value = action.default if given is None else given
+    if action.const is True and not isinstance(value, bool):
+        option = action.option_strings[0]
+        raise UserError(f"{option} {value}: it takes true or false; see --help.")
+    in_home = isinstance(value, Path) and value.parts[:1] == ("~",)
+    return value.expanduser() if in_home else value
+
+
+def _sentence(error: Exception, parser: ArgumentParser) -> str:
+    said = " ".join(str(error).split()).rstrip(".")
+    return _refused(said, parser) or said
 
 
 def _refused(said: str, parser: ArgumentParser) -> str | None:
@@ -216,7 +249,9 @@ def _refused(said: str, parser: ArgumentParser) -> str | None:
         kind = getattr(action, "_typehint", action.type)
         if found and action.dest == found["name"] and kind is not None:
             option = next(iter(action.option_strings), action.dest)
-            return f"{option} {found['value']}: it takes {_taken(kind)}"
+            value = found["value"]
+            quoted = f"{value!r} in quotes" if value in get_args(kind) else _taken(kind)
+            return f"{option} {value}: it takes {quoted}"
     return None
 
 

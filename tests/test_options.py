@@ -181,6 +181,42 @@ def test_a_value_of_the_wrong_type_in_a_file_is_refused_alike(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("written", "sentence"),
+    [
+        (b"", "it holds none"),
+        (b"\xff\xfe\x00", "can't decode byte"),
+        (b"recipe: [epochs: 2", "Problems parsing config"),
+        (b"split: 1", "--split 1: it takes '1' in quotes"),
+        (b"recipe: 20\nseeds: 2", "recipe has options of its own and takes no 20"),
+        (b"low_res: 'no'\nseeds: 2", "--low-res no: it takes true or false"),
+    ],
+)
+def test_a_mistake_in_a_file_of_options_is_one_sentence(
+    written: bytes, sentence: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_bytes(written)
+    with pytest.raises(UserError, match=re.escape(sentence)) as caught:
+        cli.parse(["--config", str(file)])
+    assert "\n" not in str(caught.value) and str(caught.value).endswith("; see --help.")
+    if b"seeds" not in written:  # what is read well may be refused later
+        assert str(file) in str(caught.value)
+
+
+def test_what_a_file_leaves_empty_is_as_by_default(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("seeds:\nlow_res:\nrecipe:\n  # epochs: 2\ndata: ucf101\n", encoding="utf-8")
+    assert cli.parse(["--config", str(file)]) == cli.parse(["--data", "ucf101"])
+
+
+def test_the_users_folder_is_meant_where_no_shell_looks(tmp_path: Path) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text("data_root: ~/videos\n", encoding="utf-8")
+    options = cli.parse(["--config", str(file), "--out=~"])
+    assert (options.data_root, options.out) == (Path.home() / "videos", Path.home())
+
+
+@pytest.mark.parametrize(
     ("given", "sentence"),
     [
         (["prepare", "folder", "a", "b", "--short_side", "9"], "did you mean --short-side?"),
