@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from repflow_pl.errors import UserError
+from repflow_pl.files import check_writable
 from repflow_pl.showing.fields import TVL1, FlowSource, LearnedLayer, PixelLayer
 from repflow_pl.showing.film import FORMATS, film
 from repflow_pl.showing.loading import asked_weights
@@ -22,6 +23,7 @@ def look(video: Path, options: LookOptions) -> int:
         raise UserError(f"the name ends in one of {', '.join(known)}, not as {out} does.")
     if out.exists() and video.exists() and out.samefile(video):
         raise UserError(f"{out} is the video itself, which would be lost: name another file.")
+    check_writable(out.absolute().parent)
     with watching(
         video,
         lambda rate: sources_of(options, rate),

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repflow_pl.errors import UserError
+from repflow_pl.files import check_writable
 from repflow_pl.layers.flow import flow_layers
 from repflow_pl.showing.answers import Answer, ask_each
 from repflow_pl.showing.answers_page import write_page
@@ -63,6 +64,8 @@ def _tell(
 
     `called`: how the file of a video is called in them.
     """
+    if options.html is not None:
+        check_writable(options.html.absolute().parent)
     found = [
         replace(each, video=called(each.video)) if isinstance(each, Answer) else each
         for each in ask_each(weights, videos)

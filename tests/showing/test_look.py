@@ -286,3 +286,13 @@ def test_mistakes_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (sentence,) = [line for line in errors.splitlines() if line.startswith("error: ")]
         assert said in sentence and sentence.endswith("."), sentence
         assert not out.exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repflow_pl.showing.look.watching", None)
+    video = tmp_path / "v.mp4"
+    video.touch()
+    assert main(["look", str(video), "--out", str(video / "o.mp4")]) == 2
+    assert "cannot write" in capsys.readouterr().err

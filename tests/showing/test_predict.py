@@ -83,6 +83,17 @@ def test_one_bad_video_is_a_sentence_and_the_others_go_on(
     assert status == 1 and "cannot be read" in first["error"] and "top" in second
 
 
+def test_a_page_that_cannot_be_written_costs_no_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repflow_pl.showing.predict.ask_each", None)
+    file = tmp_path / "v.mp4"
+    file.touch()
+    page = ("--weights", "motion_shapes", "--html", file / "seen.html")
+    status, _, errors = said(capsys, "predict", file, *page)
+    assert status == 2 and "cannot write" in errors
+
+
 def test_scores_that_are_no_numbers_are_a_sentence(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
