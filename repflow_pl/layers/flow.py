@@ -95,9 +95,12 @@ class FlowIteration(nn.Module):
 
     def reset_parameters(self) -> None:
         """The initial values, for instance after `to_empty` from the meta device."""
-        initial = _initial_kernels(self.kernels, self.planes, self.theta.device)
-        for name, kernel in initial._asdict().items():
-            getattr(self, name).data.copy_(kernel)
+        one = _initial_kernels(self.kernels, 1, self.theta.device)  # every channel has the same
+        for name, kernel in one._asdict().items():
+            held = getattr(self, name).data
+            if hasattr(held, "to_local"):  # sharded by fully_shard: this process's channels
+                held = held.to_local()
+            held.copy_(kernel)
         nn.init.constant_(self.theta, 0.3)
         nn.init.constant_(self.lam, 0.15)
         nn.init.constant_(self.tau, 0.25)

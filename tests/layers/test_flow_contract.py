@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from repflow_pl.errors import UserError
 from repflow_pl.layers.flow import LEAST, FlowIteration, RepFlow, positive
@@ -215,6 +220,25 @@ def test_every_part_with_values_of_its_own_makes_them_again() -> None:
                         each.fill_(7)
                 part.reset_parameters()  # type: ignore[operator]
                 assert all(map(torch.equal, own, before))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("kernels", ["central", "sobel", "dense"])
+def test_a_shard_gets_its_values(kernels: Any, rank: int) -> None:
+    """Which is what `fully_shard` asks; of three channels one process has two, the other one."""
+    fresh = FlowIteration(3, kernels=kernels)
+    with torch.device("meta"):
+        layer = FlowIteration(3, kernels=kernels)
+    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=2)
+    try:
+        fully_shard(layer, mesh=init_device_mesh("cpu", (2,)))
+        layer.to_empty(device="cpu").reset_parameters()
+    finally:
+        dist.destroy_process_group()
+    for name, whole in fresh.named_parameters():
+        held = layer.get_parameter(name)
+        assert isinstance(held, DTensor)
+        assert torch.equal(held.to_local(), whole.tensor_split(2)[rank]), name
 
 
 def test_a_printed_layer_tells_its_settings() -> None:
