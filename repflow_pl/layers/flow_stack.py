@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import get_args
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from repflow_pl.errors import unknown
 from repflow_pl.layers.conv import Pointwise, conv
@@ -100,7 +99,8 @@ class FlowStack(nn.Module):
             unit = 1  # pixel
         out = per_frame(lambda frames: self.norm(self.expand(frames)), flow)
         if self.residual:
-            out = out + F.avg_pool3d(x, (len(self.iterations) + 1, 1, 1), stride=1)
+            # no average pooling: on a CPU it takes no float16, on a GPU it is not deterministic
+            out = out + x.unfold(2, len(self.iterations) + 1, 1).mean(-1)
         rectified: Tensor = self.activation(out)
         return rectified
 

@@ -61,6 +61,14 @@ def test_a_new_residual_stack_passes_the_averaged_features_on() -> None:
     torch.testing.assert_close(stack(x), F.avg_pool3d(x, (3, 1, 1), 1))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(dtype: torch.dtype) -> None:
+    stack, x = FlowStack(6, residual=True, bottleneck=2, n_iter=2), torch.rand(2, 6, 5, 7, 9)
+    out = stack.to(dtype)(x.to(dtype))
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.float(), F.avg_pool3d(x, (3, 1, 1), 1), rtol=0.01, atol=0.01)
+
+
 def test_too_short_and_too_few() -> None:
     with pytest.raises(ValueError, match="3 frames or more; these have 2"):
         FlowStack(6, bottleneck=2)(torch.randn(1, 6, 2, 5, 5))
