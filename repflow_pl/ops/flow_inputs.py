@@ -105,6 +105,8 @@ def check(
     if n_iter < 0:
         raise ValueError(f"n_iter must be 0 or more; it is {n_iter}.")
     for name, scalar in zip(("theta", "lam", "tau"), scalars, strict=True):
+        if not isinstance(scalar, Tensor):
+            raise ValueError(f"{name} must be a tensor: give torch.tensor({scalar!r}).")
         if scalar.numel() != 1:
             raise ValueError(f"{name} must have one element; it is {list(scalar.shape)}.")
     for tensor in (frame2, *kernels, *scalars):

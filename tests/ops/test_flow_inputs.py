@@ -156,6 +156,7 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
         r"image_y must be \[3, 3\] or \[3, 3, 3\].*it is \[3, 3, 2\]",
     ),
     "theta": ({"theta": torch.zeros(3)}, "theta must have one element"),
+    "number": ({"lam": 0.15}, r"lam must be a tensor: give torch\.tensor\(0\.15\)"),
     "devices": ({"tau": torch.zeros(1, device="meta")}, "cpu and meta"),
     "n_iter": ({"n_iter": -1}, "n_iter must be 0 or more; it is -1"),
     "unknown backend": ({"backend": "eagre"}, "no flow backend 'eagre'.*Did you mean 'eager'"),
