@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -35,7 +36,7 @@ class Command:
     """Takes the place and the options."""
     place: str
     said: Mapping[str, Any]
-    """Of the place, for the parser."""
+    """Of the place, for the parser; a default would go before what a file for --config says."""
 
     def parser(self) -> ArgumentParser:
         """Its parser, for `options.read`."""
@@ -47,7 +48,7 @@ class Command:
     def call(self, arguments: Sequence[str]) -> int:
         """Do it; the exit status."""
         given = read(self.parser(), arguments).as_dict()
-        return self.run(given.pop(self.place), take(self.options, given))
+        return self.run(given.pop(self.place, None), take(self.options, given))
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,12 @@ COMMANDS = {
             PredictOptions,
             _later("repflow_pl.showing.predict:predict"),
             "videos",
-            {"nargs": "*", "type": Path, "help": "files, or folders of videos"},
+            {
+                "nargs": "*",
+                "type": Path,
+                "default": SUPPRESS,
+                "help": "files, or folders of videos",
+            },
         ),
         Command(
             "look",
@@ -156,6 +162,7 @@ COMMANDS = {
             {
                 "nargs": "?",
                 "type": Path | None,
+                "default": SUPPRESS,
                 "help": "the set's folder; a set that has a place in the user's cache needs none",
             },
         ),

@@ -33,7 +33,7 @@ class Help(DefaultHelpFormatter):
 
     def _get_help_string(self, action: Action) -> str:
         text = action.help or ""
-        if action.default == SUPPRESS:  # of --help itself
+        if action.default == SUPPRESS and action.option_strings:  # of --help itself
             return super()._get_help_string(action)
         said = "default" in text.lower() or not action.option_strings
         return text if said else f"{text} (default: %(default)s)"

@@ -12,6 +12,7 @@ import pytest
 
 from repflow_pl import cli
 from repflow_pl.__main__ import PROGRAMS
+from repflow_pl.__main__ import main as repflow
 from repflow_pl.data.__main__ import main as data
 from repflow_pl.errors import UserError
 from repflow_pl.options import arguments_of, parse
@@ -201,6 +202,24 @@ def test_a_mistake_in_a_file_of_options_is_one_sentence(
     assert "\n" not in str(caught.value) and str(caught.value).endswith("; see --help.")
     if b"seeds" not in written:  # what is read well may be refused later
         assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["predict", "v.mp4"], "no weights are named"),  # but videos are
+        (["audit", "nowhere"], "there is no folder"),
+    ],
+)
+def test_the_file_that_is_printed_holds_the_place_too(
+    given: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    with pytest.raises(SystemExit, match="0"):
+        repflow([*given, "--print-config"])
+    file.write_text(capsys.readouterr().out, encoding="utf-8")
+    assert repflow([given[0], "--config", str(file)]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_what_a_file_leaves_empty_is_as_by_default(tmp_path: Path) -> None:
