@@ -112,7 +112,7 @@ def chosen_backend(frame: Tensor, *others: Tensor) -> str:
 
 def is_transformed(*tensors: Tensor) -> bool:
     """Whether torch.func (vmap, grad, jvp ...) is at work, or a tensor has a forward derivative."""
-    if torch._C._functorch.maybe_current_level() is not None:
+    if torch._C._are_functorch_transforms_active():  # which torch.compile can follow
         return True
     return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 

@@ -69,6 +69,13 @@ def test_gradients_by_sample_are_those_of_the_samples(kind: str, dtype: torch.dt
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
 
 
+def test_torch_func_compiles_in_one_graph() -> None:
+    by_clip = torch.vmap(lambda clip: layer(clip[None])[0])
+    layer, clips = RepFlow(3, 2, n_iter=1).eval(), torch.randn(2, 3, 2, 5, 6)
+    compiled = torch.compile(by_clip, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(clips), by_clip(clips))
+
+
 @KINDS
 def test_eager_has_second_derivatives(kind: str) -> None:
     layer = _layer(kind, backend="eager")
