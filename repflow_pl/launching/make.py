@@ -11,7 +11,15 @@ from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import lost_a_worker
 from repflow_pl.errors import INTERRUPTED, UserError
 from repflow_pl.launching.order import Order, set_of
-from repflow_pl.launching.outcome import BUSY, DONE, FAILED, Ended, how_it_ended, write_failure
+from repflow_pl.launching.outcome import (
+    BUSY,
+    DONE,
+    FAILED,
+    Ended,
+    error_file,
+    how_it_ended,
+    write_failure,
+)
 from repflow_pl.training.planning.jobs import is_finished, is_made, run_folder
 from repflow_pl.training.planning.lock import BusyError, held
 from repflow_pl.training.planning.machine import Machine
@@ -82,6 +90,7 @@ def _make(
     if old.exists() and not is_finished(machine.out, job):
         _say(machine, order, f"{old} is damaged or not this run's: the run is made again")
         old.unlink()
+    error_file(machine.out, job).unlink(missing_ok=True)
     if begin is not None:
         begin(order)
     return _run(order, video_set, machine)

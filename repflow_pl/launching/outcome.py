@@ -67,7 +67,15 @@ def read_failure(out: Path, job: Job) -> Failed | None:
     return Failed(job, log.read_text(encoding="utf-8").partition("\n")[0], log)
 
 
+def failure_time(out: Path, job: Job) -> int:
+    """When it was last written why the run failed, in nanoseconds; 0 where that was not."""
+    return _written(error_file(out, job))
+
+
 def checkpoint_time(out: Path, job: Job) -> int:
     """When the last checkpoint was written, in nanoseconds; 0 where there is none."""
-    path = run_folder(out, job.spec, job.seed) / "last.ckpt"
+    return _written(run_folder(out, job.spec, job.seed) / "last.ckpt")
+
+
+def _written(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0

@@ -19,7 +19,7 @@ from repflow_pl.launching.outcome import (
     Ended,
     Failed,
     checkpoint_time,
-    error_file,
+    failure_time,
     read_failure,
     write_failure,
 )
@@ -74,8 +74,9 @@ class _Pool:
     ) -> None:
         self.jobs, self.video_sets, self.machine, self.place = jobs, video_sets, machine, place
         self.left = list(jobs)
-        self.running: dict[int, int] = {}
-        """By number: the time of the checkpoint that the run was started from."""
+        self.running: dict[int, tuple[int, int]] = {}
+        """By number: the times of the checkpoint that the run was started from, and of the failure
+        that was told of it before."""
         self.failures: list[Failed] = []
 
     def run(self) -> list[Failed]:
@@ -111,21 +112,22 @@ class _Pool:
             order_of(job, self.jobs, self.video_sets, self.machine, runs_after) for job in chosen
         ]
         for order in orders:
-            self.running[order.number] = checkpoint_time(out, order.job)
-            error_file(out, order.job).unlink(missing_ok=True)
+            before = checkpoint_time(out, order.job), failure_time(out, order.job)
+            self.running[order.number] = before
         self.place.start(orders)
 
     def _end(self, ended: Ended) -> None:
         """Take leave of a run that has ended, or is to go on."""
         out, job, label = self.machine.out, ended.order.job, ended.order.label
-        started_from = self.running.pop(ended.order.number)
+        started_from, failed_before = self.running.pop(ended.order.number)
+        failed = read_failure(out, job) if failure_time(out, job) != failed_before else None
         hear(ended.said)
         if ended.status == MISTAKE:
             lines = ended.said.splitlines()
             raise UserError(lines[-1] if lines else f"{label} could not be made.")
         if ended.status == BUSY:
             self.left.append(job)
-        elif ended.status != DONE and (failed := read_failure(out, job)):
+        elif ended.status != DONE and failed:
             self.failures.append(failed)
             if ended.status != FAILED:  # its first process, which tells, was ended with another
                 self._tell_failure(label, failed.reason)

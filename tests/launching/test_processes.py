@@ -207,6 +207,20 @@ def test_a_process_that_dies_without_getting_on_is_a_failure(
     assert "the last words" in log.read_text()
 
 
+def test_an_older_failure_is_neither_told_nor_taken_away(
+    stand_in: Path, video_folder: Path
+) -> None:
+    """It may be of another sweep, which has yet to read it."""
+    names = ("crashes", "busy once")
+    files = [run_folder(stand_in, job.spec, 0) / "error.txt" for job in rows(*names)]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("the reason\nof before")
+    ((row, reason),), _ = sweep(stand_in, video_folder, *names)
+    assert row == "crashes" and reason.startswith("a process of the run was ended by SIGKILL")
+    assert files[1].read_text() == "the reason\nof before"
+
+
 def test_a_full_disk_stops_the_sweep_and_its_children(stand_in: Path, video_folder: Path) -> None:
     with pytest.raises(UserError, match="cannot write here"):
         sweep(stand_in, video_folder, "slow", "full disk", "a")
