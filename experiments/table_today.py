@@ -82,8 +82,8 @@ def today(profile: Profile, data: DataSpec) -> Table:
             "ways of `experiments/table_fusion.py`, it is the best measured on UCF101 at the RGB "
             "input, as the late average is after block 3.",
             "Motion vectors are those of the encoder that wrote the files. For training they are "
-            "read once from each file, and kept; where they are read clip by clip, they come from "
-            "what the clip's frames are decoded from. Their part of the time is what is made of "
+            "kept, made of the decoding that makes the kept frames; where they are read clip by "
+            "clip, they come from what the clip's frames are decoded from. Their part of the time is what is made of "
             "them, reading a file is no part of any row's.",
             "RAFT: torchvision's small network. Times taken in turns are of a freshly initialised "
             "one, so a row has them where its weights could not be had.",

@@ -19,11 +19,11 @@ from torch.utils.data import Dataset, get_worker_info
 
 from repflow_pl.data.decoding.decode_pyav import DecodeError
 from repflow_pl.data.frames.cache import prepared_shape
-from repflow_pl.data.frames.reader import Frames, Reader
+from repflow_pl.data.frames.reader import Frames
 from repflow_pl.data.index import Split, VideoSet
 from repflow_pl.data.parallel import console
 from repflow_pl.data.sampler import Draw
-from repflow_pl.data.streams import open_stream
+from repflow_pl.data.streams import open_streams
 from repflow_pl.data.transforms import (
     Window,
     cut_fields,
@@ -135,9 +135,7 @@ class ClipDataset(Dataset[Sample]):
         self.seed = seed
         self.lost: set[int] = set()
         """Videos of which a clip could not be read, in whatever epoch."""
-        self.readers: dict[DataStream, Reader] = {
-            stream: open_stream(video_set, clip, stream, kept) for stream in streams
-        }
+        self.readers = open_streams(video_set, clip, streams, kept)
 
     @property
     def cached(self) -> bool:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from repflow_pl.data.clips import ClipDataset
 from repflow_pl.data.fields.tvl1 import check_installed
 from repflow_pl.data.index import VideoSet
 from repflow_pl.data.module import check_batch
+from repflow_pl.data.streams import open_streams
 from repflow_pl.data.views import check_clip, nothing
 from repflow_pl.errors import Lacking, UserError
 from repflow_pl.launching.arrays import Arrays, Slurm, slurm_executor
@@ -25,7 +25,14 @@ from repflow_pl.launching.torchrun import leader
 from repflow_pl.layers.flow import FlowIteration
 from repflow_pl.layers.tvnet import TVNet
 from repflow_pl.models.build import build_model
-from repflow_pl.specs import ClipSpec, LateSpec, ModelSpec, streams_of, training_streams_of
+from repflow_pl.specs import (
+    ClipSpec,
+    DataStream,
+    LateSpec,
+    ModelSpec,
+    streams_of,
+    training_streams_of,
+)
 from repflow_pl.training.planning.jobs import Job, is_joined_from_answers
 from repflow_pl.training.planning.machine import Machine
 from repflow_pl.training.planning.ranks import under_torchrun, world
@@ -110,7 +117,13 @@ def prepare(jobs: Sequence[Job], video_set: VideoSet, out: Path) -> None:
     them to fail by.
     """
     looking = [job.spec for job in jobs if not is_joined_from_answers(out, job)]
-    wanted = {(spec.data.clip, training_streams_of(spec.model)): None for spec in looking}
-    for clip, streams in wanted:
-        with suppress(Lacking):
-            ClipDataset(video_set, "test", clip, streams)
+    wanted: dict[ClipSpec, dict[DataStream, None]] = {}
+    for spec in looking:
+        streams = wanted.setdefault(spec.data.clip, {})
+        streams.update(dict.fromkeys(training_streams_of(spec.model)))
+    for clip, streams in wanted.items():
+        # Frames and motion vectors first, and together, whichever runs need them: of one decoding.
+        parts = [[stream for stream in streams if stream in ("rgb", "vectors")]]
+        for part in parts + [[stream] for stream in streams]:
+            with suppress(Lacking):
+                open_streams(video_set, clip, part)

@@ -13,9 +13,12 @@ import av
 import numpy as np
 import pytest
 
+from repflow_pl.data.frames.reader import Reader
 from repflow_pl.data.index import VideoSet, open_set
 from repflow_pl.data.sets.motion_shapes import CLASSES, Sizes, render
+from repflow_pl.data.streams import open_streams
 from repflow_pl.errors import UserError
+from repflow_pl.specs import ClipSpec, DataStream
 
 SMALL = Sizes(train=32, val=16, test=16)
 
@@ -58,6 +61,13 @@ def folder_of(root: Path, clips: int, suffix: str = ".mp4", **video: Any) -> Vid
         for n in range(clips):
             write_video(root / part / "run" / f"{n}{suffix}", seed=n, **video)
     return open_set("folder", root, workers=0)
+
+
+def reader_of(
+    video_set: VideoSet, clip: ClipSpec, stream: DataStream = "rgb", kept: bool = True
+) -> Reader:
+    """A stream of a set's videos, made first where that was not done yet."""
+    return open_streams(video_set, clip, [stream], kept)[stream]
 
 
 def one_sentence(error: pytest.ExceptionInfo[BaseException]) -> str:

@@ -10,7 +10,11 @@ import av
 import numpy as np
 import pytest
 
+from repflow_pl.data.decoding import decode_pyav
+from repflow_pl.data.decoding.decode_pyav import open_video
+from repflow_pl.data.fields import vectors
 from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.launching.launch import prepare
 from repflow_pl.specs import ClipSpec, DataSpec, ModelSpec, RecipeSpec, RunSpec, late
 from repflow_pl.training.costs.extraction import extraction_ms
 from repflow_pl.training.planning.jobs import Job, run_folder
@@ -37,6 +41,19 @@ def make(jobs: tuple[Job, ...], videos: VideoSet, out: Path) -> tuple[list[str],
     """The rows that failed, and what was printed."""
     failed, printed = sweep(jobs, videos, out)
     return [each.job.row for each in failed], printed
+
+
+def test_a_file_is_decoded_once_for_all_runs(
+    videos: VideoSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
+    opened = []
+    for module in (vectors, decode_pyav):
+        monkeypatch.setattr(module, "open_video", lambda p: opened.append(p) or open_video(p))
+    for _ in range(2):
+        prepare(jobs_on(videos), videos, tmp_path / "out")
+        assert sorted(opened) == sorted(videos.root / video.path for video in videos.videos)
 
 
 @pytest.mark.long

@@ -39,8 +39,7 @@ resolution. Smaller frames are enlarged for it."""
 
 
 def open_raft(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
-    """The fields between a set's prepared frames i and i + `clip.stride`; made once, or when asked
-    for.
+    """The fields between a set's prepared frames i and i + `clip.stride`.
 
     Errors: Lacking, where any has yet to be made and the weights cannot be had.
     """

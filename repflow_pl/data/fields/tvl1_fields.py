@@ -75,7 +75,7 @@ class FreshFields(Source):
 def open_fields(
     video_set: VideoSet, clip: ClipSpec, twice: bool = False, kept: bool = True
 ) -> Reader:
-    """The fields between a set's prepared frames i and i + `clip.stride`; computed once.
+    """The fields between a set's prepared frames i and i + `clip.stride`.
 
     With `twice`, the fields of these fields: TV-L1 of each component, taken as a grey picture; that
     of the x-component comes first, uint8 [n, h, w, 4].
@@ -111,19 +111,18 @@ def field_reader(
     channels: int = 2,
     needs: Callable[[], object] | None = None,
 ) -> Reader:
-    """The fields of `source` for a set's prepared frames, each made once and kept in the cache; or
-    made when it is asked for, where they are not to be kept.
+    """The fields of `source` for a set's prepared frames, with a cache where they are to be kept.
 
     Args:
         folder: of the cache.
         how: all that decides the fields beside the prepared frames; it names them.
         label: what a progress bar calls them.
-        needs: called where any is to be made now, before processes that make them start.
+        needs: called where any is yet to be made, before processes that make them start.
     """
     if not kept:
         return Reader(source, timeout=CLIP_TIMEOUT)
-    reader = Reader(source, place_for(video_set, clip, folder, channels, repr(how)), CLIP_TIMEOUT)
+    arrays = place_for(video_set, clip, folder, channels, repr(how))
+    reader = Reader(source, arrays, CLIP_TIMEOUT, f"{label} of", VIDEO_TIMEOUT)
     if needs and reader.left(video_set):
         needs()
-    reader.fill(video_set, f"{label} of {video_set.name}", VIDEO_TIMEOUT)
     return reader

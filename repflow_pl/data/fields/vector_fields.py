@@ -15,8 +15,9 @@ from repflow_pl.data.fields.eight_bit import STEP, to_bytes
 from repflow_pl.data.fields.flow_files import prepare_motion
 from repflow_pl.data.fields.tvl1 import Fields
 from repflow_pl.data.fields.tvl1_fields import field_reader
-from repflow_pl.data.fields.vectors import Picture, motion_between, read_pictures
-from repflow_pl.data.frames.reader import Reader, Source
+from repflow_pl.data.fields.vectors import Picture, motion_between, read_both, read_pictures
+from repflow_pl.data.frames.cache import DecodedFrames
+from repflow_pl.data.frames.reader import Frames, Reader, Source
 from repflow_pl.data.index import Video, VideoSet
 from repflow_pl.specs import ClipSpec
 
@@ -47,10 +48,27 @@ class VectorFields(Source):
         return vector_fields(shown, [index - start for index in indices], self.clip)
 
 
-def open_vectors(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
-    """The fields of a set's motion vectors over `clip.stride`; made once, or when asked for.
+@dataclass(frozen=True)
+class FramesAndVectors:
+    """Both from one decoding of a file."""
 
-    Errors: Lacking, by name, for a file that holds no vectors.
+    frames: DecodedFrames
+    vectors: VectorFields
+
+    def whole(self, video: Video) -> tuple[Frames, Fields]:
+        """All of a video, as `Source.whole` of either gives it.
+
+        Errors: DecodeError; Lacking, by name, for a file that holds no vectors.
+        """
+        pixels, shown = read_both(self.vectors.root / video.path, video.frames)
+        frames = self.frames.finish(video, self.frames.smaller(video, pixels))
+        return frames, vector_fields(shown, range(video.frames), self.vectors.clip)
+
+
+def open_vectors(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
+    """The fields of a set's motion vectors over `clip.stride`.
+
+    Where one is made, Errors: Lacking, by name, for a file that holds no vectors.
     """
     source = VectorFields(video_set.root.absolute(), clip)
     how = (VERSION, clip.stride, STEP)

@@ -32,6 +32,7 @@ from repflow_pl.data.decoding.avi import at_places
 from repflow_pl.data.decoding.decode_pyav import (
     Access,
     DecodeError,
+    Frame,
     OpenVideo,
     is_mirrored,
     open_video,
@@ -95,19 +96,31 @@ def read_pictures(
             begin, end = times[start][0], times[min(last, len(times) - 1)][0]
             assert begin is not None and end is not None, "else nobody could seek"
             video.container.seek(begin, stream=video.stream)
-            shown = list(_decoded(video, (begin, end)))
+            shown = [picture for _, picture in _decoded(video, (begin, end))]
         else:
-            shown = list(at_places(_decoded(video), video.shown))
+            shown = [picture for _, picture in at_places(_decoded(video), video.shown)]
     if times and all(picture.vectors is None for picture in shown[1 : first + 2 - start]):
         return read_pictures(path)  # they move as what came before the keyframe, if at all
-    if not shown:
-        raise DecodeError(f"{path}: there is no frame in it")
-    if all(picture.vectors is None for picture in shown):
-        raise Lacking(
-            f"{path} holds no motion vectors: its frames are coded one by one, or its codec keeps "
-            "them to itself; encode it anew (ffmpeg -i FILE -c:v libx264 FILE.mp4) or leave it out."
-        )
+    _check(path, shown)
     return start, shown
+
+
+def read_both(path: Path, frames: int) -> tuple[Frame, list[Picture]]:
+    """A file's first `frames` frames, RGB, uint8 [n, H, W, 3], and all of its pictures, as they
+    are shown: both from one decoding.
+
+    Errors: as of `read_pictures`, and DecodeError where there are fewer frames.
+    """
+    pixels: list[Frame] = []
+    shown: list[Picture] = []
+    with open_video(path) as video:
+        _ask_for_vectors(video, pixels=True)
+        for frame, picture in at_places(_decoded(video), video.shown):
+            if len(pixels) < frames:
+                pixels.append(video.pixels(frame))
+            shown.append(picture)
+    _check(path, shown, frames)
+    return np.stack(pixels), shown
 
 
 def motion_between(
@@ -201,16 +214,32 @@ def _add(total: Motion, count: Motion, vectors: Vectors, distance: int) -> None:
         count[row[there], column[there]] += 1
 
 
-def _ask_for_vectors(video: OpenVideo) -> None:
+def _check(path: Path, shown: Sequence[Picture], frames: int = 1) -> None:
+    """Errors: DecodeError, Lacking."""
+    if not shown:
+        raise DecodeError(f"{path}: there is no frame in it")
+    if len(shown) < frames:
+        raise DecodeError(f"{path}: {len(shown)} of {frames} frames are left")
+    if all(picture.vectors is None for picture in shown):
+        raise Lacking(
+            f"{path} holds no motion vectors: its frames are coded one by one, or its codec keeps "
+            "them to itself; encode it anew (ffmpeg -i FILE -c:v libx264 FILE.mp4) or leave it out."
+        )
+
+
+def _ask_for_vectors(video: OpenVideo, pixels: bool = False) -> None:
     """Before anything is read, or sought, which opens the decoder."""
     codec = video.stream.codec_context
-    # Vectors are as the file has them, whether the decoder smooths its pixels or not.
-    codec.options = {"flags2": "+export_mvs", "skip_loop_filter": "all"}
+    codec.options = {"flags2": "+export_mvs"}
+    if not pixels:  # vectors are as the file has them, smoothed or not
+        codec.options |= {"skip_loop_filter": "all"}
     codec.flags |= pyav().codec.context.Flags.copy_opaque  # frames come with what their packets got
 
 
-def _decoded(video: OpenVideo, between: tuple[int, int] | None = None) -> Iterator[Picture]:
-    """The pictures of a file in the order in which they are shown.
+def _decoded(
+    video: OpenVideo, between: tuple[int, int] | None = None
+) -> Iterator[tuple[Any, Picture]]:
+    """PyAV's frames of a file, in the order in which they are shown, each with its picture.
 
     Args:
         between: the time of a keyframe, which was sought, and that of a later picture, in the
@@ -242,7 +271,7 @@ def _decoded(video: OpenVideo, between: tuple[int, int] | None = None) -> Iterat
                 data = None
             vectors = None if data is None or not len(data) else _plain(data.to_ndarray())
             how = round(frame.rotation / 90), is_mirrored(frame)
-            yield Picture(decoded, reference, frame.height, frame.width, *how, vectors)
+            yield frame, Picture(decoded, reference, frame.height, frame.width, *how, vectors)
             if between is not None and frame.pts >= needed:
                 return
 

@@ -50,7 +50,11 @@ class DecodedFrames(Source):
 
     def read(self, video: Video, indices: Sequence[int]) -> Frames:
         """The frames cropped, and resized where that leaves fewer pixels."""
-        frames = crop_source(read_frames(self.root / video.path, indices, video.access), self.clip)
+        return self.smaller(video, read_frames(self.root / video.path, indices, video.access))
+
+    def smaller(self, video: Video, frames: Frames) -> Frames:
+        """What `read` makes of frames as they are in the file."""
+        frames = crop_source(frames, self.clip)
         height, width = prepared_shape(video, self.clip)
         smaller = height * width < frames.shape[1] * frames.shape[2]
         return resize(frames, (height, width)) if smaller else frames
@@ -61,10 +65,9 @@ class DecodedFrames(Source):
 
 
 def open_frames(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reader:
-    """The set's prepared frames, kept in a cache where they are to be and that pays off.
+    """The set's prepared frames, with a cache where they are to be kept and that pays off.
 
-    What is not in the cache is put there first. It is shared by all runs with the same videos,
-    `source_crop` and `size`.
+    It is shared by all runs with the same videos, `source_crop` and `size`.
     """
     source = DecodedFrames(video_set.root.absolute(), clip)
     if not kept:
@@ -78,9 +81,7 @@ def open_frames(video_set: VideoSet, clip: ClipSpec, kept: bool = True) -> Reade
                 f"{video_set.name}: {arrays.nbytes / 1e9:.1f} GB of frames are kept in "
                 f"{arrays.path.parent}; $REPFLOW_CACHE names another place."
             )
-    reader = Reader(source, arrays)
-    reader.fill(video_set, f"Decoding {video_set.name}")
-    return reader
+    return Reader(source, arrays, label="Decoding")
 
 
 def place_for(

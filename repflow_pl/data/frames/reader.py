@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,10 @@ class Source(ABC):
         """Both steps in this process."""
         return self.finish(video, self.read(video, indices))
 
+    def whole(self, video: Video) -> tuple[Frames, ...]:
+        """All of a video, for one cache."""
+        return (self.frames(video, range(video.frames)),)
+
 
 class Reader:
     """The frames or the fields of a set's videos.
@@ -52,14 +56,23 @@ class Reader:
     Args:
         cache: None where every clip is made anew.
         timeout: seconds that one clip may take.
+        label: what a progress bar says before the set's name, while the cache is filled.
+        whole_timeout: seconds that a whole video may take then.
     """
 
     def __init__(
-        self, source: Source, cache: FlatArrays | None = None, timeout: float = CLIP_TIMEOUT
+        self,
+        source: Source,
+        cache: FlatArrays | None = None,
+        timeout: float = CLIP_TIMEOUT,
+        label: str = "",
+        whole_timeout: float = TIMEOUT,
     ) -> None:
         self.source = source
         self.cache = cache
         self.process = IsolatedProcess(timeout)
+        self.label = label
+        self.whole_timeout = whole_timeout
 
     def frames(self, video: Video, indices: Sequence[int]) -> Frames:
         """The frames at `indices`, uint8 [n, h, w, C].
@@ -82,24 +95,21 @@ class Reader:
             else:
                 yield next(made)
 
-    def fill(self, video_set: VideoSet, label: str, timeout: float = TIMEOUT) -> None:
+    def fill(self, video_set: VideoSet) -> None:
         """Put into the cache what it does not hold of a set's videos, or made of a file with other
         bytes. Copies of a set share what is kept, whatever times their files have.
 
         What cannot be made is named and stays out of it: it is tried again whenever it is asked
         for, and at the next filling.
         """
-        assert self.cache is not None
-        jobs = [(self.source, video) for video in self.left(video_set)]
-        for (_, video), frames in isolated_map(_whole, jobs, label, timeout=timeout):
-            if isinstance(frames, DecodeError):
-                told = " ".join(str(frames).split())
-                console.print(f"{video.path}: not in the cache, {told}")
-            else:
-                self.cache.write(video.path, frames, bytes.fromhex(video.content))
+        label = f"{self.label} {video_set.name}"
+        for video, error in fill([self], self.source.whole, self.left(video_set), label):
+            console.print(f"{video.path}: not in the cache, {' '.join(str(error).split())}")
 
     def left(self, video_set: VideoSet) -> list[Video]:
-        """What the cache does not hold of a set's videos."""
+        """What the cache, where there is one, does not hold of a set's videos."""
+        if self.cache is None:
+            return []
         return [video for video in video_set.videos if not self._is_kept(video)]
 
     def _is_kept(self, video: Video) -> bool:
@@ -116,11 +126,24 @@ class Reader:
             yield frames if isinstance(frames, Exception) else self.source.finish(job[1], frames)
 
 
+def fill(
+    readers: Sequence[Reader],
+    whole: Callable[[Video], Sequence[Frames]],
+    videos: Sequence[Video],
+    label: str,
+) -> Iterator[tuple[Video, DecodeError]]:
+    """Put into the readers' caches what `whole` makes of videos, an array for each; yields those of
+    which it cannot."""
+    timeout = max(reader.whole_timeout for reader in readers)
+    for video, made in isolated_map(whole, videos, label, timeout=timeout):
+        if isinstance(made, DecodeError):
+            yield video, made
+            continue
+        for reader, array in zip(readers, made, strict=True):
+            assert reader.cache is not None
+            reader.cache.write(video.path, array, bytes.fromhex(video.content))
+
+
 def _read(job: tuple[Source, Video, list[int]]) -> Frames:
     source, video, indices = job
     return source.read(video, indices)
-
-
-def _whole(job: tuple[Source, Video]) -> Frames:
-    source, video = job
-    return source.frames(video, range(video.frames))

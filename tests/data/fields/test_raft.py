@@ -17,13 +17,12 @@ from torchvision.transforms.v2.functional import to_image
 
 from repflow_pl.data.fields import raft
 from repflow_pl.data.fields.eight_bit import ZERO, to_bytes
-from repflow_pl.data.fields.raft import WEIGHTS, flow, open_raft, time_raft
+from repflow_pl.data.fields.raft import WEIGHTS, flow, time_raft
 from repflow_pl.data.frames import reader
-from repflow_pl.data.frames.cache import open_frames
 from repflow_pl.data.index import VideoSet
 from repflow_pl.errors import Lacking
 from repflow_pl.specs import ClipSpec
-from tests.data.conftest import one_sentence
+from tests.data.conftest import one_sentence, reader_of
 
 
 @pytest.fixture(autouse=True)
@@ -107,11 +106,11 @@ def test_kept_fields_are_those_between_the_frames(
     network = save(checkpoints)
     videos = VideoSet(**{**vars(shapes), "videos": shapes.videos[:1]})
     clip = ClipSpec(stride=3, size=32)
-    fields = open_raft(videos, clip)
+    fields = reader_of(videos, clip, "raft")
     (video,) = videos.videos
     last = video.frames - 1
     for i in (0, last - 1):
-        pair = open_frames(videos, clip).frames(video, [i, min(i + 3, last)])
+        pair = reader_of(videos, clip).frames(video, [i, min(i + 3, last)])
         expected = to_bytes(flow(network, pair[0], pair[1]))
         found = fields.frames(video, [i])[0]
         assert np.abs(found.astype(int) - expected).max() <= 1  # rounded
@@ -121,7 +120,7 @@ def test_kept_fields_are_those_between_the_frames(
     written = file.stat().st_mtime_ns
     shutil.rmtree(checkpoints)  # as on another machine: what is kept needs no network
     raft.trained.cache_clear()
-    kept = open_raft(videos, clip)
+    kept = reader_of(videos, clip, "raft")
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(kept.frames(video, [0])[0], fields.frames(video, [0])[0])
 
@@ -132,7 +131,7 @@ def test_without_weights_one_sentence_says_where_to_put_them(
     """By this process, before any that would make a field is started."""
     monkeypatch.setattr(reader, "isolated_map", pytest.fail)
     with pytest.raises(Lacking, match=r"cannot be downloaded .*no route to host") as error:
-        open_raft(shapes, ClipSpec())
+        reader_of(shapes, ClipSpec(), "raft")
     sentence = one_sentence(error)
     assert WEIGHTS.url in sentence and str(checkpoints) in sentence and "--rows" not in sentence
 

@@ -7,10 +7,9 @@ import pytest
 import repflow_pl.data.fields.tvl1 as tvl1_module
 from repflow_pl.data.fields.eight_bit import BOUND, STEP, ZERO, to_bytes, to_pixels
 from repflow_pl.data.fields.tvl1 import CudaSolver, time_tvl1, tvl1
-from repflow_pl.data.fields.tvl1_fields import open_fields
-from repflow_pl.data.frames.cache import open_frames
 from repflow_pl.data.index import VideoSet
 from repflow_pl.specs import ClipSpec
+from tests.data.conftest import reader_of
 
 
 def picture(dx: int, dy: int) -> np.ndarray:
@@ -42,8 +41,8 @@ def test_eight_bits() -> None:
 @pytest.mark.parametrize("stride", [1, 3])
 def test_kept_fields_are_those_between_the_frames(few: VideoSet, stride: int) -> None:
     clip = ClipSpec(stride=stride, size=32)
-    fields = open_fields(few, clip)
-    frames = open_frames(few, clip)
+    fields = reader_of(few, clip, "tvl1")
+    frames = reader_of(few, clip)
     video = few.videos[1]
     last = video.frames - 1
     for i in (0, 4, last - 1):
@@ -59,20 +58,20 @@ def test_fields_are_computed_once(
 ) -> None:
     clip = ClipSpec()
     monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 2)
-    open_fields(few, clip)
+    reader_of(few, clip, "tvl1")
     (file,) = (cache / "tvl1").iterdir()
     written = file.stat().st_mtime_ns
-    open_fields(few, clip)
+    reader_of(few, clip, "tvl1")
     assert file.stat().st_mtime_ns == written
-    open_fields(few, ClipSpec(stride=2))
+    reader_of(few, ClipSpec(stride=2), "tvl1")
     assert len(list((cache / "tvl1").iterdir())) == 2
 
 
 def test_fields_of_fields(few: VideoSet) -> None:
     """Each component of the fields is a grey picture of its own."""
     clip = ClipSpec(size=32)
-    once = open_fields(few, clip)
-    twice = open_fields(few, clip, twice=True)
+    once = reader_of(few, clip, "tvl1")
+    twice = reader_of(few, clip, "tvl1_twice")
     video = few.videos[1]
     first, second = once.frames(video, [2, 3])
     (found,) = twice.frames(video, [2])

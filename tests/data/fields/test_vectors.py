@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from repflow_pl.data.clips import ClipDataset
+from repflow_pl.data.decoding import decode_pyav
 from repflow_pl.data.decoding.decode_pyav import Access, DecodeError, open_video, probe
 from repflow_pl.data.fields import vectors
 from repflow_pl.data.fields.eight_bit import ZERO, to_pixels
-from repflow_pl.data.fields.vector_fields import open_vectors, time_vectors, vector_fields
+from repflow_pl.data.fields.vector_fields import time_vectors, vector_fields
 from repflow_pl.data.fields.vectors import (
     Picture,
     is_reference,
@@ -23,9 +24,10 @@ from repflow_pl.data.fields.vectors import (
 )
 from repflow_pl.data.frames.cache import open_frames
 from repflow_pl.data.index import VideoSet, open_set
+from repflow_pl.data.streams import open_streams
 from repflow_pl.errors import Lacking
 from repflow_pl.specs import ClipSpec
-from tests.data.conftest import refused, write_frames
+from tests.data.conftest import reader_of, refused, write_frames
 
 FRAMES = 20
 HEIGHT, WIDTH = 96, 128
@@ -262,7 +264,7 @@ def test_fields_are_those_of_the_prepared_frames(tmp_path: Path) -> None:
     """Cropped, half as wide and a quarter as high: things move half and a quarter as far."""
     videos = folder(tmp_path)
     clip = ClipSpec(source_crop=(64, 96), size=(16, 48), crop=(16, 48))
-    reader, frames = open_vectors(videos, clip), open_frames(videos, clip)
+    reader, frames = reader_of(videos, clip, "vectors"), reader_of(videos, clip)
     for video in videos.part("test"):
         fields = reader.frames(video, range(FRAMES))
         assert fields.shape == (*frames.frames(video, range(FRAMES)).shape[:3], 2)
@@ -280,17 +282,62 @@ def test_they_are_made_once_for_each_stride(tmp_path: Path, cache: Path) -> None
     assert [tuple(s.shape) for s in sample.inputs] == [(2, 3, 4, 32, 32), (2, 2, 3, 32, 32)]
     (file,) = (cache / "vectors").iterdir()
     written = file.stat().st_mtime_ns
-    open_vectors(videos, clip)
+    reader_of(videos, clip, "vectors")
     assert file.stat().st_mtime_ns == written
-    once = open_vectors(videos, ClipSpec(size=96))
-    fresh = open_vectors(videos, ClipSpec(size=96), kept=False)
+    once = reader_of(videos, ClipSpec(size=96), "vectors")
+    fresh = reader_of(videos, ClipSpec(size=96), "vectors", kept=False)
     assert len(list((cache / "vectors").iterdir())) == 2
     video = videos.part("train")[0]
-    twice = open_vectors(videos, clip)
+    twice = reader_of(videos, clip, "vectors")
     fields = [to_pixels(reader.frames(video, [6])[0, 8:-8, 8:-8]) for reader in (once, twice)]
     moved = [np.median(field, (0, 1)) for field in fields]
     np.testing.assert_allclose(moved[1], 2 * moved[0], atol=0.2)
     np.testing.assert_array_equal(fresh.frames(video, [6, 2]), once.frames(video, [6, 2]))
+
+
+@pytest.mark.parametrize("name", SOUGHT)
+def test_frames_and_vectors_are_made_of_one_decoding(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, options = SOUGHT[name]
+    for part in ("train", "test"):
+        path = tmp_path / "videos" / part / "run" / name
+        write(path, STEPS * 5, codec, options)
+    videos = open_set("folder", tmp_path / "videos", workers=0)
+    clip = ClipSpec(frames=4, stride=2, size=48, crop=(32, 32))
+    apart = [reader_of(videos, clip, stream) for stream in ("rgb", "vectors")]
+    expected = [[r.frames(v, range(v.frames)) for r in apart] for v in videos.videos]
+    monkeypatch.setenv("REPFLOW_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: 0)
+    opened = []
+    for module in (vectors, decode_pyav):
+        monkeypatch.setattr(module, "open_video", lambda p: opened.append(p) or open_video(p))
+    together = open_streams(videos, clip, ("rgb", "vectors")).values()
+    assert sorted(opened) == sorted(videos.root / video.path for video in videos.videos)
+    for video, arrays in zip(videos.videos, expected, strict=True):
+        for reader, array in zip(together, arrays, strict=True):
+            assert reader.left(videos) == []
+            np.testing.assert_array_equal(reader.frames(video, range(video.frames)), array)
+
+
+def test_frames_are_kept_where_a_file_holds_no_vectors(tmp_path: Path) -> None:
+    videos = folder(tmp_path / "videos", g="1")
+    clip = ClipSpec(frames=4)
+    with refused(r"\.mp4 holds no motion vectors: its frames", Lacking):
+        open_streams(videos, clip, ("rgb", "vectors"))
+    assert open_frames(videos, clip).left(videos) == []
+
+
+def test_a_video_that_cannot_be_read_is_left_out_of_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos = folder(tmp_path / "videos")
+    lost, *others = videos.videos
+    (videos.root / lost.path).write_bytes(b"no video")
+    for reader in open_streams(videos, ClipSpec(frames=4), ("rgb", "vectors")).values():
+        assert reader.left(videos) == [lost] and others
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count(f"{lost.path}: not in the cache") == 2
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -300,7 +347,7 @@ def test_a_file_without_vectors_is_refused_by_name(
     videos = folder(tmp_path / "videos", g="1")
     monkeypatch.setattr("repflow_pl.data.decoding.isolated.default_workers", lambda: workers)
     with refused(r"\.mp4 holds no motion vectors: its frames", Lacking):
-        open_vectors(videos, ClipSpec())
+        reader_of(videos, ClipSpec(), "vectors")
     with pytest.raises(Lacking, match=r"all\.avi holds no motion vectors"):
         read_pictures(write(tmp_path / "all.avi", [(2, 0)] * 3, "mjpeg", {"strict": "-1"}))
 

@@ -21,7 +21,6 @@ from repflow_pl.data.frames import room
 from repflow_pl.data.frames.cache import (
     DecodedFrames,
     crop_source,
-    open_frames,
     prepared_shape,
     resize,
     resized_shape,
@@ -33,7 +32,7 @@ from repflow_pl.files import cache_dir
 from repflow_pl.specs import ClipSpec, DataStream, low_res
 
 from .. import layouts
-from ..conftest import folder_of, refused, write_video
+from ..conftest import folder_of, reader_of, refused, write_video
 
 CLIPS = [
     ClipSpec(),
@@ -59,8 +58,8 @@ def decoding() -> Iterator[IsolatedProcess]:
 def test_mapped_frames_are_the_decoded_ones(
     few: VideoSet, clip: ClipSpec, decoding: IsolatedProcess
 ) -> None:
-    mapped = open_frames(few, clip)
-    decoded = open_frames(few, clip, kept=False)
+    mapped = reader_of(few, clip)
+    decoded = reader_of(few, clip, kept=False)
     assert mapped.cache is not None and decoded.cache is None
     decoded.process = decoding
     for video in (few.videos[0], few.videos[-1]):
@@ -73,7 +72,7 @@ def test_mapped_frames_are_the_decoded_ones(
 def test_untouched_frames_are_the_files_own(few: VideoSet) -> None:
     video = few.videos[1]
     expected = read_frames(few.root / video.path, [1, 2])
-    np.testing.assert_array_equal(open_frames(few, ClipSpec()).frames(video, [1, 2]), expected)
+    np.testing.assert_array_equal(reader_of(few, ClipSpec()).frames(video, [1, 2]), expected)
 
 
 @pytest.mark.parametrize("size", [20, (27, 61), 80, (90, 13)], ids=str)
@@ -109,12 +108,12 @@ def test_pixels_are_the_same_on_every_processor(capsys: pytest.CaptureFixture[st
 
 
 def test_the_file_is_made_once_and_shared(few: VideoSet, cache: Path) -> None:
-    open_frames(few, ClipSpec(frames=8))
+    reader_of(few, ClipSpec(frames=8))
     (file,) = (cache / "frames").iterdir()
     written = file.stat().st_mtime_ns
-    open_frames(few, ClipSpec(frames=4, crop=(8, 8)))
+    reader_of(few, ClipSpec(frames=4, crop=(8, 8)))
     assert file.stat().st_mtime_ns == written
-    open_frames(few, ClipSpec(size=32))
+    reader_of(few, ClipSpec(size=32))
     assert len(list((cache / "frames").iterdir())) == 2
 
 
@@ -140,10 +139,10 @@ def test_frames_are_kept_where_that_pays_off(
     monkeypatch.setattr(room, "memory", lambda: memory)
     monkeypatch.setattr(room, "free_disk", lambda folder: disk)
     monkeypatch.setattr(room, "seconds_to_read", lambda folder, size: reading)
-    assert (open_frames(few, ClipSpec(frames=8)).cache is not None) is kept
+    assert (reader_of(few, ClipSpec(frames=8)).cache is not None) is kept
     assert " GB " not in capsys.readouterr().err
     monkeypatch.setattr(room, "free_disk", lambda folder: 0)
-    again = open_frames(few, ClipSpec(frames=8)).cache is not None
+    again = reader_of(few, ClipSpec(frames=8)).cache is not None
     assert again is kept, "what was laid out has its place"
 
 
@@ -153,10 +152,10 @@ def test_whether_to_keep_frames_is_tried_once(
     monkeypatch.setattr(room, "memory", lambda: 0)
     for seconds in (1e9, 0.0):  # a disk that was busy, and is not now
         monkeypatch.setattr(room, "seconds_to_read", lambda folder, size, s=seconds: s)
-        assert open_frames(few, ClipSpec(frames=8)).cache is None
+        assert reader_of(few, ClipSpec(frames=8)).cache is None
     (tried,) = (cache / "frames").glob("*.json")
     tried.unlink()
-    assert open_frames(few, ClipSpec(frames=8)).cache is not None
+    assert reader_of(few, ClipSpec(frames=8)).cache is not None
 
 
 def test_much_disk_is_not_taken_without_a_word(
@@ -164,7 +163,7 @@ def test_much_disk_is_not_taken_without_a_word(
 ) -> None:
     monkeypatch.setattr(frames_cache, "TOLD", 1e5)
     for told in (True, False):
-        open_frames(few, ClipSpec(frames=8))
+        reader_of(few, ClipSpec(frames=8))
         said = "".join(capsys.readouterr().err.split())  # wrapped anywhere
         assert (f"GBofframesarekeptin{cache / 'frames'};" in said) is told
 
@@ -189,7 +188,7 @@ def test_the_machine_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_splits_of_the_same_videos_share_it(tmp_path: Path, cache: Path) -> None:
     layouts.ucf101_files(tmp_path / "set", ("YoYo", "Archery"), (1, 8, 15))
     sets = [open_set("ucf101", tmp_path / "set", workers=0, fold=k) for k in (1, 2, 3)]
-    readers = [open_frames(each, ClipSpec(size=32)) for each in sets]
+    readers = [reader_of(each, ClipSpec(size=32)) for each in sets]
     assert len(list((cache / "frames").iterdir())) == 1
     for opened, reader in zip(sets, readers, strict=True):
         for video in opened.videos:
@@ -202,7 +201,7 @@ def test_sizes_may_differ_from_video_to_video(tmp_path: Path) -> None:
         part = "train" if i < 3 else "test"
         write_video(tmp_path / "set" / part / "run" / f"{i}.mp4", size=(48, 64 + 16 * i))
     opened = open_set("folder", tmp_path / "set", workers=0)
-    frames = open_frames(opened, ClipSpec(size=24))
+    frames = reader_of(opened, ClipSpec(size=24))
     for video in opened.videos:
         assert frames.frames(video, [0]).shape == (1, 24, video.width // 2, 3)
 
@@ -258,7 +257,7 @@ def test_what_was_lost_while_the_cache_was_filled_is_read_again(
             reader_module,
             "isolated_map",
             lambda function, jobs, *more, **named: (
-                (job, Lost("no memory") if opened.root / job[1].path == path else found)
+                (job, Lost("no memory") if opened.root / job.path == path else found)
                 for job, found in plain(function, jobs, *more, **named)
             ),
         )

@@ -24,7 +24,6 @@ from repflow_pl.data.fields.flow_files import (
     settings_here,
     write_fields,
 )
-from repflow_pl.data.fields.tvl1_fields import open_fields
 from repflow_pl.data.index import candidates_of, list_set, open_set
 from repflow_pl.data.sets import ut_interaction
 from repflow_pl.data.upkeep import prepare as module
@@ -35,7 +34,7 @@ from repflow_pl.errors import UserError
 from repflow_pl.specs import ClipSpec
 
 from .. import layouts, odd_videos
-from ..conftest import folder_of, refused, write_video
+from ..conftest import folder_of, reader_of, refused, write_video
 from ..rar_files import write_rar
 
 
@@ -293,9 +292,9 @@ def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) ->
     made = fields_beside(opened)
     assert made == {f"stride{stride}": settings_here(stride)}
     # What lies there is taken by those who name it alone.
-    computed = open_fields(opened, clip)
+    computed = reader_of(opened, clip, "tvl1")
     clip = dataclasses.replace(clip, fields=made[f"stride{stride}"])
-    kept = open_fields(opened, clip)
+    kept = reader_of(opened, clip, "tvl1")
     assert isinstance(kept.source, FileFields) and computed.cache is not None
     for video in opened.videos:
         for indices in (range(7), [6], [2, 2, 5]):
@@ -303,7 +302,7 @@ def test_flow_files_hold_what_the_cache_computes(tmp_path: Path, stride: int) ->
                 kept.frames(video, indices), computed.frames(video, indices)
             )
     # At another size they are resized, and their motion with them.
-    small = open_fields(opened, dataclasses.replace(clip, size=24, crop=(24, 24)))
+    small = reader_of(opened, dataclasses.replace(clip, size=24, crop=(24, 24)), "tvl1")
     field = small.frames(opened.videos[0], [2])
     assert field.shape == (1, 24, 32, 2)
     whole = kept.frames(opened.videos[0], [2]).astype(float) - ZERO
