@@ -83,8 +83,8 @@ def today(profile: Profile, data: DataSpec) -> Table:
             "input, as the late average is after block 3.",
             "Motion vectors are those of the encoder that wrote the files. For training they are "
             "kept, made of the decoding that makes the kept frames; where they are read clip by "
-            "clip, they come from what the clip's frames are decoded from. Their part of the time is what is made of "
-            "them, reading a file is no part of any row's.",
+            "clip, they come from what the clip's frames are decoded from. Their part of the time "
+            "is what is made of them, reading a file is no part of any row's.",
             "RAFT: torchvision's small network. Times taken in turns are of a freshly initialised "
             "one, so a row has them where its weights could not be had.",
             "3D and (2+1)D CNN: as deep as the RGB CNN and narrower, within 3 % of its GFLOPs.",
