@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from repflow_pl.data.index import SPLITS, Broken, Listed, Split, VideoSet, first_of, list_set
-from repflow_pl.data.listing.videos import digest
 from repflow_pl.files import write_json
 
 
@@ -33,10 +32,10 @@ class Report:
     parts: tuple[PartReport, ...]
     missing: tuple[str, ...]
     corrupted: tuple[Broken, ...]
-    list_checksum: str
-    """Of what the lists name: class, part, split and path of every clip."""
+    fingerprints: tuple[str, ...]
+    """Of the videos that a training takes, for each official split."""
     manifests: tuple[str, ...]
-    """Of everything found, for each official split; it stands beside every result."""
+    """Of everything found, for each official split; both stand beside every result."""
 
     @property
     def complete(self) -> bool:
@@ -54,13 +53,12 @@ def verify(name: str, root: Path | None, workers: int | None = None) -> Report:
     parts = [part for fold in folds for part in _parts(listed, fold)]
     missing = sorted({path for fold in folds for path in fold.missing})
     corrupted = {file.path: file for fold in folds for file in fold.broken}
-    checksum = digest([f"{c.fold}\t{c.split}\t{c.label}\t{c.path}" for c in listed.candidates])
     report = Report(
         listed,
         tuple(parts),
         tuple(missing),
         tuple(corrupted[path] for path in sorted(corrupted)),
-        checksum,
+        tuple(fold.fingerprint for fold in folds),
         tuple(fold.manifest for fold in folds),
     )
     _write_summary(summary_path(listed), report)
@@ -88,14 +86,16 @@ def lines(report: Report) -> Iterator[str]:
         if entries:
             yield f"{what} ({len(entries)}):"
             yield from first_of(entries)  # the manifest has them all
-    yield f"list: {report.list_checksum}; manifest: {', '.join(report.manifests)}"
+    # In the words and the form of the pages, to be compared with them.
+    fingerprints, manifests = map("+".join, (report.fingerprints, report.manifests))
+    yield f"fingerprint of the list of videos: {fingerprints}; of the manifest: {manifests}"
     yield f"every file: {listed.manifest}, counts and checksums: {summary_path(listed).name}"
 
 
 def _write_summary(path: Path, report: Report) -> None:
     summary = {
         "set": report.listed.name,
-        "list": report.list_checksum,
+        "fingerprints": report.fingerprints,
         "manifests": report.manifests,
         "parts": [asdict(part) for part in report.parts],
         "missing": len(report.missing),

@@ -8,7 +8,7 @@ import pytest
 from repflow_pl.data.__main__ import main
 from repflow_pl.data.index import SHOWN, list_set, open_set
 from repflow_pl.data.listing.manifest import Finding, read_manifest, write_manifest
-from repflow_pl.data.upkeep.verify import summary_path, verify
+from repflow_pl.data.upkeep.verify import lines, summary_path, verify
 
 from .. import layouts
 from ..conftest import folder_of, write_video
@@ -43,7 +43,7 @@ def test_hmdb51_with_broken_and_missing_members(
     assert not report.complete and len(report.missing) == 6371 - 102
 
     summary = json.loads(summary_path(report.listed).read_text())
-    assert summary["list"] == report.list_checksum and summary["missing"] == 6371 - 102
+    assert summary["manifests"] == list(report.manifests) and summary["missing"] == 6371 - 102
     assert [part["expected"] for part in summary["parts"]] == [3570, 1530] * 3
 
     findings = read_manifest(report.listed.manifest)
@@ -86,12 +86,18 @@ def test_training_reads_what_verify_wrote(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("repflow_pl.data.listing.manifest.decode", None)  # nothing is decoded again
     opened = open_set("ucf101", tmp_path / "set", workers=0, fold=2)
     assert opened.manifest == report.manifests[1]
+    assert opened.fingerprint == report.fingerprints[1]
 
 
 def test_the_checksums(tmp_path: Path) -> None:
+    """Both change with a file, and the report tells both as the pages do."""
+
     def checksums() -> tuple[str, str]:
         report = verify("ucf101", root, workers=0)
-        return report.list_checksum, report.manifests[0]
+        told = list(lines(report))[-2]
+        for each in (report.fingerprints, report.manifests):
+            assert len(each) == 3 and "+".join(each) in told
+        return report.fingerprints[0], report.manifests[0]
 
     root = tmp_path / "set"
     paths = layouts.ucf101_files(root, ("YoYo", "Archery"), (1, 8, 15))
@@ -99,9 +105,9 @@ def test_the_checksums(tmp_path: Path) -> None:
     assert checksums() == first
     (root / paths[0]).write_bytes(layouts.BROKEN)
     damaged = checksums()
-    assert damaged[0] == first[0] and damaged[1] != first[1]
+    assert damaged[0] != first[0] and damaged[1] != first[1]
     (root / paths[0]).unlink()
-    assert checksums()[0] != first[0]  # without lists the files are the list
+    assert checksums()[0] == damaged[0]  # it was no video that is trained on
 
 
 @pytest.mark.long
