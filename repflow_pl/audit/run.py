@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ with needs("train"):
     from repflow_pl.audit.probes import probes
     from repflow_pl.audit.recipe import suggest
     from repflow_pl.audit.thumbs import Thumbs, thumbs_of
-    from repflow_pl.data.index import SPLITS, Broken, Listed, list_set
+    from repflow_pl.data.index import SPLITS, Broken, Listed, Video, VideoSet, list_set
     from repflow_pl.data.sets.folder import candidates_in, has_parts
     from repflow_pl.errors import UserError
     from repflow_pl.files import check_writable, write_json
@@ -48,16 +48,7 @@ def audit(root: Path | None, options: AuditOptions) -> int:
     listed = list_set(options.data, root, options.workers, listing)
     splits = [listed.fold(fold) for fold in range(1, listed.folds + 1)]
     videos = {video.path: video for split in splits for video in split.videos}
-    looked = thumbs_of(listed.root, list(videos.values()), options.workers)
-    thumbs = {path: each for path, each in looked.items() if isinstance(each, Thumbs)}
-    broken = {each.path: each for split in splits for each in split.broken}
-    broken |= {path: Broken(path, why) for path, why in looked.items() if isinstance(why, str)}
-    if not thumbs:
-        first = next(iter(broken.values()))
-        raise UserError(
-            f"{options.data}: no video can be read, as {first.path}: {first.reason}; fetch them "
-            "again."
-        )
+    thumbs, broken = _looked_at(splits, list(videos.values()), options)
     places = places_of([each for each in listed.candidates if each.path in thumbs])
     pairs = find_pairs(places, thumbs)
     sizes = {(split.fold, part): len(split.part(part)) for split in splits for part in SPLITS}
@@ -136,6 +127,26 @@ def said(findings: Findings) -> Iterator[str]:
             f"{findings.decoders[0].path}: {findings.decoders[0].decoder} "
             f"{findings.decoders[0].said}."
         )
+
+
+def _looked_at(
+    splits: Sequence[VideoSet], videos: Sequence[Video], options: AuditOptions
+) -> tuple[dict[str, Thumbs], dict[str, Broken]]:
+    """Small pictures of the videos, and the files that cannot be read, by their paths.
+
+    Errors: UserError where no video can be read.
+    """
+    looked = thumbs_of(splits[0].root, videos, options.workers)
+    thumbs = {path: each for path, each in looked.items() if isinstance(each, Thumbs)}
+    broken = {each.path: each for split in splits for each in split.broken}
+    broken |= {path: Broken(path, why) for path, why in looked.items() if isinstance(why, str)}
+    if not thumbs:
+        first = next(iter(broken.values()))
+        raise UserError(
+            f"{options.data}: no video can be read, as {first.path}: {first.reason}; fetch them "
+            "again."
+        )
+    return thumbs, broken
 
 
 def _split_groups(listed: Listed) -> tuple[str, ...]:

@@ -72,22 +72,8 @@ def prepare(
     if not root.is_dir():
         raise UserError(f"{name}: there is no folder {root}; check the path.")
     packed = bool(archives(root))
-    if not packed and options.short_side is not None and (out == root or root in out.parents):
-        raise UserError(
-            f"{name}: {out} lies in {root}, and what is made there would be taken for what it is "
-            "made of; choose a folder beside it."
-        )
-    if not packed and options.short_side is None:
-        if not options.flow:
-            raise UserError(
-                f"{name}: there is nothing to do: {root} has no archives; say --short-side or "
-                "--flow."
-            )
-        if out != root:
-            raise UserError(
-                f"{name}: the flow of videos is kept beside them; give {root} as OUT as well, or "
-                "say --short-side to re-encode them to another folder."
-            )
+    if not packed:
+        _check_unpacked(name, root, out, options)
     check_name(str(root))
     check_name(str(out))
     check_writable(out)
@@ -121,6 +107,25 @@ def prepare(
         ]
         failed += _left_out(make_fields, fields, f"TV-L1 of {name}", out, workers)
     return len(paths), failed
+
+
+def _check_unpacked(name: str, root: Path, out: Path, options: Options) -> None:
+    """Errors: UserError where `out` cannot be made of the videos in `root` with these options."""
+    if options.short_side is not None:
+        if out == root or root in out.parents:
+            raise UserError(
+                f"{name}: {out} lies in {root}, and what is made there would be taken for what it "
+                "is made of; choose a folder beside it."
+            )
+    elif not options.flow:
+        raise UserError(
+            f"{name}: there is nothing to do: {root} has no archives; say --short-side or --flow."
+        )
+    elif out != root:
+        raise UserError(
+            f"{name}: the flow of videos is kept beside them; give {root} as OUT as well, or say "
+            "--short-side to re-encode them to another folder."
+        )
 
 
 def _stamp(path: Path, name: str, options: Options) -> None:
