@@ -54,9 +54,21 @@ def all_but(*kept: str) -> set[str]:
         todo += [found[0] for text in plain if (found := re.match(r"[\w.-]+", text))]
     return {
         module
-        for module, packages in metadata.packages_distributions().items()
+        for module, packages in packages_of_modules().items()
         if not needed.intersection(map(_plain, packages)) and module != "repflow_pl"
     }
+
+
+def packages_of_modules() -> dict[str, list[str]]:
+    """The installed packages that each module comes from: `metadata.packages_distributions`, which
+    in Python 3.10 knows those alone that list their modules."""
+    found: dict[str, list[str]] = {}
+    for package in metadata.distributions():
+        listed = (package.read_text("top_level.txt") or "").split()
+        files = [each for each in package.files or () if each.suffix == ".py"]
+        for module in {*listed} or {each.parts[0].removesuffix(".py") for each in files}:
+            found.setdefault(module, []).append(package.metadata["Name"])
+    return found
 
 
 def extras_of() -> dict[str, list[str]]:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from repflow_pl.extras import (
     load,
     needs,
 )
-from tests.installed import all_but, extras_of, without
+from tests.installed import all_but, extras_of, packages_of_modules, without
 from tests.programs import run
 from tests.test_architecture import FILES, imports
 
@@ -41,7 +40,7 @@ def modules(extra: Extra) -> set[str]:
 def in_pyproject() -> dict[str, set[str]]:
     """The modules of each extra's own packages, as pyproject.toml names them."""
     by_package: dict[str, set[str]] = {}
-    for module, packages in metadata.packages_distributions().items():
+    for module, packages in packages_of_modules().items():
         for package in packages:
             by_package.setdefault(package.lower(), set()).add(module)
     found = {}
@@ -236,7 +235,10 @@ print(*network(torch.randn(1, 3, 4, 32, 32)).shape)
 def test_without_posix_the_layer_works_and_programs_say_where_they_do(tmp_path: Path) -> None:
     code = AS_ON_WINDOWS + "import repflow_pl.cli"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=without((), tmp_path), capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", code],  # Numba may have to compile
+        env=without((), tmp_path),
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "1 8 3 10 12 1 8 2 10 12\n1 7\n", done.stderr
     told = "error: videos are read and networks trained on Linux and macOS; on Windows run this in "

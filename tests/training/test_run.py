@@ -272,7 +272,7 @@ def test_late_fusion_without_weights_is_made_of_answers(
     (folders[1] / "last.ckpt").unlink()
     with pytest.MonkeyPatch.context() as patch:
         # No frame or field of a video is asked for but those that the plain network is timed on.
-        patch.setattr("repflow_pl.launching.launch.ClipDataset", lambda *_: 1 / 0)
+        patch.setattr("repflow_pl.launching.launch.open_streams", lambda *_: 1 / 0)
         patch.setattr("repflow_pl.data.module.ClipDataset", lambda *_, **__: 1 / 0)
         make(fusion, videos, tmp_path)
 
