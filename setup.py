@@ -1,11 +1,12 @@
 """What pyproject.toml cannot say beside finding packages: the scripts of experiments/ are one, too,
 so that a wheel has them; `python -m repflow_pl.scripts` runs them there."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, setup
 
 setup(
     packages=[
-        *find_packages(include=["repflow_pl*"]),
+        # Folders of data are packages to setuptools, too.
+        *find_namespace_packages(include=["repflow_pl*"], exclude=["*.__pycache__"]),
         "repflow_pl.experiments",
         "repflow_pl.experiments.bench",
     ],

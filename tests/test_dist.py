@@ -48,11 +48,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("repflow_pl", "experiments"):
         shutil.copytree(CHECKOUT / name, source / name, ignore=ignored)
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    pip = [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation"]
     done = subprocess.run(
         [*pip, "--wheel-dir", str(into), str(source)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Package would be ignored" not in done.stderr, done.stderr
     (made,) = into.iterdir()
     return made
 
