@@ -16,6 +16,7 @@ from repflow_pl.layers.frames import (
     check_dtype,
     check_pairs,
     per_frame,
+    per_pair,
     reset_parts,
 )
 from repflow_pl.layers.scaling import Normalise, Range, to_255
@@ -138,9 +139,7 @@ class FlowIteration(nn.Module):
         Errors: UserError as `check_pairs` says.
         """
         check_pairs(clips, self.planes, "the flow of clips")
-        frames = clips.transpose(1, 2)
-        flow: Tensor = self(frames[:, :-1], frames[:, 1:])
-        return flow.transpose(1, 2)
+        return per_pair(self, clips)
 
     def flops(self, frame: Tensor) -> int:
         """Operations of Alg. 1 on frames like this one [..., K, H, W].
@@ -262,7 +261,7 @@ class RepFlow(nn.Module):
 
     def _flow(self, x: Tensor) -> Tensor:
         check_pairs(x, self.channels, "RepFlow")
-        return self.iteration.of_clips(self.planes(x))
+        return per_pair(self.iteration, self.planes(x))
 
 
 def flow_layers(network: nn.Module) -> list[FlowIteration]:

@@ -15,6 +15,7 @@ from repflow_pl.layers.frames import (
     check_dtype,
     check_pairs,
     per_frame,
+    per_pair,
     reset_parts,
 )
 from repflow_pl.layers.scaling import Normalise, to_255
@@ -92,10 +93,9 @@ class FlowStack(nn.Module):
         check_pairs(x, self.channels, "the stack of flow layers", len(self.iterations) + 1)
         flow, unit = x, 0  # features have none
         for before, iteration in zip(self.before, self.iterations, strict=True):
-            assert isinstance(iteration, FlowIteration)
-            check_dtype(flow, iteration.tau, "the stack of flow layers")
+            check_dtype(flow, iteration.tau, "the stack of flow layers")  # type: ignore[arg-type]
             planes = per_frame(before, flow)
-            flow = iteration.of_clips(to_255(planes, self.normalise, unit)).to(x.dtype)
+            flow = per_pair(iteration, to_255(planes, self.normalise, unit)).to(x.dtype)
             unit = 1  # pixel
         out = per_frame(lambda frames: self.norm(self.expand(frames)), flow)
         if self.residual:

@@ -66,8 +66,8 @@ def check_dtype(clips: Tensor, weight: Tensor, taker: str) -> None:
     Args:
         weight: any but a convolution's, which sharding or a parametrisation may hold as another.
     """
-    if clips.dtype == weight.dtype:
-        return
+    if clips.dtype == weight.dtype or hasattr(weight, "to_local"):
+        return  # or sharded by itself: `fully_shard` has yet to give it the dtype of its policy
     device = clips.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if not autocast or torch.float64 in (clips.dtype, weight.dtype):
@@ -90,6 +90,15 @@ def applied(function: type[torch.autograd.Function], *inputs: object) -> Tensor:
 def frames_of(clips: Tensor) -> Tensor:
     """[B, C, T, H, W] -> [B * T, C, H, W]."""
     return clips.transpose(1, 2).flatten(0, 1)
+
+
+def per_pair(module: Callable[[Tensor, Tensor], Tensor], clips: Tensor) -> Tensor:
+    """A module of two frames applied to consecutive ones: [B, C, T, H, W] -> [B, C', T - 1, H, W].
+
+    It is called, as are the wrappers that shard a module or checkpoint it.
+    """
+    frames = clips.transpose(1, 2)
+    return module(frames[:, :-1], frames[:, 1:]).transpose(1, 2)
 
 
 def per_frame(module: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:

@@ -11,13 +11,16 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+)
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from repflow_pl.errors import UserError
-from repflow_pl.layers.flow import LEAST, FlowIteration, RepFlow, positive
+from repflow_pl.layers.flow import LEAST, FlowIteration, RepFlow, flow_layers, positive
 from repflow_pl.layers.flow_stack import FlowStack
 from repflow_pl.layers.motion_filter import MotionBlock
 from repflow_pl.layers.off import OFFLayer
@@ -239,6 +242,39 @@ def test_a_shard_gets_its_values(kernels: Any, rank: int) -> None:
         held = layer.get_parameter(name)
         assert isinstance(held, DTensor)
         assert torch.equal(held.to_local(), whole.tensor_split(2)[rank]), name
+
+
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+def test_parts_that_are_sharded_take_the_dtype_of_their_policy(make: Any) -> None:
+    """Which they have when they are gathered, and not as the layer sees them."""
+    layer, clips = make(6, n_iter=1).eval(), torch.randn(1, 6, 4, 8, 8)
+    wanted = layer(clips).detach()
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh, half = init_device_mesh("cpu", (1,)), MixedPrecisionPolicy(torch.bfloat16)
+        for part in layer.modules():
+            if isinstance(part, nn.Conv2d | FlowIteration):
+                fully_shard(part, mesh=mesh, mp_policy=half)
+        found = layer(clips.bfloat16())
+        found.float().sum().backward()
+    finally:
+        dist.destroy_process_group()
+    torch.testing.assert_close(found.float(), wanted, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("make", [RepFlow, FlowStack])
+def test_an_iteration_that_is_wrapped_is_called_as_what_it_is_wrapped_in(make: Any) -> None:
+    """As FSDP and checkpointing wrap modules: they act where they are called."""
+    layer, clips = make(6, n_iter=2), torch.randn(1, 6, 4, 8, 8)
+    iterations, calls = flow_layers(layer), []
+    for each in iterations:
+        each.register_forward_pre_hook(lambda *_: calls.append(0))
+    wanted = layer(clips).detach()
+    apply_activation_checkpointing(layer, check_fn=lambda part: part in iterations)
+    calls.clear()
+    found = layer(clips)
+    found.sum().backward()
+    assert torch.equal(found, wanted) and len(calls) == 2 * len(iterations)
 
 
 def test_a_printed_layer_tells_its_settings() -> None:
