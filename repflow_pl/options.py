@@ -56,6 +56,8 @@ class OptionsFile(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
         try:
             super().__call__(parser, cfg, values, option_string)
+            _refuse_others(parser, cfg)
+            parser.validate(cfg, skip_required=True)
         except Exception as error:
             said = _sentence(error, parser).removeprefix(f'Parser key "{self.dest}": ')
             if said.startswith("Unexpected config"):  # and then all that is in the file
@@ -139,10 +141,7 @@ def take(options: Any, given: dict[str, Any]) -> Any:
     for name, value in values.items():
         kind = kinds[name]
         if dataclasses.is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
-            inner = value or {}  # a file may have a group's name and nothing below it
-            if not isinstance(inner, dict):
-                raise UserError(f"{name} has options of its own and takes no {value}; see --help.")
-            values[name] = take(kind, dict(inner))
+            values[name] = take(kind, dict(value or {}))  # a file may have a group's name alone
     return options(**values)
 
 
@@ -228,13 +227,20 @@ def read(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
 
 def _meant(action: Action, given: Any) -> Any:
     """An option's value: by default where a file leaves it empty, in the user's folder behind a ~
-    that no shell has seen, as in --out=~/here. Errors: UserError for a switch of another value."""
+    that no shell has seen, as in --out=~/here."""
     value = action.default if given is None else given
-    if action.const is True and not isinstance(value, bool):
-        option = action.option_strings[0]
-        raise UserError(f"{option} {value}: it takes true or false; see --help.")
     in_home = isinstance(value, Path) and value.parts[:1] == ("~",)
     return value.expanduser() if in_home else value
+
+
+def _refuse_others(parser: ArgumentParser, given: Namespace) -> None:
+    """Errors: UserError for what a file says of a group or a switch and jsonargparse lets pass."""
+    for key, value in given.items():
+        for action in parser._actions:
+            if value is not None and action.dest.startswith(f"{key}."):
+                raise UserError(f"{key} has options of its own and takes no {value}")
+            if action.dest == key and action.const is True and not isinstance(value, bool | None):
+                raise UserError(f"{action.option_strings[0]} {value}: it takes true or false")
 
 
 def _sentence(error: Exception, parser: ArgumentParser) -> str:
